@@ -1,0 +1,1 @@
+"""One file per library that runs models; `models.loader` picks among them by name."""

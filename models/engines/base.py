@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import Any
 
 from models.errors import BadInput, EngineClosed
 from models.schema import (
@@ -26,10 +26,8 @@ from models.schema import (
     SpeechOptions,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Audio = Union[str, Path, "np.ndarray"]
+# A path, or a float32 NumPy array of samples; `Any`, because NumPy is not imported before it is needed.
+Audio = str | Path | Any
 
 
 class Engine(ABC):
@@ -221,13 +219,13 @@ class SpeechEngine(Engine):
 
     @abstractmethod
     def _transcribe(
-        self, audio: "Audio", options: SpeechOptions, cancel: threading.Event, result: Transcript
+        self, audio: Audio, options: SpeechOptions, cancel: threading.Event, result: Transcript
     ) -> Iterator[Segment]:
         """Recognise `audio`; set the facts in `result` before the first segment."""
 
     def transcribe(
         self,
-        audio: "Audio",
+        audio: Audio,
         options: SpeechOptions | None = None,
         cancel: threading.Event | None = None,
     ) -> Transcript:

@@ -1,0 +1,212 @@
+"""Bytes from an address to a file: resumed, checked against their hash, reported, and stoppable."""
+
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from models.errors import Cancelled, CheckpointCorrupt, DoesNotFit
+from models.schema import OnProgress, Progress
+
+CHUNK = 1 << 20  # bytes
+ATTEMPTS = 5  # in a row without a single new byte
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file to fetch. ``size`` in bytes, 0 while unknown; ``sha256`` as its publisher gives it."""
+
+    url: str
+    target: Path
+    size: int = 0
+    sha256: str | None = None
+
+    @property
+    def part(self) -> Path:
+        # Named by the content too: a part of another version is never continued.
+        return self.target.with_name(f"{self.target.name}.{(self.sha256 or '')[:12]}.part")
+
+    @property
+    def there(self) -> int:
+        """Bytes already on disk."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+
+class Transfer:
+    """How far one fetch is, for everyone who waits for it, and their way to stop it.
+
+    Only the fetching thread calls the methods; any thread reads ``latest`` and sets ``stop``.
+    """
+
+    def __init__(self, stop: threading.Event | None = None, report: OnProgress | None = None) -> None:
+        self.latest = Progress("find")
+        self.stop = stop or threading.Event()
+        self._report = report
+        self._rate, self._mark = 0.0, (time.monotonic(), 0)
+
+    def begin(
+        self, stage: Literal["queue", "find", "download", "verify", "unpack"], total: int = 0, done: int = 0
+    ) -> None:
+        self.check()
+        self.latest = Progress(stage, done, total)
+        self._rate, self._mark = 0.0, (time.monotonic(), done)
+
+    def advance(self, count: int, detail: str = "") -> None:
+        """Adds ``count`` bytes. Raises Cancelled once nobody waits any more."""
+        self.check()
+        now, last = time.monotonic(), self.latest
+        done = last.done + count
+        since, before = self._mark
+        if now - since >= 0.25:
+            speed = max(done - before, 0) / (now - since)
+            self._rate += (speed - self._rate) * (0.3 if self._rate else 1.0)
+            self._mark = now, done
+            if self._report:
+                self._report(last)
+        left = (last.total - done) / self._rate if last.total and self._rate else None
+        self.latest = Progress(last.stage, done, last.total, self._rate, left, detail)
+
+    def check(self) -> None:
+        if self.stop.is_set():
+            raise Cancelled
+
+    def pause(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+        self.check()
+
+
+def fetch_all(client: Any, remotes: Sequence[Remote], transfer: Transfer, extra: int = 0) -> None:
+    """Brings every file to its target, or none of them: nothing is renamed before all are verified.
+
+    Args:
+        client: an httpx2.Client with authorisation and redirects set up.
+        remotes: what is already at its target is left alone, what is there in part is continued.
+        extra: bytes that will be needed on the same disk afterwards.
+
+    Raises:
+        CheckpointCorrupt: a file is not what its publisher says; it is removed.
+        DoesNotFit: the disk is too small. Cancelled. httpx2.HTTPError: the server's refusal.
+    """
+    wanted = [remote for remote in remotes if not remote.target.exists()]
+    if not wanted:
+        return
+    total, there = sum(remote.size for remote in wanted), sum(remote.there for remote in wanted)
+    require_space(wanted[0].target.parent, total - there + extra)
+    transfer.begin("download", total if all(remote.size for remote in wanted) else 0, there)
+    for remote in wanted:
+        _fetch(client, remote, transfer)
+    transfer.begin("verify", sum(remote.there for remote in wanted))
+    for remote in wanted:
+        _verify_part(remote, transfer)
+    for remote in wanted:
+        remote.part.replace(remote.target)
+
+
+def _fetch(client: Any, remote: Remote, transfer: Transfer) -> None:
+    import httpx2
+
+    remote.part.parent.mkdir(parents=True, exist_ok=True)
+    failures = 0
+    while not (remote.size and remote.there == remote.size):
+        before = remote.there
+        try:
+            _continue(client, remote, transfer)
+            break
+        except httpx2.TransportError:
+            failures = failures + 1 if remote.there <= before else 0
+            if failures >= ATTEMPTS:
+                raise
+        transfer.pause(min(2.0**failures / 2, 8))
+
+
+def _continue(client: Any, remote: Remote, transfer: Transfer) -> None:
+    """One request for the bytes that are not there yet. Raises httpx2.TransportError when some stay away."""
+    import httpx2
+
+    start = remote.there
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with client.stream("GET", remote.url, headers=headers) as response:
+        if response.status_code == 416:  # the part is longer than the file: not a part of it
+            remote.part.unlink()
+            transfer.advance(-start)
+            raise httpx2.ReadError("the part on disk does not belong to the file")
+        if response.status_code == 429 or response.status_code >= 500:
+            raise httpx2.ReadError(f"the server answers {response.status_code}")
+        response.raise_for_status()
+        if start and response.status_code != 206:  # ranges are not served: from the beginning
+            transfer.advance(-start)
+        with remote.part.open("ab" if response.status_code == 206 else "wb") as file:
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+                transfer.advance(len(chunk), remote.target.name)
+    if remote.there < remote.size:
+        raise httpx2.ReadError("the server ended the file early")
+
+
+def _verify_part(remote: Remote, transfer: Transfer) -> None:
+    size = remote.there
+    whole = not remote.size or size == remote.size
+    if not whole or (remote.sha256 and sha256_of(remote.part, transfer) != remote.sha256):
+        remote.part.unlink()
+        raise CheckpointCorrupt(
+            f"{remote.target.name} arrived damaged and was removed: try again to fetch a fresh copy.",
+            f"{remote.target.name} 下载后已损坏，现已删除：请重试以重新获取。",
+        )
+
+
+def sha256_of(path: Path, transfer: Transfer) -> str:
+    """The file's SHA-256 in hexadecimal; advances ``transfer`` by the bytes read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            transfer.advance(len(chunk), path.name)
+    return digest.hexdigest()
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raises DoesNotFit when the disk that holds (or will hold) ``folder`` has less than ``needed``."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise DoesNotFit(
+            f"{needed / 1e9:.1f} GB more is needed on the disk of {existing} and {free / 1e9:.1f} GB is free: "
+            "make room there, or set QUINTET_CACHE or HF_HOME to a folder on another disk.",
+            f"{existing} 所在磁盘还需要 {needed / 1e9:.1f} GB，而可用空间只有 {free / 1e9:.1f} GB："
+            "请清理该磁盘，或将 QUINTET_CACHE 或 HF_HOME 设为其他磁盘上的文件夹。",
+        )
+
+
+class Stamps:
+    """Remembers which files were already hashed, by size and modification time.
+
+    Args:
+        folder: where the stamps are kept, apart from the files, whose folders may belong to others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _stamp(self, path: Path) -> Path:
+        return self._folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.json"
+
+    @staticmethod
+    def _facts(path: Path, sha256: str) -> list[Any]:
+        found = path.stat()
+        return [found.st_size, found.st_mtime_ns, sha256]
+
+    def valid(self, path: Path, sha256: str) -> bool:
+        """True when this very file was found to have this hash and was not touched since."""
+        try:
+            return bool(json.loads(self._stamp(path).read_text("utf-8")) == self._facts(path, sha256))
+        except (OSError, ValueError):
+            return False
+
+    def add(self, path: Path, sha256: str) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._stamp(path).write_text(json.dumps(self._facts(path, sha256)), "utf-8")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from models.errors import Cancelled, CheckpointCorrupt, DoesNotFit
 from models.schema import OnProgress, Progress
@@ -19,11 +19,12 @@ ATTEMPTS = 5  # in a row without a single new byte
 
 @dataclass(frozen=True)
 class Remote:
-    """One file to fetch. ``size`` in bytes, 0 while unknown; ``sha256`` as its publisher gives it."""
+    """One file to fetch. ``size`` in bytes and ``sha256`` as far as its publisher says."""
 
+    name: str
     url: str
     target: Path
-    size: int = 0
+    size: int | None = None
     sha256: str | None = None
 
     @property
@@ -81,7 +82,7 @@ class Transfer:
 
 
 def fetch_all(client: Any, remotes: Sequence[Remote], transfer: Transfer, extra: int = 0) -> None:
-    """Brings every file to its target, or none of them: nothing is renamed before all are verified.
+    """Brings every file to its target, or none: nothing is renamed before all are there and verified.
 
     Args:
         client: an httpx2.Client with authorisation and redirects set up.
@@ -92,71 +93,93 @@ def fetch_all(client: Any, remotes: Sequence[Remote], transfer: Transfer, extra:
         CheckpointCorrupt: a file is not what its publisher says; it is removed.
         DoesNotFit: the disk is too small. Cancelled. httpx2.HTTPError: the server's refusal.
     """
-    wanted = [remote for remote in remotes if not remote.target.exists()]
+    # By target: two names may share one content, and so one blob.
+    wanted = list({remote.target: remote for remote in remotes if not remote.target.exists()}.values())
     if not wanted:
         return
-    total, there = sum(remote.size for remote in wanted), sum(remote.there for remote in wanted)
+    total, there = sum(remote.size or 0 for remote in wanted), sum(remote.there for remote in wanted)
     require_space(wanted[0].target.parent, total - there + extra)
-    transfer.begin("download", total if all(remote.size for remote in wanted) else 0, there)
+    transfer.begin("download", 0 if any(remote.size is None for remote in wanted) else total, there)
     for remote in wanted:
         _fetch(client, remote, transfer)
-    transfer.begin("verify", sum(remote.there for remote in wanted))
-    for remote in wanted:
-        _verify_part(remote, transfer)
     for remote in wanted:
         remote.part.replace(remote.target)
 
 
 def _fetch(client: Any, remote: Remote, transfer: Transfer) -> None:
+    """Downloads into the part, however often the connection breaks, and verifies it."""
     import httpx2
 
     remote.part.parent.mkdir(parents=True, exist_ok=True)
     failures = 0
-    while not (remote.size and remote.there == remote.size):
-        before = remote.there
-        try:
-            _continue(client, remote, transfer)
-            break
-        except httpx2.TransportError:
-            failures = failures + 1 if remote.there <= before else 0
-            if failures >= ATTEMPTS:
-                raise
-        transfer.pause(min(2.0**failures / 2, 8))
+    with remote.part.open("a+b") as file:
+        part = _Part(file, transfer)
+        while remote.size is None or part.size < remote.size:
+            before = part.size
+            try:
+                _continue(client, remote, part, transfer)
+                break
+            except httpx2.TransportError:
+                failures = 0 if part.size > before else failures + 1
+                if failures == ATTEMPTS:
+                    raise
+            transfer.pause(min(2.0**failures / 4, 8))
+    if remote.size not in (None, part.size) or remote.sha256 not in (None, part.sha256):
+        remote.part.unlink()
+        raise CheckpointCorrupt(
+            f"{remote.name} arrived damaged and was removed: try again to fetch a fresh copy.",
+            f"{remote.name} 下载后已损坏，现已删除：请重试以重新获取。",
+        )
 
 
-def _continue(client: Any, remote: Remote, transfer: Transfer) -> None:
+class _Part:
+    """A file that grows, and the hash of what it holds so far."""
+
+    def __init__(self, file: BinaryIO, transfer: Transfer) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size = 0
+        file.seek(0)
+        while chunk := file.read(CHUNK):
+            transfer.check()
+            self._digest.update(chunk)
+            self.size += len(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._digest.update(chunk)
+        self.size += len(chunk)
+
+    def clear(self) -> None:
+        self._file.truncate(0)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+
+def _continue(client: Any, remote: Remote, part: _Part, transfer: Transfer) -> None:
     """One request for the bytes that are not there yet. Raises httpx2.TransportError when some stay away."""
     import httpx2
 
-    start = remote.there
-    headers = {"Range": f"bytes={start}-"} if start else {}
+    headers = {"Range": f"bytes={part.size}-"} if part.size else {}
     with client.stream("GET", remote.url, headers=headers) as response:
-        if response.status_code == 416:  # the part is longer than the file: not a part of it
-            remote.part.unlink()
-            transfer.advance(-start)
-            raise httpx2.ReadError("the part on disk does not belong to the file")
-        if response.status_code == 429 or response.status_code >= 500:
-            raise httpx2.ReadError(f"the server answers {response.status_code}")
+        status = response.status_code
+        if status == 429 or status >= 500:
+            raise httpx2.ReadError(f"the server answers {status}")
+        if part.size and status != 206:  # it serves no ranges (200), or not this one (416)
+            transfer.advance(-part.size, remote.name)
+            part.clear()
+        if status == 416:
+            raise httpx2.ReadError("the part on disk is longer than the file")
         response.raise_for_status()
-        if start and response.status_code != 206:  # ranges are not served: from the beginning
-            transfer.advance(-start)
-        with remote.part.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_bytes():
-                file.write(chunk)
-                transfer.advance(len(chunk), remote.target.name)
-    if remote.there < remote.size:
+        for chunk in response.iter_bytes():
+            part.write(chunk)
+            transfer.advance(len(chunk), remote.name)
+    if remote.size is not None and part.size < remote.size:
         raise httpx2.ReadError("the server ended the file early")
-
-
-def _verify_part(remote: Remote, transfer: Transfer) -> None:
-    size = remote.there
-    whole = not remote.size or size == remote.size
-    if not whole or (remote.sha256 and sha256_of(remote.part, transfer) != remote.sha256):
-        remote.part.unlink()
-        raise CheckpointCorrupt(
-            f"{remote.target.name} arrived damaged and was removed: try again to fetch a fresh copy.",
-            f"{remote.target.name} 下载后已损坏，现已删除：请重试以重新获取。",
-        )
 
 
 def sha256_of(path: Path, transfer: Transfer) -> str:

@@ -47,7 +47,7 @@ def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     Only the top folder counts unless ``checkpoint.files`` says otherwise: subfolders hold other
     formats of the same weights.
     """
-    names = list(names)
+    names = [name for name in names if ".." not in name and not name.startswith("/")]
     if checkpoint.files:
         return matching(names, checkpoint.files)
     top = [name for name in names if "/" not in name]

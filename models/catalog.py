@@ -7,7 +7,8 @@ from pathlib import Path
 
 from models.checkpoints import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
-from models.recognise import describe, family_of
+from models.folders import family_of
+from models.recognise import absolute, describe
 from models.schema import Checkpoint
 
 __all__ = ["CHECKPOINTS", "allowed", "default", "describe", "family", "find"]
@@ -44,18 +45,16 @@ def find(name: str) -> Checkpoint:
 
 def _known(name: str) -> Checkpoint | None:
     lower = name.lower()
-    if lower in CHECKPOINTS:
-        return CHECKPOINTS[lower]
-    ids = (
-        (row, {(row.hub_id or "").lower(), (row.modelscope_id or "").lower()}) for row in CHECKPOINTS.values()
-    )
-    return next((row for row, known in ids if lower and lower in known), None)
+    for row in CHECKPOINTS.values():
+        if lower in {row.name, *(known.lower() for known in (row.hub_id, row.modelscope_id) if known)}:
+            return row
+    return None
 
 
 def _is_path(text: str) -> bool:
-    if not text:
+    if not text or "\0" in text:
         return False
-    return bool(_PATH.match(text)) or text.lower().endswith((".gguf", ".pt")) or Path(text).exists()
+    return bool(_PATH.match(text)) or text.lower().endswith((".gguf", ".pt")) or os.path.lexists(text)
 
 
 def _not_found(name: str) -> CheckpointNotFound:
@@ -105,7 +104,7 @@ def allowed(text: str) -> None:
     text = text.strip()
     if _known(text) or _ADDRESS.fullmatch(text) or not _is_path(text):
         return
-    path = Path(text).expanduser().resolve()
+    path = absolute(Path(text)).resolve()
     if not any(path.is_relative_to(folder) for folder in _folders()):
         raise BadInput(
             f"{text} lies outside the folders that this server opens: choose a name from the list, or ask "
@@ -122,4 +121,4 @@ def _folders() -> list[Path]:
         for key, value in os.environ.items()
         if key.endswith("MODEL_PATH") and value and not _known(value) and _is_path(value)
     ]
-    return [folder.expanduser().resolve() for folder in [*folders, *map(Path, named)]]
+    return [absolute(folder).resolve() for folder in [*folders, *map(Path, named)]]

@@ -222,9 +222,9 @@ _QWEN_CODER = Checkpoint(
     hub_id="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
     modelscope_id="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
     files=(_QWEN_CODER_FILE,),
-    parameters=1_543_714_304,
+    parameters=1_777_088_000,  # the file stores the tied output head a second time
     bytes=1_117_320_768,
-    shape=Shape(layers=28, kv_heads=2, head_dim=128, hidden=1536, vocab=151936, tied=True),
+    shape=Shape(layers=28, kv_heads=2, head_dim=128, hidden=1536, vocab=151936),
     context_length=32768,
     licence="Apache-2.0",
     licence_url="https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/blob/main/LICENSE",

@@ -5,7 +5,7 @@ the zip that torch.save writes, and CTranslate2's model.bin (github.com/OpenNMT/
 python/ctranslate2/specs/model_spec.py).
 
 Every reader raises EOFError when the file ends before what its header promises, and ValueError when
-it is not of the format at all.
+it is not of the format at all; `reading` turns these into sentences.
 """
 
 import json
@@ -13,11 +13,18 @@ import mmap
 import pickletools
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
+
+from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
+
+_LONGEST_HEADER = 100 << 20  # bytes, as in the safetensors format; more would be an attack on memory
+_MALFORMED = (EOFError, zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError, struct.error)
+_INCONSISTENT = (KeyError, TypeError, AttributeError, ZeroDivisionError)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,33 @@ class Header:
 
     facts: Mapping[str, Any]
     tensors: Mapping[str, tuple[int, ...]]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with the file or folder at `path`."""
+    try:
+        yield
+    except (*_MALFORMED, *_INCONSISTENT) as error:
+        raise CheckpointCorrupt(
+            f"{path.name} is incomplete or damaged, perhaps half a download: delete {path} and fetch it again.",
+            f"{path.name} 不完整或已损坏，可能只下载了一部分：请删除 {path} 后重新下载。",
+        ) from error
+    except ValueError as error:
+        raise unreadable(path) from error
+    except OSError as error:
+        raise CheckpointNotFound(
+            f"{path} cannot be read: check its permissions, or choose another checkpoint.",
+            f"无法读取 {path}：请检查权限，或选择其他模型。",
+        ) from error
+
+
+def unreadable(path: Path) -> UnsupportedCheckpoint:
+    return UnsupportedCheckpoint(
+        f"{path.name} is neither a GGUF file nor a Whisper .pt file, whatever it is called: choose such a "
+        "file, or the folder that holds config.json and the weights.",
+        f"{path.name} 的内容既不是 GGUF 也不是 Whisper 的 .pt：请选择这样的文件，或含有 config.json 与权重的文件夹。",
+    )
 
 
 class Reader:
@@ -143,6 +177,8 @@ def read_safetensors(path: Path) -> Header:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
             raise EOFError
+        if length > _LONGEST_HEADER:
+            raise ValueError("header too long")
         entries = json.loads(file.read(length))
     entries.pop("__metadata__", None)
     if 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0) > size:
@@ -171,8 +207,8 @@ def read_torch(path: Path) -> Header:
         raise EOFError
     with zipfile.ZipFile(path) as archive:
         found = [name for name in archive.namelist() if name.endswith("data.pkl")]
-        if not found:
-            raise ValueError("no data.pkl")
+        if not found or archive.getinfo(found[0]).file_size > _LONGEST_HEADER:
+            raise ValueError("no data.pkl of a sensible size")
         steps = list(pickletools.genops(archive.read(found[0])))
     facts, tensors, last = {}, {}, ""
     for step, argument, _ in steps:

@@ -435,6 +435,14 @@ class Queued:
 
 
 @dataclass(frozen=True)
+class Prefill:
+    """Reading the prompt: this many of its tokens are done."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Delta:
     """The next piece of the answer."""
 
@@ -457,7 +465,7 @@ class Done:
     usage: Usage
 
 
-Event = Queued | Delta | ToolCall | Done
+Event = Queued | Prefill | Delta | ToolCall | Done
 
 
 @dataclass(frozen=True)

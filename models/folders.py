@@ -24,10 +24,11 @@ _INDEXED = (
 
 def read_folder(path: Path) -> Checkpoint:
     """Describe a folder that has a config.json. Raises as `models.recognise.describe` does."""
-    config = _json(path / "config.json")
-    if "model_type" not in config and ("alignment_heads" in config or (path / "model.bin").exists()):
-        return _ctranslate2(path)
-    return _configured(path, config)
+    with reading(path / "config.json"):
+        config = json.loads((path / "config.json").read_bytes())
+        if "model_type" not in config and ("alignment_heads" in config or (path / "model.bin").exists()):
+            return _ctranslate2(path)
+        return _configured(path, config)
 
 
 def family_of(text: str) -> str:
@@ -57,14 +58,6 @@ def unsupported(path: Path, what: str) -> UnsupportedCheckpoint:
         "Whisper checkpoint, or a GGUF file.",
         f"{path.name} 是 {what}，目前没有引擎能读取：请选择 LLaMA、Gemma、ChatGLM、Qwen-VL 或 Whisper 模型，或 GGUF 文件。",
     )
-
-
-def _json(path: Path) -> Config:
-    with reading(path):
-        value = json.loads(path.read_bytes())
-        if not isinstance(value, dict):
-            raise EOFError
-        return value
 
 
 def whisper_shape(layers: int, hidden: int, vocab: int) -> Shape:
@@ -162,7 +155,8 @@ def _weights(folder: Path) -> _Weights:
         if (folder / single).is_file():
             return _check(folder, [single], frozenset())
         if (folder / index).is_file():
-            weight_map = _json(folder / index).get("weight_map", {})
+            with reading(folder / index):
+                weight_map: dict[str, str] = json.loads((folder / index).read_bytes())["weight_map"]
             return _check(folder, sorted(set(weight_map.values())), frozenset(weight_map))
     raise missing(folder, "model.safetensors")
 
@@ -266,7 +260,8 @@ def _decoder(path: Path, config: Config, weights: _Weights) -> Checkpoint:
     )
     template = "chat_template.jinja" in names or "chat_template.json" in names
     if not template and "tokenizer_config.json" in names:
-        template = "chat_template" in _json(path / "tokenizer_config.json")
+        with reading(path / "tokenizer_config.json"):
+            template = "chat_template" in json.loads((path / "tokenizer_config.json").read_bytes())
     return _found(
         text_family(config["model_type"]),
         "chat" if template else "completion",

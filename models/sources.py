@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from models.download import Remote, Stamps, Transfer, fetch_all
+from models.download import Remote, Transfer, fetch_all
 from models.errors import AccessDenied, CheckpointNotFound, HubUnreachable, UnsupportedCheckpoint
 from models.files import select
 from models.schema import Checkpoint
+from models.stamps import Stamps
 
-TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 10.0  # seconds without a byte, after which the rest is asked for anew
 
 
 def is_set(variable: str) -> bool:
@@ -81,8 +82,7 @@ def from_hugging_face(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps
     hub_id, endpoint = str(checkpoint.hub_id), hf_endpoint()
     repository = _hf_repository(hub_id)
     with _explained(checkpoint, f"{endpoint}/{hub_id}", "HF_TOKEN"), _client(_hf_token()) as client:
-        reply = client.get(f"{endpoint}/api/models/{hub_id}/revision/main", params={"blobs": "true"})
-        listing = reply.raise_for_status().json()
+        listing = _ask(client, f"{endpoint}/api/models/{hub_id}/revision/main", blobs="true")
         commit = _hexadecimal(listing["sha"])
         entries = {entry["rfilename"]: entry for entry in listing["siblings"]}
         large = {name: entry.get("lfs") or {} for name, entry in entries.items()}
@@ -136,10 +136,16 @@ def modelscope_endpoint() -> str:
     return (found if "://" in found else f"https://{found}").rstrip("/")
 
 
-def modelscope_snapshots(modelscope_id: str) -> list[Path]:
+def modelscope_id(checkpoint: Checkpoint) -> str | None:
+    """Its id there; one that was typed means ModelScope too once ModelScope is asked for."""
+    typed = checkpoint.format == "unknown" and is_set("USE_MODELSCOPE_HUB")
+    return checkpoint.modelscope_id or (checkpoint.hub_id if typed else None)
+
+
+def modelscope_snapshots(model: str) -> list[Path]:
     """Local copies in the layouts of modelscope_hub and of the older modelscope package."""
-    cache, safe = _modelscope_cache(), modelscope_id.replace(".", "___")
-    repository = cache / "models" / modelscope_id.replace("/", "--")
+    cache, safe = _modelscope_cache(), model.replace(".", "___")
+    repository = cache / "models" / model.replace("/", "--")
     found = [
         *sorted(repository.glob("snapshots/*"), key=lambda path: path.name != "master"),
         cache / "models" / safe,
@@ -151,15 +157,14 @@ def modelscope_snapshots(modelscope_id: str) -> list[Path]:
 
 def from_modelscope(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps) -> Path:
     """Fetches into the ModelScope cache and returns the snapshot folder."""
-    model, endpoint = str(checkpoint.modelscope_id), modelscope_endpoint()
+    model, endpoint = str(modelscope_id(checkpoint)), modelscope_endpoint()
     snapshot = _modelscope_cache() / "models" / model.replace("/", "--") / "snapshots" / "master"
     address = f"{endpoint}/api/v1/models/{model}/repo"
     token = os.environ.get("MODELSCOPE_API_TOKEN")
     page = f"{endpoint}/models/{model}"
     with _explained(checkpoint, page, "MODELSCOPE_API_TOKEN"), _client(token) as client:
-        reply = client.get(f"{address}/files", params={"Revision": "master", "Recursive": "True"})
-        files = reply.raise_for_status().json()["Data"]["Files"]
-        entries = {file["Path"]: file for file in files if file.get("Type") != "tree"}
+        listing = _ask(client, f"{address}/files", Revision="master", Recursive="True")["Data"]["Files"]
+        entries = {file["Path"]: file for file in listing if file.get("Type") != "tree"}
         remotes = [
             Remote(
                 name,
@@ -189,6 +194,10 @@ def _client(token: str | None) -> Any:
     if token:
         headers["Authorization"] = f"Bearer {token}"
     return httpx2.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT)
+
+
+def _ask(client: Any, address: str, **parameters: str) -> Any:
+    return client.get(address, params=parameters).raise_for_status().json()
 
 
 def _chosen(published: dict[str, str | None], checkpoint: Checkpoint) -> list[str]:
@@ -229,7 +238,8 @@ def _explained(checkpoint: Checkpoint, page: str, variable: str) -> Iterator[Non
         yield
     except httpx2.HTTPStatusError as error:
         raise _refusal(error.response, checkpoint, page, variable) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, LookupError, TypeError) as error:
+        # The last three: something answers there that is not a hub, such as a network's login page.
         raise unreachable(checkpoint, urlsplit(page).hostname or page) from error
 
 

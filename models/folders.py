@@ -105,48 +105,44 @@ def _configured(path: Path, config: Config) -> Checkpoint:
         seen = reader(path, config, weights)
     except KeyError as error:
         raise unsupported(path, f"a {model_type} model whose config lacks {error.args[0]}") from error
-    bits = int((config.get("quantization_config") or {}).get("bits") or config.get("quantization_bit") or 16)
+    bits = int((config.get("quantization_config") or {}).get("bits") or config.get("quantization_bit") or 8)
     return replace(
         seen,
         name=str(path),
         title=path.name,
         path=str(path),
         bytes=weights.bytes,
-        parameters=weights.parameters(config, bits, seen.shape),
+        parameters=weights.parameters(bits),
     )
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """The weight files of a folder, all there and whole."""
+    """The weight files of a folder, all there and whole, and the tensors in them."""
 
     names: frozenset[str]
-    shapes: Mapping[str, tuple[int, ...]]  # known for safetensors only
+    shapes: Mapping[str, tuple[int, ...]]
     bytes: int
 
     @property
     def tied(self) -> bool:
-        heads = ("lm_head.weight", "output_layer.weight")
-        return bool(self.names) and not any(name.endswith(heads) for name in self.names)
+        """Whether input embedding and output head are one matrix."""
+        heads = [name for name in self.names if name.endswith(("lm_head.weight", "output_layer.weight"))]
+        return all(prod(self.shapes.get(name, (1,))) == 0 for name in heads)
 
-    def parameters(self, config: Config, bits: int, shape: Shape | None) -> int:
-        """Exact for safetensors; for .bin files, from their size."""
-        if self.shapes:
-            return sum(self._elements(name, bits) for name in self.shapes)
-        width = 4 if config.get("torch_dtype", config.get("dtype")) == "float32" else 2
-        if bits == 16 or shape is None:
-            return self.bytes // width
-        # ChatGLM's own packing leaves the embedding, and the head if it has one, as they were.
-        plain = min(shape.vocab * shape.hidden * (1 if shape.tied else 2), self.bytes // width)
-        return plain + (self.bytes - plain * width) * 8 // bits
+    def parameters(self, bits: int) -> int:
+        """Elements of all tensors, those of packed ones counted before packing."""
+        return sum(self._elements(name, bits) for name in self.shapes)
 
     def _elements(self, name: str, bits: int) -> int:
+        stored = prod(self.shapes[name])
         if name.endswith((".qzeros", ".scales", ".g_idx", "_scale", "inv_freq")):
             return 0
-        packing = (
-            32 // bits if name.endswith(".qweight") else 8 // bits if f"{name}_scale" in self.names else 1
-        )
-        return prod(self.shapes[name]) * packing
+        if name.endswith(".qweight"):  # GPTQ packs into int32
+            return stored * 32 // bits
+        if f"{name}_scale" in self.names:  # ChatGLM packs into int8
+            return stored * 8 // bits
+        return stored
 
 
 def _weights(folder: Path) -> _Weights:
@@ -170,11 +166,9 @@ def _check(folder: Path, files: list[str], names: frozenset[str]) -> _Weights:
         with reading(file):
             if not file.stat().st_size:
                 raise EOFError
-            safe = file.suffix == ".safetensors"
-            header = read_safetensors(file) if safe else _read_bin(file)
-        names = names | frozenset(header.tensors)
-        shapes |= header.tensors if safe else {}
-    return _Weights(names, shapes, sum((folder / name).stat().st_size for name in files))
+            header = read_safetensors(file) if file.suffix == ".safetensors" else _read_bin(file)
+        shapes |= header.tensors
+    return _Weights(names | frozenset(shapes), shapes, sum((folder / name).stat().st_size for name in files))
 
 
 def _read_bin(file: Path) -> Header:

@@ -202,9 +202,10 @@ def read_safetensors(path: Path) -> Header:
 
 
 def read_torch(path: Path) -> Header:
-    """Names in the pickle of a torch.save zip; the facts are its numbers that follow a name.
+    """Tensors of a torch.save zip; the facts are its numbers that follow a name such as n_mels.
 
-    The pickle's instructions are listed, never carried out. Tensor shapes are not resolved.
+    The pickle's instructions are listed, never carried out. Shapes are flat: the elements of the
+    tensor's storage, or 0 where an earlier tensor has the same storage.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -218,14 +219,36 @@ def read_torch(path: Path) -> Header:
         found = [name for name in archive.namelist() if name.endswith("data.pkl")]
         if not found or archive.getinfo(found[0]).file_size > _LONGEST_HEADER:
             raise ValueError("no data.pkl of a sensible size")
-        steps = list(pickletools.genops(archive.read(found[0])))
-    facts, tensors, last = {}, {}, ""
+        return _list_pickle(archive.read(found[0]))
+
+
+def _list_pickle(pickled: bytes) -> Header:
+    """Follow the strings and numbers that the instructions would push, memo included."""
+    facts: dict[str, int] = {}
+    tensors: dict[str, tuple[int, ...]] = {}
+    storages: set[str] = set()
+    memo: dict[int, str] = {}
+    pushed: list[str] = [""]
+    number, fresh = 0, False
+    steps: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]] = pickletools.genops(pickled)
     for step, argument, _ in steps:
-        if isinstance(argument, str):
-            last = argument
-            tensors[argument] = ()
-        elif step.name.startswith("BININT") and last.startswith("n_"):
-            facts[last] = argument
+        if step.name.endswith("PUT") and fresh:
+            memo[argument] = pushed[-1]
+        fresh = step.name in ("BINUNICODE", "GLOBAL")
+        if fresh:
+            pushed.append(argument)
+        elif step.name.endswith("GET") and argument in memo:
+            pushed.append(memo[argument])
+        elif isinstance(argument, int) and not step.name.endswith(("PUT", "GET")):
+            number = argument
+            if pushed[-1].startswith("n_"):
+                facts[pushed[-1]] = number
+        elif step.name == "BINPERSID":  # … name, rebuild functions, "storage", type, key, device
+            *before, _, _, key, _ = pushed
+            name = next(text for text in reversed(before) if not text.startswith("torch._utils "))
+            tensors[name] = (0 if key in storages else number,)
+            storages.add(key)
+            pushed = [""]
     return Header(facts, tensors)
 
 

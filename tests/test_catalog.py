@@ -3,7 +3,6 @@
 import json
 import os
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +76,10 @@ def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], dtype: str
     return path
 
 
-def write_torch(path: Path, names: Iterable[str], size: int = 64) -> Path:
-    """A zip laid out as torch.save does it, with a pickle of nothing but strings."""
-    import pickle
+def write_torch(path: Path, tensors: dict[str, Any]) -> Path:
+    import torch
 
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(dict.fromkeys(names, 0), protocol=2))
-        archive.writestr("archive/data/0", bytes(size))
+    torch.save(tensors, path)
     return path
 
 
@@ -456,7 +452,7 @@ def test_a_whisper_pt_file(tmp_path: Path) -> None:
 
 def test_a_pt_file_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedCheckpoint):
-        describe(write_torch(tmp_path / "other.pt", ["layer.weight"]))
+        describe(write_torch(tmp_path / "other.pt", {"layer.weight": 1}))
 
 
 def test_a_pickle_in_a_pt_file_is_never_run(tmp_path: Path) -> None:
@@ -615,12 +611,21 @@ def test_shards_are_all_looked_at(tmp_path: Path) -> None:
 
 
 def test_bin_weights(tmp_path: Path) -> None:
+    import torch
+
     folder = write_folder(tmp_path / "mine")
     (folder / "model.safetensors").unlink()
-    weights = write_torch(folder / "pytorch_model.bin", ["model.embed_tokens.weight"])
+    embedding = torch.zeros(96, 64)
+    both = {"model.embed_tokens.weight": embedding, "lm_head.weight": torch.nn.Parameter(embedding.clone())}
+    weights = write_torch(folder / "pytorch_model.bin", both)
     found = describe(folder)
-    assert found.shape is not None and found.shape.tied
-    assert found.bytes == weights.stat().st_size
+    assert found.shape is not None and not found.shape.tied
+    assert (found.parameters, found.bytes) == (2 * 96 * 64, weights.stat().st_size)
+    for tied in ({**both, "lm_head.weight": embedding}, {"model.embed_tokens.weight": embedding}):
+        write_torch(weights, tied)
+        found = describe(folder)
+        assert found.shape is not None and found.shape.tied
+        assert found.parameters == 96 * 64
     cut(weights, 10)
     with pytest.raises(CheckpointCorrupt, match=r"pytorch_model\.bin"):
         describe(folder)
@@ -678,6 +683,14 @@ def test_the_fixtures(folder: str, format: str, kv_heads: int, context_length: i
 
 
 @needs_fixtures
+@pytest.mark.parametrize("generation", ["glm1", "glm3"])
+def test_packed_weights_are_counted_unpacked(generation: str) -> None:
+    plain = describe(SHARED / "fixtures" / f"{generation}-a").parameters
+    for bits in ("int4", "int8"):
+        assert describe(SHARED / "fixtures" / f"{generation}-{bits}").parameters == plain
+
+
+@needs_fixtures
 @pytest.mark.parametrize("name", ["chatglm3-6b", "chatglm-6b", "qwen-vl-chat-int4"])
 def test_the_real_configs_agree_with_the_table(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
@@ -689,7 +702,7 @@ def test_the_real_configs_agree_with_the_table(tmp_path: Path, name: str) -> Non
     index = json.loads(next(folder.glob("*.index.json")).read_text())
     for shard in set(index["weight_map"].values()):
         if shard.endswith(".bin"):
-            write_torch(folder / shard, [])
+            write_torch(folder / shard, {})
         else:
             write_safetensors(folder / shard, {})
     row, found = CHECKPOINTS[name], describe(folder)

@@ -245,7 +245,7 @@ def _list_pickle(pickled: bytes) -> Header:
                 facts[pushed[-1]] = number
         elif step.name == "BINPERSID":  # … name, rebuild functions, "storage", type, key, device
             *before, _, _, key, _ = pushed
-            name = next(text for text in reversed(before) if not text.startswith("torch._utils "))
+            name = next((text for text in reversed(before) if not text.startswith("torch._utils ")), "")
             tensors[name] = (0 if key in storages else number,)
             storages.add(key)
             pushed = [""]

@@ -7,7 +7,7 @@ also what counts as complete.
 import json
 import re
 from collections.abc import Iterable
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from models.schema import Checkpoint
@@ -36,9 +36,9 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(\.\w+)$")
 
 
 def matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """Those names that match any of the glob patterns, sorted."""
-    patterns = tuple(patterns)
-    return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+    """Those names that match any of the glob patterns in any case, sorted."""
+    patterns = [pattern.lower() for pattern in patterns]
+    return sorted(name for name in names if any(fnmatchcase(name.lower(), pattern) for pattern in patterns))
 
 
 def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:

@@ -8,7 +8,6 @@ import ast
 import hashlib
 import logging
 import os
-import ssl
 import subprocess
 import sys
 import zipfile
@@ -45,6 +44,8 @@ def pip_settings() -> dict[str, str]:
 
 def _index_client(settings: dict[str, str]) -> Any:
     """An HTTP client (httpx2, also for file:// addresses) that behaves as the user's pip does."""
+    import ssl
+
     from unearth.auth import MultiDomainBasicAuth
     from unearth.fetchers import PyPIClient
 

@@ -278,7 +278,7 @@ class HfEngine(ChatEngine):
         self._prefix = PrefixCache()
         self.report = _report(self.model, self.placement, seconds)
 
-    def count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str) -> int:
         return len(self._prompt(messages))
 
     def _prompt(self, messages: Messages | str) -> list[int]:

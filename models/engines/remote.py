@@ -12,10 +12,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
@@ -34,6 +32,7 @@ from models.schema import (
 )
 
 KEYS = ("QUINTET_REMOTE_KEY", "OPENAI_API_KEY")
+THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 UNKNOWN_CONTEXT = 8192  # tokens, where the server does not say
 # Seconds: for a short answer; without a byte of a long one; between two looks at `cancel`.
 SHORT, SILENCE, LOOK = 10.0, 600.0, 0.05
@@ -60,7 +59,7 @@ class RemoteEngine(ChatEngine):
         key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
         self._settings: dict[str, Any] = {
             "headers": {"Authorization": f"Bearer {key}"} if key else {},
-            "trust_env": not _is_loopback(self.address),  # a proxy does not see this machine
+            "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says
             "verify": httpx2.create_ssl_context(),  # made once: reading the certificates takes a while
         }
         if progress:
@@ -281,11 +280,3 @@ def _error_in(answer: Any) -> Any:
     if not isinstance(answer, dict):
         return f"an answer of type {type(answer).__name__}"
     return answer.get("error") or (answer if answer.get("object") == "error" else answer.get("detail"))
-
-
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -136,6 +136,7 @@ class ChatEngine(Engine):
         cancel = cancel or threading.Event()
         with self.request():
             dropped = 0
+            check_messages(messages)
             if not isinstance(messages, str):
                 dropped = self.dropped(messages, options)
                 messages = self._complete(drop_oldest(messages, dropped))
@@ -301,14 +302,16 @@ class FairQueue:
 # --- conversations -----------------------------------------------------------------------------
 
 
-def check_messages(messages: Messages) -> None:
-    """Raise BadInput unless `messages` is a conversation that asks for an answer."""
+def check_messages(messages: Messages | str) -> None:
+    """Raise BadInput unless `messages` is a text, or a conversation that asks for an answer."""
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
     if not all(_is_message(message) for message in messages):
         raise BadInput(
             "Every message needs a role (system, user, assistant or tool) and a content of text or parts.",
             "每条消息都需要 role（system、user、assistant 或 tool）和由文本或分段组成的 content。",
         )
-    if not any(message["role"] == "user" for message in messages):
+    if not any(message["role"] == "user" and message["content"] for message in messages):
         raise BadInput(
             "There is no question to answer: write a message first.",
             "没有可回答的问题：请先输入一条消息。",

@@ -299,6 +299,8 @@ def test_leaving_frees_the_engine(engine: OpenAIWhisperEngine, script: Script, n
     assert engine.active == 1
     transcript.close()
     assert not engine.active
+    next(engine.transcribe(noise, GREEDY))  # dropped without a word
+    assert not engine.active
 
 
 def test_a_failure_reaches_the_caller(

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import deque
@@ -252,13 +253,15 @@ class SpeechEngine(Engine):
         options = options or SpeechOptions(**dict(self.checkpoint.options))
         cancel = cancel or threading.Event()
         result = Transcript()
+        # Weak, so that a transcript nobody reads on gives its place up at once, not at a collection.
+        facts = weakref.proxy(result)
 
         def run() -> Iterator[Segment]:
             with self.request(), self.queue.place() as ticket:
                 for _ in self.queue.wait(ticket, cancel):
                     pass
                 if not cancel.is_set():
-                    yield from self._transcribe(audio, options, cancel, result)
+                    yield from self._transcribe(audio, options, cancel, facts)
 
         return result.start(run())
 

@@ -16,6 +16,8 @@ SETTINGS = (
     "HF_",
     "TRANSFORMERS_",
     "MODELSCOPE_",
+    "QUINTET_REMOTE",
+    "OPENAI_API_KEY",
 )
 
 

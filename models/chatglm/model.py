@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from models.errors import UnsupportedCheckpoint
@@ -25,7 +26,7 @@ RESIDUAL_SCALE = math.sqrt(2 * 28)
 ROTARY_BASE = 10000.0
 
 
-class ChatGLM6BConfig(PreTrainedConfig):
+class ChatGLM6BConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """The keys of ChatGLM-6B's config.json, under the same names.
 
     Of the special tokens old files name only ``bos`` (``<sop>``); the others have fixed distances.
@@ -71,7 +72,7 @@ class ChatGLM6BConfig(PreTrainedConfig):
         if self.pad_token_id is None:
             # Of the 150528 tokens of the first files, the first 20000 are for images.
             self.pad_token_id = 3 + (20000 if self.bos_token_id >= 150000 else 0)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
 
 @dataclass
@@ -203,7 +204,7 @@ class MLP(nn.Module):
         return down
 
 
-class GLMBlock(nn.Module):
+class GLMBlock(GradientCheckpointingLayer):  # type: ignore[no-untyped-call]
     """One layer. The skip connections carry the normalised input, scaled up."""
 
     def __init__(self, config: ChatGLM6BConfig, layer: int) -> None:
@@ -231,7 +232,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ChatGLM6BConfig) -> None:
         super().__init__()
         self.rotary_dim = config.hidden_size // config.num_attention_heads // 2
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.word_embeddings: nn.Module = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(GLMBlock(config, layer) for layer in range(config.num_layers))
         self.final_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layernorm_epsilon)
 
@@ -245,9 +246,10 @@ class Transformer(nn.Module):
         return normed
 
 
-class ChatGLM6BForCausalLM(PreTrainedModel, GenerationMixin):
+class ChatGLM6BForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]
     """ChatGLM-6B with its language head; `generate` works as for every transformers model."""
 
+    config: ChatGLM6BConfig
     config_class = ChatGLM6BConfig
     base_model_prefix = "transformer"
     _no_split_modules = ["GLMBlock"]
@@ -260,7 +262,7 @@ class ChatGLM6BForCausalLM(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.transformer = Transformer(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def get_input_embeddings(self) -> nn.Module:
         return self.transformer.word_embeddings
@@ -320,12 +322,15 @@ class ChatGLM6BForCausalLM(PreTrainedModel, GenerationMixin):
         else:
             valid = attention_mask[:, -length:].bool()
         past: Layout | None = getattr(cache, "glm_layout", None)
-        if past is not None and cache is not None and cache.get_seq_length() > 0:
+        seen = cache.get_seq_length() if cache is not None else 0
+        if seen:
+            if past is None or past.valid.shape[1] != seen:
+                raise ValueError("a context that sees itself whole cannot be continued from part of a cache")
             layout = past.extend(valid)
         else:
             layout = Layout.read(input_ids, valid, self.config)
         if cache is not None:
-            cache.glm_layout = layout
+            cache.glm_layout = layout  # type: ignore[attr-defined]
         return layout
 
     def _prepare_position_ids_for_generation(self, *args: Any) -> None:

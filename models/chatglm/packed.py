@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
+from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from models.quantize import GROUPS, PackedLinear, pack_levels, packable
+from models.quantize import Int4Linear, PackedLinear, pack_levels, packed_like
 
 Bits = Literal[4, 8]
 METHOD = "chatglm"
@@ -33,6 +33,9 @@ def unpack(weight: Tensor, bits: Bits) -> Tensor:
 
 class Stored(nn.Module):
     """Buffers named and shaped as in the files: `weight`, and `weight_scale` (rows,)."""
+
+    weight: Tensor
+    weight_scale: Tensor
 
     def __init__(self, rows: int, columns: int, bits: Bits, dtype: torch.dtype) -> None:
         super().__init__()
@@ -55,7 +58,9 @@ class StoredLinear(Stored):
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) to (…, out), some rows of the weight at a time."""
         parts = []
-        for weight, scale in zip(self.weight.split(BLOCK), self.weight_scale.split(BLOCK), strict=True):
+        for weight, scale in zip(
+            torch.split(self.weight, BLOCK), torch.split(self.weight_scale, BLOCK), strict=True
+        ):
             parts.append(F.linear(x, unpack(weight, self.bits).to(x.dtype) * scale[:, None].to(x.dtype)))
         y = torch.cat(parts, dim=-1)
         return y if self.bias is None else y + self.bias
@@ -64,26 +69,24 @@ class StoredLinear(Stored):
 class StoredEmbedding(Stored):
     def forward(self, ids: Tensor) -> Tensor:
         """(…,) to (…, columns)."""
-        rows = unpack(self.weight[ids.flatten()], self.bits) * self.weight_scale[ids.flatten(), None]
-        return rows.unflatten(0, ids.shape)
+        flat = ids.flatten()
+        rows = unpack(self.weight[flat], self.bits) * self.weight_scale[flat, None]
+        return rows.view(*ids.shape, self.columns)
 
 
 def fast(stored: StoredLinear) -> PackedLinear | None:
     """The same layer for the processor's packed operators; None for sizes that they cannot take."""
     with torch.device("meta"):
-        linear = nn.Linear(stored.columns, stored.rows, bias=stored.bias is not None)
-    group = packable(linear, stored.bits)
-    if group is None:
+        like = nn.Linear(stored.columns, stored.rows, bias=stored.bias is not None)
+        layer = packed_like(like, stored.bits)
+    if layer is None:
         return None
-    with torch.device("meta"):
-        packed = PackedLinear(stored.columns, stored.rows, False, stored.bits, group)
-    packed.bias = stored.bias
-    packed.weight, packed.weight_scale = stored.weight, stored.weight_scale
-    if stored.bits == 4:
-        packed.weight = pack_levels(unpack(stored.weight, 4).int() + 8)
+    layer.bias, layer.weight, layer.weight_scale = stored.bias, stored.weight, stored.weight_scale
+    if isinstance(layer, Int4Linear):
+        layer.weight = pack_levels(unpack(stored.weight, 4) + 8)
         scale = torch.stack((stored.weight_scale, torch.zeros_like(stored.weight_scale)), dim=-1)
-        packed.weight_scale = scale.expand(stored.columns // group, -1, -1).contiguous()
-    return packed
+        layer.weight_scale = scale.expand(stored.columns // layer.group, -1, -1).contiguous()
+    return layer
 
 
 # --- recognising, and transformers' hooks ------------------------------------------------------
@@ -114,7 +117,7 @@ class StoredConfig(QuantizationConfigMixin):
     """
 
     def __init__(self, bits: Bits, embeddings: bool = False, **kwargs: Any) -> None:
-        self.quant_method = METHOD
+        self.quant_method = METHOD  # type: ignore[assignment]  # the library's enum knows its own only
         self.bits = bits
         self.embeddings = embeddings
 
@@ -129,7 +132,7 @@ class StoredQuantizer(HfQuantizer):
     ) -> None:
         dtype = dtype or torch.float32
         bits, embeddings = self.quantization_config.bits, self.quantization_config.embeddings
-        head = model.get_output_embeddings()
+        head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         for name, module in list(model.named_modules()):
             with torch.device("meta"):
                 if type(module) is nn.Linear and (embeddings or module is not head):
@@ -139,8 +142,10 @@ class StoredQuantizer(HfQuantizer):
                     model.set_submodule(name, StoredEmbedding(*sizes, bits, dtype))
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
-        head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-        if isinstance(head, StoredLinear) and torch.equal(head.weight, embedding.weight):
+        head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        embedding = model.get_input_embeddings()
+        both = isinstance(head, StoredLinear) and isinstance(embedding, StoredEmbedding)
+        if both and torch.equal(head.weight, embedding.weight):
             head.weight = embedding.weight  # both are stored; one copy is enough
         for name, module in list(model.named_modules()):
             if isinstance(module, StoredLinear) and _has_operators(module.weight_scale):

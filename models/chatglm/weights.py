@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -25,7 +24,6 @@ from transformers.core_model_loading import (
     ConversionOps,
     WeightConverter,
     WeightRenaming,
-    WeightTransform,
 )
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -33,6 +31,7 @@ from models.chatglm import packed
 from models.chatglm.files import (
     check_config,
     check_loaded,
+    generation,
     is_first_generation,
     read_config,
     stored_tensors,
@@ -45,13 +44,13 @@ OUTPUT_HEADS = ("lm_head.weight", "transformer.output_layer.weight")
 _REGISTERING = threading.Lock()
 
 
-class ChatGLM3Config(GlmConfig):
+class ChatGLM3Config(GlmConfig):  # type: ignore[no-untyped-call]
     """Glm's configuration under the model type that the original files have."""
 
     model_type = "chatglm"
 
 
-class ChatGLMConfig(PreTrainedConfig):
+class ChatGLMConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """What a config.json with model type "chatglm" stands for: two architectures bear that name."""
 
     model_type = "chatglm"
@@ -86,12 +85,7 @@ def translate(config: dict[str, Any]) -> dict[str, Any]:
         "rms_norm_eps": config.get("layernorm_epsilon", 1e-5),
         "attention_bias": config.get("add_qkv_bias", False),
         "tie_word_embeddings": config.get("tie_word_embeddings", False),
-        "rope_parameters": {
-            "rope_type": "default",
-            # The ratio stretches the base, not the positions.
-            "rope_theta": ROTARY_BASE * config.get("rope_ratio", 1),
-            "partial_rotary_factor": 0.5,
-        },
+        "rope_parameters": rotary(config),
         "pad_token_id": config.get("pad_token_id", 0),
         "eos_token_id": config.get("eos_token_id", 2),
         "bos_token_id": config.get("bos_token_id"),
@@ -99,6 +93,19 @@ def translate(config: dict[str, Any]) -> dict[str, Any]:
         "use_cache": config.get("use_cache", True),
         "architectures": ["ChatGLM3ForCausalLM"],
     }
+
+
+def rotary(config: dict[str, Any]) -> dict[str, Any]:
+    """How positions turn the first half of each head.
+
+    For a longer context ChatGLM3 makes the base of the rotations larger, where ChatGLM2-6B-32K
+    interpolated the positions (github.com/ztxz16/fastllm, src/models/chatglm.cpp).
+    """
+    ratio = config.get("rope_ratio", 1)
+    half = {"partial_rotary_factor": 0.5}
+    if generation(config) == "chatglm2" and ratio != 1:
+        return {"rope_type": "linear", "factor": float(ratio), "rope_theta": ROTARY_BASE, **half}
+    return {"rope_type": "default", "rope_theta": ROTARY_BASE * ratio, **half}
 
 
 class SplitHeads(ConversionOps):
@@ -109,15 +116,13 @@ class SplitHeads(ConversionOps):
         input_dict: dict[str, Any],
         source_patterns: list[str],
         target_patterns: list[str],
-        config: GlmConfig | None = None,
         **kwargs: Any,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Any]:
         (fused,) = input_dict.values()
         fused = fused[0] if isinstance(fused, list) else fused
-        assert config is not None  # for the type checker: transformers always gives it
-        rows = config.num_attention_heads * config.head_dim
-        shared = config.num_key_value_heads * config.head_dim
-        parts = fused.split((rows, shared, shared))
+        config = kwargs["config"]
+        heads = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
+        parts = fused.split([count * config.head_dim for count in heads])
         return {name: part.contiguous() for name, part in zip(target_patterns, parts, strict=True)}
 
     @property
@@ -125,7 +130,7 @@ class SplitHeads(ConversionOps):
         return Concatenate(0)
 
 
-def conversions() -> list[WeightTransform]:
+def conversions() -> list[WeightConverter | WeightRenaming]:
     """From the names in the files to Glm's."""
     renamed = {
         "transformer.embedding.word_embeddings.": "model.embed_tokens.",
@@ -147,7 +152,7 @@ def conversions() -> list[WeightTransform]:
     return [*(WeightRenaming(*(n.replace(".", r"\.") for n in pair)) for pair in renamed.items()), *split]
 
 
-class ChatGLM3ForCausalLM(GlmForCausalLM):
+class ChatGLM3ForCausalLM(GlmForCausalLM):  # type: ignore[no-untyped-call]
     """ChatGLM2 and ChatGLM3."""
 
     config_class = ChatGLM3Config
@@ -194,7 +199,7 @@ def load_model(
             f"These files are already packed as int{own.bits}: load them as they are, in no other precision.",
             f"这些文件已是 int{own.bits} 量化格式：请直接加载，不要另选精度。",
         )
-    model, info = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         config=config,
         dtype=dtype,
@@ -203,6 +208,6 @@ def load_model(
         local_files_only=True,
         **kwargs,
     )
-    check_loaded(info)
-    loaded: PreTrainedModel = model
-    return loaded
+    model: PreTrainedModel = loaded[0]
+    check_loaded(loaded[1])
+    return model

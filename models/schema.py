@@ -187,7 +187,7 @@ class Progress:
     ``rate`` is in units per second, ``left`` in seconds.
     """
 
-    stage: Literal["queue", "find", "download", "verify", "unpack", "load", "warm up"]
+    stage: Literal["queue", "find", "download", "verify", "unpack", "load", "transcribe"]
     done: int = 0
     total: int = 0
     rate: float = 0.0
@@ -435,6 +435,14 @@ class Queued:
 
 
 @dataclass(frozen=True)
+class Prefill:
+    """Reading the prompt: this many of its tokens are done."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Delta:
     """The next piece of the answer."""
 
@@ -457,7 +465,7 @@ class Done:
     usage: Usage
 
 
-Event = Queued | Delta | ToolCall | Done
+Event = Queued | Prefill | Delta | ToolCall | Done
 
 
 @dataclass(frozen=True)

@@ -355,6 +355,22 @@ def fold_system(messages: Messages) -> list[Message]:
     return rest
 
 
+def text_only(messages: Messages) -> list[Message]:
+    """Content parts joined to plain text. Raises BadInput for a part that is no text."""
+    return [{**message, "content": _joined_text(message["content"])} for message in messages]
+
+
+def _joined_text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if any(part.get("type") != "text" for part in content):
+        raise BadInput(
+            "This checkpoint reads text only: send the message without its image, or choose Qwen-VL.",
+            "该检查点只能读取文本：请去掉消息中的图片，或选择 Qwen-VL。",
+        )
+    return "\n".join(part["text"] for part in content)
+
+
 def plain_text(messages: Messages | str) -> str:
     """What a base model is given: the texts alone, one under the other."""
     if isinstance(messages, str):

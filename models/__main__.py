@@ -1,0 +1,253 @@
+"""The command line: `python -m models list | plan | get | chat | transcribe`.
+
+The answer goes to standard output, everything else to standard error. The exit code is 0 only when
+it worked, 2 for wrong arguments, 130 after Ctrl-C, 1 otherwise.
+"""
+
+import argparse
+import locale
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import Field, fields
+from typing import Any
+
+import models
+from models import ChatEngine, ChatOptions, Delta, Done, ModelError, Progress, SpeechEngine, SpeechOptions
+from models.schema import Text
+from models.transcript import FORMATS, write
+
+DEVICE = Text("auto, cpu, mps, cuda:0, …", "auto、cpu、mps、cuda:0 等")
+PRECISION = Text("auto, fp32, bf16, fp16, int8, int4", "auto、fp32、bf16、fp16、int8、int4")
+CONTEXT = Text("tokens one conversation may hold", "一次对话可容纳的 token 数")
+
+
+def _chinese() -> bool:
+    return (locale.getlocale(locale.LC_CTYPE)[0] or "").startswith("zh")
+
+
+def say(text: Text) -> str:
+    """The text in the language of the terminal."""
+    return text.zh if _chinese() else text.en
+
+
+def note(text: str, end: str = "\n") -> None:
+    print(text, file=sys.stderr, end=end, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    try:
+        command: Callable[[argparse.Namespace], None] = given.command
+        command(given)
+    except ModelError as error:
+        note(say(Text(error.en, error.zh)))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+# --- arguments ---------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models", description="Quintet")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], text: Text) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=say(text), description=say(text))
+        sub.set_defaults(command=command)
+        if name != "list":
+            sub.add_argument(
+                "name",
+                help=say(
+                    Text("catalog name, hub id, path or /v1 address", "模型名称、仓库名、路径或 /v1 地址")
+                ),
+            )
+        return sub
+
+    add("list", list_, Text("checkpoints known by name", "列出已知的模型"))
+    for sub in (
+        add("plan", plan, Text("the memory that loading would take", "估算加载所需内存")),
+        chat_parser := add("chat", chat, Text("talk to a model", "与模型对话")),
+        speech_parser := add("transcribe", transcribe, Text("a recording to text", "将录音转为文字")),
+    ):
+        sub.add_argument("--device", default="auto", help=say(DEVICE))
+        sub.add_argument("--precision", default="auto", help=say(PRECISION))
+        sub.add_argument("--context", type=int, help=say(CONTEXT))
+    add("get", get, Text("fetch a checkpoint", "下载模型"))
+    chat_parser.add_argument(
+        "--prompt",
+        help=say(
+            Text("one question; without it, a dialogue on the terminal", "单个问题；省略则进入终端对话")
+        ),
+    )
+    chat_parser.add_argument("--system", help=say(Text("system prompt", "系统提示词")))
+    _add_options(chat_parser, fields(ChatOptions))
+    speech_parser.add_argument("file", help=say(Text("audio or video file", "音频或视频文件")))
+    speech_parser.add_argument("--format", choices=FORMATS, default="txt")
+    _add_options(speech_parser, fields(SpeechOptions))
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, specs: Iterable[Field[Any]]) -> None:
+    """One flag per option, made from the option's own range and help."""
+    for spec in specs:
+        flag = "--" + spec.name.replace("_", "-")
+        help = say(spec.metadata["help"]).replace("%", "%%")
+        if isinstance(spec.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=help)
+        elif isinstance(spec.default, tuple):
+            parser.add_argument(flag, action="append", metavar="TEXT", help=help)
+        else:
+            kind = int if isinstance(spec.metadata["step"], int) else float if spec.metadata["step"] else str
+            parser.add_argument(flag, type=kind, metavar=spec.name.upper(), help=help)
+
+
+def _given(
+    arguments: argparse.Namespace, specs: Iterable[Field[Any]], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What was typed, over the checkpoint's own defaults."""
+    typed = {spec.name: getattr(arguments, spec.name) for spec in specs}
+    lists = {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
+    return {**defaults, **{name: value for name, value in lists.items() if value is not None}}
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+def list_(_: argparse.Namespace) -> None:
+    for checkpoint in models.catalog.CHECKPOINTS.values():
+        marks = [*(["starter"] if checkpoint.starter else []), *(["gated"] if checkpoint.gated else [])]
+        size = models.gigabytes(checkpoint.bytes)
+        print(f"{checkpoint.name:30} {size:>9}  {checkpoint.licence:28} {' '.join(marks)}".rstrip())
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    made = models.plan(arguments.name, arguments.device, arguments.precision, arguments.context)
+    rows = {
+        "weights": made.weights,
+        "KV cache": made.kv_cache,
+        "overhead": made.overhead,
+        "total": made.total,
+    }
+    for name, size in rows.items():
+        print(f"{name:10} {models.gigabytes(size):>9}")
+    print(f"{'free':10} {models.gigabytes(made.free):>9}")
+    print(say(made.reason))
+    if not made.fits:
+        raise models.placement.refuse(made)
+
+
+def get(arguments: argparse.Namespace) -> None:
+    with _cancelling() as cancel, _progress() as progress:
+        path = models.shared().fetch(arguments.name, progress, cancel)
+    print(path)
+
+
+def chat(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    if not isinstance(engine, ChatEngine):
+        raise models.BadInput(
+            f"{arguments.name} does not chat: use transcribe, or another checkpoint.",
+            f"{arguments.name} 不能对话：请使用 transcribe，或换一个模型。",
+        )
+    options = ChatOptions(**_given(arguments, fields(ChatOptions), engine.checkpoint.options))
+    messages = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    for prompt in [arguments.prompt] if arguments.prompt else _typed():
+        if engine.has_chat_template:
+            messages.append({"role": "user", "content": prompt})
+            messages.append({"role": "assistant", "content": _answer(engine, messages, options)})
+        else:
+            _answer(engine, prompt, options)
+
+
+def _answer(engine: ChatEngine, messages: Any, options: ChatOptions) -> str:
+    parts = []
+    with _cancelling() as cancel:
+        for event in engine.stream(messages, options, cancel):
+            if isinstance(event, Delta):
+                parts.append(event.text)
+                print(event.text, end="", flush=True)
+            elif isinstance(event, Done):
+                print(flush=True)
+                used = event.usage
+                note(
+                    f"[{used.completion_tokens} tokens, {used.tokens_per_second:.1f} tokens/s, "
+                    f"first after {used.seconds_to_first_token:.2f} s]"
+                )
+    return "".join(parts)
+
+
+def _typed() -> Iterator[str]:
+    """Lines from the terminal, or all of a pipe as one prompt."""
+    if not sys.stdin.isatty():
+        if text := sys.stdin.read().strip():
+            yield text
+        return
+    while True:
+        try:
+            note("> ", end="")
+            if line := input().strip():
+                yield line
+        except EOFError:
+            return
+
+
+def transcribe(arguments: argparse.Namespace) -> None:
+    engine = _load(arguments)
+    if not isinstance(engine, SpeechEngine):
+        raise models.BadInput(
+            f"{arguments.name} does not transcribe: choose a Whisper checkpoint.",
+            f"{arguments.name} 不能转写语音：请选择 Whisper 模型。",
+        )
+    options = SpeechOptions(**_given(arguments, fields(SpeechOptions), engine.checkpoint.options))
+    with _cancelling() as cancel, _progress() as progress:
+        result = engine.transcribe(arguments.file, options, cancel)
+        segments = []
+        for segment in result:
+            segments.append(segment)
+            progress(Progress("transcribe", int(segment.end), int(result.duration)))
+    print(write(segments, arguments.format), end="")
+
+
+def _load(arguments: argparse.Namespace) -> models.Engine:
+    with _cancelling() as cancel, _progress() as progress:
+        return models.load(
+            arguments.name, arguments.device, arguments.precision, arguments.context, progress, cancel
+        )
+
+
+@contextmanager
+def _cancelling() -> Iterator[threading.Event]:
+    """An event that is set when the block is left early, so that Ctrl-C reaches the engine."""
+    cancel = threading.Event()
+    try:
+        yield cancel
+    except BaseException:
+        cancel.set()
+        raise
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A line on standard error that is drawn over itself; nothing where that is not a terminal."""
+    shown = sys.stderr.isatty()
+
+    def draw(progress: Progress) -> None:
+        if shown:
+            share = f" {progress.done / progress.total:4.0%}" if progress.total else ""
+            left = f", {progress.left:.0f} s" if progress.left is not None else ""
+            note(f"\r\033[K{progress.stage}{share} {progress.detail}{left}", end="")
+
+    try:
+        yield draw
+    finally:
+        if shown:
+            note("\r\033[K", end="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Checkpoints by name, hub id, address or path: from what a person types to a `Checkpoint`."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+from models.checkpoints import CHECKPOINTS
+from models.errors import BadInput, CheckpointNotFound, ModelError
+from models.folders import family_of
+from models.recognise import absolute, describe
+from models.schema import Checkpoint
+
+__all__ = ["CHECKPOINTS", "allowed", "default", "describe", "family", "find"]
+
+_ADDRESS = re.compile(r"https?://\S+/v1/?")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
+
+
+def find(name: str) -> Checkpoint:
+    """The checkpoint that `name` means.
+
+    Args:
+        name: a catalog name in any case, a hub or ModelScope id, an http(s) address that ends in
+            /v1, or a path to a folder, a .gguf or a .pt file. Names come first: write ./name for a
+            folder called like one.
+
+    Raises:
+        CheckpointNotFound: it is none of these, or nothing is at the path.
+        CheckpointCorrupt, UnsupportedCheckpoint: see `describe`.
+    """
+    name = name.strip()
+    if known := _known(name):
+        return known
+    if _ADDRESS.fullmatch(name):
+        address = name.rstrip("/")
+        return Checkpoint(address, "other", "chat", "openai-api", title=address)
+    if _is_path(name):
+        return describe(Path(name))
+    if _HUB_ID.fullmatch(name):
+        return Checkpoint(name, family_of(name), "chat", "unknown", title=name, hub_id=name)
+    raise _not_found(name)
+
+
+def _known(name: str) -> Checkpoint | None:
+    lower = name.lower()
+    for row in CHECKPOINTS.values():
+        if lower in {row.name, *(known.lower() for known in (row.hub_id, row.modelscope_id) if known)}:
+            return row
+    return None
+
+
+def _is_path(text: str) -> bool:
+    if not text or "\0" in text:
+        return False
+    return bool(_PATH.match(text)) or text.lower().endswith((".gguf", ".pt")) or os.path.lexists(text)
+
+
+def _not_found(name: str) -> CheckpointNotFound:
+    near = difflib.get_close_matches(name.lower(), CHECKPOINTS, n=3, cutoff=0.5)
+    listed = ", ".join(near)
+    return CheckpointNotFound(
+        f"No checkpoint is called {name!r}{f' (near it: {listed})' if near else ''}: type a name from the list, "
+        "a hub id like owner/name, the path of a folder, .gguf or .pt file, or an address ending in /v1.",
+        f"没有名为 {name!r} 的模型{f'（相近的有：{listed}）' if near else ''}：请输入列表中的名称、"
+        "形如 owner/name 的仓库名、文件夹或 .gguf、.pt 文件的路径，或以 /v1 结尾的地址。",
+    )
+
+
+def family(name: str) -> list[Checkpoint]:
+    """The catalog of one family, starters first."""
+    rows = [row for row in CHECKPOINTS.values() if row.family == name]
+    return sorted(rows, key=lambda row: not row.starter)
+
+
+def default(family_name: str) -> str:
+    """What a family's page offers first, as something `find` takes.
+
+    The variable <FAMILY>_MODEL_PATH decides, then MODEL_PATH where it names a checkpoint of the
+    family, then the catalog.
+    """
+    own = os.environ.get(f"{family_name.upper()}_MODEL_PATH")
+    shared = os.environ.get("MODEL_PATH")
+    if own or (shared and _family_of(shared) == family_name):
+        return str(own or shared)
+    return family(family_name)[0].name
+
+
+def _family_of(text: str) -> str:
+    try:
+        return find(text).family
+    except ModelError:  # the page that the name points to will say what is wrong with it
+        return family_of(text)
+
+
+def allowed(text: str) -> None:
+    """Refuse paths that visitors of this server may not open; names and addresses always pass.
+
+    Raises:
+        BadInput: a path that, links resolved, lies outside the folders of QUINTET_MODEL_DIRS
+            (default: the home folder) and of the *MODEL_PATH variables.
+    """
+    text = text.strip()
+    if _known(text) or _ADDRESS.fullmatch(text) or not _is_path(text):
+        return
+    path = absolute(Path(text)).resolve()
+    if not any(path.is_relative_to(folder) for folder in _folders()):
+        raise BadInput(
+            f"{text} lies outside the folders that this server opens: choose a name from the list, or ask "
+            "its operator to add the folder to QUINTET_MODEL_DIRS.",
+            f"{text} 不在本服务器允许的文件夹内：请从列表中选择，或请管理员把该文件夹加入 QUINTET_MODEL_DIRS。",
+        )
+
+
+def _folders() -> list[Path]:
+    listed = os.environ.get("QUINTET_MODEL_DIRS")
+    folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
+    named = [
+        value
+        for key, value in os.environ.items()
+        if key.endswith("MODEL_PATH") and value and not _known(value) and _is_path(value)
+    ]
+    return [absolute(folder).resolve() for folder in [*folders, *map(Path, named)]]

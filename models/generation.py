@@ -1,0 +1,295 @@
+"""Token by token: what lies between a transformers model and the text that a person sees.
+
+`generate()` runs in a worker thread and puts ids on a queue (`Generation`); `TextStream` makes text
+of them; `PrefixCache` keeps the attention states of the last conversation for its next turn.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+from transformers import (
+    Cache,
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.generation import (
+    BaseStreamer,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from models.errors import Cancelled
+from models.schema import ChatOptions
+
+GREEDY_BELOW = 1e-4  # a temperature this low would overflow the softmax and means "the likeliest" anyway
+
+
+class Draw(LogitsProcessor):
+    """Draw the next token here and leave only it, so that greedy `generate` takes it.
+
+    `generate` itself draws from the process-wide random state, where another session's request would
+    disturb a seed.
+    """
+
+    def __init__(self, seed: int | None, device: torch.device) -> None:
+        self._random = torch.Generator(device)
+        if seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(seed)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """`scores`: (batch, vocabulary) logits."""
+        drawn = torch.multinomial(scores.softmax(-1), 1, generator=self._random)
+        return torch.full_like(scores, -torch.inf).scatter(-1, drawn, 0.0)
+
+
+def sampling(options: ChatOptions, device: torch.device) -> LogitsProcessorList:
+    """The chain that `options` ask for, in transformers' order; what would change nothing is left out."""
+    chain = LogitsProcessorList()
+    if options.repetition_penalty != 1.0:
+        chain.append(RepetitionPenaltyLogitsProcessor(options.repetition_penalty))
+    if options.temperature < GREEDY_BELOW:
+        return chain
+    if options.temperature != 1.0:
+        chain.append(TemperatureLogitsWarper(float(options.temperature)))
+    if options.top_k:
+        chain.append(TopKLogitsWarper(options.top_k))
+    if options.top_p < 1.0:
+        chain.append(TopPLogitsWarper(float(options.top_p)))
+    if options.min_p > 0.0:
+        chain.append(MinPLogitsWarper(float(options.min_p)))
+    chain.append(Draw(options.seed, device))
+    return chain
+
+
+class TextStream:
+    """Text from ids, whole characters only, ending before the first stop text.
+
+    What could be the beginning of a stop text is held back until the next characters decide.
+
+    Args:
+        prompt_ids: the last ids before the answer where it continues a text, so that a leading space
+            is kept; empty for a chat, where it is dropped.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, stop: Sequence[str] = (), prompt_ids: Sequence[int] = ()
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = DecodeStream(ids=list(prompt_ids), skip_special_tokens=True)
+        self._stop = [text for text in stop if text]
+        self._held = ""
+        self.stopped = False
+
+    def push(self, token: int) -> str:
+        """The text that became certain with this token."""
+        self._held += self._decoder.step(self._tokenizer, token) or ""
+        found = [at for at in map(self._held.find, self._stop) if at >= 0]
+        if found:
+            self.stopped = True
+            return self._release(min(found))
+        return self._release(len(self._held) - self._undecided())
+
+    def flush(self) -> str:
+        """What was held back and turned out to be no stop text."""
+        return "" if self.stopped else self._release(len(self._held))
+
+    def _undecided(self) -> int:
+        longest = max(map(len, self._stop), default=1) - 1
+        for length in range(min(longest, len(self._held)), 0, -1):
+            if any(text.startswith(self._held[-length:]) for text in self._stop):
+                return length
+        return 0
+
+    def _release(self, length: int) -> str:
+        text, self._held = self._held[:length], self._held[length:]
+        return text
+
+
+class PrefixCache:
+    """Attention states of the last conversation, for the prompt that begins like it.
+
+    Sliding-window layers that are full have forgotten their beginning, so such a cache starts anew.
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[int] = []
+        self._cache: Cache | None = None
+
+    def take(self, model: PreTrainedModel, prompt: Sequence[int]) -> tuple[Cache, int]:
+        """A cache to generate with, and how many tokens of `prompt` it already holds.
+
+        It is no longer in here afterwards: a request that fails leaves nothing half-written behind.
+        """
+        cache, ids = self._cache, self._ids
+        self._cache, self._ids = None, []
+        # The last token of the prompt is always computed: its logits give the first new one.
+        common = common_prefix(ids, prompt[:-1])
+        if cache is None or common == 0 or not crop(cache, common):
+            return DynamicCache(config=model.config), 0
+        return cache, common
+
+    def keep(self, cache: Cache, ids: Sequence[int]) -> None:
+        """Remember `cache`, which holds the states of the first tokens of `ids`."""
+        self._cache = cache
+        self._ids = list(ids[: cache.get_seq_length()])
+
+    def clear(self) -> None:
+        self._cache, self._ids = None, []
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    for i, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return i
+    return min(len(left), len(right))
+
+
+def crop(cache: Cache, length: int) -> bool:
+    """Shorten `cache` to `length` tokens; False where its layers can no longer do that."""
+    surplus = cache.get_seq_length() - length
+    if surplus == 0:
+        return True
+    full = any(
+        sliding and layer.get_seq_length() >= layer.sliding_window
+        for sliding, layer in zip(cache.is_sliding, cache.layers, strict=True)
+    )
+    if full or any(cache.is_linear):
+        return False
+    cache.crop(-surplus)
+    return True
+
+
+class _Stop(StoppingCriteria):
+    """Ends `generate` after the token at hand."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        return torch.full((input_ids.shape[0],), self._event.is_set(), device=input_ids.device)
+
+
+class _Ids(BaseStreamer):
+    """Hands on every new id; `generate` shows the prompt first."""
+
+    def __init__(self, put: Callable[[int], None]) -> None:
+        self._put = put
+        self._prompt_seen = False
+
+    def put(self, value: torch.Tensor) -> None:
+        if self._prompt_seen:
+            self._put(int(value))
+        self._prompt_seen = True
+
+    def end(self) -> None:
+        """The worker says when it has ended, also where it failed."""
+
+
+class Generation:
+    """One run of `generate` in a thread of its own. Iterating gives ids as they come.
+
+    Iteration yields None about 20 times a second while there is nothing new, so that the caller can
+    look around, and raises what the model raised. `close` returns when the model is free again: after
+    the token at hand, or after the layer at hand where the prompt is still being read.
+
+    Args:
+        prompt: token ids, not empty.
+        end_ids: the ids that end an answer; they are yielded too.
+
+    Once closed, `ids` holds the prompt and every token made, and `complete` says that `cache` is whole.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        prompt: Sequence[int],
+        cache: Cache,
+        options: ChatOptions,
+        end_ids: Sequence[int],
+    ) -> None:
+        self.ids = list(prompt)
+        self.complete = False
+        self._stop = threading.Event()
+        self._queue: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run, args=(model, cache, options, list(end_ids)), daemon=True
+        )
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[int | None]:
+        while True:
+            try:
+                item = self._queue.get(timeout=0.05)
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(
+        self,
+        model: PreTrainedModel,
+        cache: Cache,
+        options: ChatOptions,
+        end_ids: list[int],
+    ) -> None:
+        hooks = [
+            layer.register_forward_pre_hook(self._abort_prefill)
+            for layer in model.modules()
+            if isinstance(layer, GradientCheckpointingLayer)
+        ]
+        try:
+            ids = torch.tensor([self.ids], device=model.get_input_embeddings().weight.device)
+            model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                past_key_values=cache,
+                generation_config=GenerationConfig(
+                    max_new_tokens=options.max_new_tokens,
+                    do_sample=False,
+                    eos_token_id=end_ids or None,
+                    pad_token_id=end_ids[0] if end_ids else 0,
+                ),
+                logits_processor=sampling(options, ids.device),
+                stopping_criteria=StoppingCriteriaList([_Stop(self._stop)]),
+                streamer=_Ids(self._put),
+            )
+            self.complete = True
+            self._queue.put(None)
+        except BaseException as error:  # whatever it is, it belongs to the one who iterates
+            self._queue.put(error)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _put(self, token: int) -> None:
+        self.ids.append(token)
+        self._queue.put(token)
+
+    def _abort_prefill(self, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        """A long prompt takes a CPU a minute; single tokens end by the stopping criterion."""
+        if self._stop.is_set() and inputs and inputs[0].shape[1] > 1:
+            raise Cancelled

@@ -1,0 +1,272 @@
+"""What a weight file says about itself: sizes and names, without loading or unpickling anything.
+
+Formats: GGUF (github.com/ggml-org/ggml, docs/gguf.md), safetensors (github.com/huggingface/safetensors),
+the zip that torch.save writes, and CTranslate2's model.bin (github.com/OpenNMT/CTranslate2,
+python/ctranslate2/specs/model_spec.py).
+
+Every reader raises EOFError when the file ends before what its header promises, and ValueError when
+it is not of the format at all; `reading` turns these into sentences.
+"""
+
+import json
+import mmap
+import pickletools
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
+
+_LONGEST_HEADER = 100 << 20  # bytes, as in the safetensors format; more would be an attack on memory
+# What the parsers here raise for bytes that make no sense; zipfile also uses RuntimeError.
+_MALFORMED = (
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    struct.error,
+)
+_INCONSISTENT = (KeyError, TypeError, AttributeError, ZeroDivisionError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Facts about the file, and the tensors in it with their shapes as stored."""
+
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, tuple[int, ...]]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one sentence what is wrong with the file or folder at `path`."""
+    try:
+        yield
+    except (*_MALFORMED, *_INCONSISTENT) as error:
+        raise CheckpointCorrupt(
+            f"{path.name} is incomplete or damaged, perhaps half a download: delete {path} and fetch it again.",
+            f"{path.name} 不完整或已损坏，可能只下载了一部分：请删除 {path} 后重新下载。",
+        ) from error
+    except ValueError as error:
+        raise unreadable(path) from error
+    except OSError as error:
+        raise CheckpointNotFound(
+            f"{path} cannot be read: check its permissions, or choose another checkpoint.",
+            f"无法读取 {path}：请检查权限，或选择其他模型。",
+        ) from error
+
+
+def unreadable(path: Path) -> UnsupportedCheckpoint:
+    return UnsupportedCheckpoint(
+        f"{path.name} is neither a GGUF file nor a Whisper .pt file, whatever it is called: choose such a "
+        "file, or the folder that holds config.json and the weights.",
+        f"{path.name} 的内容既不是 GGUF 也不是 Whisper 的 .pt：请选择这样的文件，或含有 config.json 与权重的文件夹。",
+    )
+
+
+class Reader:
+    """Little-endian numbers and strings from a buffer, one after the other."""
+
+    def __init__(self, buffer: mmap.mmap) -> None:
+        self.buffer = buffer
+        self.at = 0
+
+    def number(self, code: str) -> Any:
+        return self.numbers(code, 1)[0]
+
+    def numbers(self, code: str, count: int) -> tuple[Any, ...]:
+        layout = f"<{count}{code}"
+        start = self.skip(struct.calcsize(layout))
+        return struct.unpack_from(layout, self.buffer, start)
+
+    def text(self, length: str = "Q") -> str:
+        size = self.number(length)
+        start = self.skip(size)
+        return bytes(self.buffer[start : start + size]).decode("utf-8", "replace")
+
+    def skip(self, size: int) -> int:
+        """Move on by `size` bytes; returns where they began."""
+        start, self.at = self.at, self.at + size
+        if self.at > len(self.buffer):
+            raise EOFError
+        return start
+
+    def skip_texts(self, count: int) -> None:
+        """Move on by `count` strings: a vocabulary has hundreds of thousands, so no call for each."""
+        buffer, at = self.buffer, self.at
+        if count * 8 > len(buffer):
+            raise EOFError
+        for _ in range(count):
+            at += 8 + int.from_bytes(buffer[at : at + 8], "little")
+        self.skip(at - self.at)
+
+
+# --- GGUF --------------------------------------------------------------------------------------
+
+_STRING, _ARRAY = 8, 9
+_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_LONG_ARRAY = 4096  # a vocabulary or its scores: only the length is kept
+
+# ggml type -> (elements, bytes) of one block.
+GGML_BLOCKS = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
+    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110), 22: (256, 82),
+    23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
+    34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
+}  # fmt: skip
+
+
+def read_gguf(path: Path) -> Header:
+    """Metadata and tensors of a GGUF file, version 2 or 3; long arrays are replaced by their length."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        reader = Reader(buffer)
+        if bytes(buffer[:4]) != b"GGUF":
+            raise ValueError("no GGUF magic")
+        reader.skip(4)
+        if reader.number("I") not in (2, 3):
+            raise ValueError("an old or big-endian GGUF version")
+        tensor_count, fact_count = reader.numbers("Q", 2)
+        facts = {}
+        for _ in range(fact_count):
+            name = reader.text()
+            facts[name] = _gguf_value(reader, reader.number("I"))
+        tensors, sizes = {}, [0]
+        for _ in range(tensor_count):
+            name, shape, end = _gguf_tensor(reader)
+            tensors[name] = shape
+            sizes.append(end)
+        alignment = int(facts.get("general.alignment", 32))
+        start = -(-reader.at // alignment) * alignment
+        if start + max(sizes) > len(buffer):
+            raise EOFError
+    return Header(facts, tensors)
+
+
+def _gguf_value(reader: Reader, kind: int) -> Any:
+    if kind == _STRING:
+        return reader.text()
+    if kind != _ARRAY:
+        return reader.number(_NUMBERS[kind])
+    kind, count = reader.numbers("I", 1)[0], reader.number("Q")
+    if kind in _NUMBERS:
+        if count <= _LONG_ARRAY:
+            return reader.numbers(_NUMBERS[kind], count)
+        reader.skip(count * struct.calcsize("<" + _NUMBERS[kind]))
+    elif kind == _STRING:
+        reader.skip_texts(count)
+    else:
+        raise ValueError("nested arrays")
+    return count
+
+
+def _gguf_tensor(reader: Reader) -> tuple[str, tuple[int, ...], int]:
+    """Name, shape, and where the tensor ends, counted from the start of the data."""
+    name = reader.text()
+    shape = reader.numbers("Q", reader.number("I"))
+    kind, offset = reader.number("I"), reader.number("Q")
+    elements, size = GGML_BLOCKS.get(kind, (1, 0))  # of a newer type only the start can be checked
+    return name, shape, offset + prod(shape) // elements * size
+
+
+# --- safetensors ---------------------------------------------------------------------------------
+
+
+def read_safetensors(path: Path) -> Header:
+    """Tensors of a safetensors file; the facts hold each tensor's dtype by its name."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            raise EOFError
+        if length > _LONGEST_HEADER:
+            raise ValueError("header too long")
+        entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    if 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0) > size:
+        raise EOFError
+    return Header(
+        {name: entry["dtype"] for name, entry in entries.items()},
+        {name: tuple(entry["shape"]) for name, entry in entries.items()},
+    )
+
+
+# --- torch.save ----------------------------------------------------------------------------------
+
+
+def read_torch(path: Path) -> Header:
+    """Tensors of a torch.save zip; the facts are its numbers that follow a name such as n_mels.
+
+    The pickle's instructions are listed, never carried out. Shapes are flat: the elements of the
+    tensor's storage, or 0 where an earlier tensor has the same storage.
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if magic[:2] == b"\x80\x02":  # torch.save before 1.6: a bare pickle with nothing to check
+        return Header({}, {})
+    if magic != b"PK\x03\x04":
+        raise ValueError("not a zip")
+    if not zipfile.is_zipfile(path):  # a zip's directory is at its end
+        raise EOFError
+    with zipfile.ZipFile(path) as archive:
+        found = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        if not found or archive.getinfo(found[0]).file_size > _LONGEST_HEADER:
+            raise ValueError("no data.pkl of a sensible size")
+        return _list_pickle(archive.read(found[0]))
+
+
+def _list_pickle(pickled: bytes) -> Header:
+    """Follow the strings and numbers that the instructions would push, memo included."""
+    facts: dict[str, int] = {}
+    tensors: dict[str, tuple[int, ...]] = {}
+    storages: set[str] = set()
+    memo: dict[int, str] = {}
+    pushed: list[str] = [""]
+    number, fresh = 0, False
+    steps: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]] = pickletools.genops(pickled)
+    for step, argument, _ in steps:
+        if step.name.endswith("PUT") and fresh:
+            memo[argument] = pushed[-1]
+        fresh = step.name in ("BINUNICODE", "GLOBAL")
+        if fresh:
+            pushed.append(argument)
+        elif step.name.endswith("GET") and argument in memo:
+            pushed.append(memo[argument])
+        elif isinstance(argument, int) and not step.name.endswith(("PUT", "GET")):
+            number = argument
+            if pushed[-1].startswith("n_"):
+                facts[pushed[-1]] = number
+        elif step.name == "BINPERSID":  # … name, rebuild functions, "storage", type, key, device
+            *before, _, _, key, _ = pushed
+            name = next((text for text in reversed(before) if not text.startswith("torch._utils ")), "")
+            tensors[name] = (0 if key in storages else number,)
+            storages.add(key)
+            pushed = [""]
+    return Header(facts, tensors)
+
+
+# --- CTranslate2 ---------------------------------------------------------------------------------
+
+
+def read_ctranslate2(path: Path) -> Header:
+    """Variables of a CTranslate2 model.bin; the facts hold ``spec``, the kind of model."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        reader = Reader(buffer)
+        if not 2 <= reader.number("I") < 100:
+            raise ValueError("no CTranslate2 version")
+        spec = reader.text("H").rstrip("\0")
+        _, count = reader.numbers("I", 2)
+        tensors = {}
+        for _ in range(count):
+            name = reader.text("H").rstrip("\0")
+            tensors[name] = reader.numbers("I", reader.number("B"))
+            reader.skip(1)  # dtype
+            reader.skip(reader.number("I"))
+    return Header({"spec": spec}, tensors)

@@ -1,0 +1,401 @@
+"""Where a checkpoint can run, in which precision, and what memory that takes.
+
+Everything here works before torch is imported: CUDA devices are read through NVML, the processor's
+abilities from the operating system. Sizes are in bytes.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from models.errors import DoesNotFit, UnsupportedPlacement
+from models.schema import (
+    PRECISIONS,
+    Alternative,
+    Checkpoint,
+    Device,
+    GiB,
+    Placement,
+    Plan,
+    Precision,
+    Shape,
+    Text,
+)
+
+DEFAULT_CONTEXT = 8192
+SLOTS = (4, 2, 1)  # conversations that llama.cpp answers at the same time, as many as fit
+BITS: Mapping[str, float] = {"fp32": 32, "bf16": 16, "fp16": 16, "int8": 8, "int4": 4}
+
+# Formats whose own quantisation is kept: asking for another precision is refused.
+AS_STORED = ("gguf", "gptq", "qwen-vl-gptq", "chatglm-packed")
+# What a loaded library takes before the first weight: torch's or CUDA's own memory, buffers.
+RUNTIME = {"cpu": int(0.3 * GiB), "mps": int(0.5 * GiB), "cuda": int(0.7 * GiB)}
+WHISPER_FRAMES, WHISPER_BEAMS = 1500, 5
+
+
+# --- devices -----------------------------------------------------------------------------------
+
+
+def devices() -> list[Device]:
+    """What this machine has now, best first; the processor is always there and last."""
+    return [*_cuda_devices(), *_mps_device(), _cpu()]
+
+
+def _cuda_devices() -> list[Device]:
+    """NVIDIA devices that torch here can use, numbered as CUDA numbers them in bus order."""
+    if not _torch_has_cuda():
+        return []
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        found = []
+        for number, handle in enumerate(_visible(handles, pynvml)):
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            major, _ = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+            half: Precision = "bf16" if major >= 8 else "fp16"
+            title = f"{pynvml.nvmlDeviceGetName(handle)} ({memory.total / GiB:.0f} GB)"
+            ways: tuple[Precision, ...] = (half, *(p for p in ("fp16", "fp32", "int8", "int4") if p != half))
+            found.append(Device(f"cuda:{number}", title, memory.total, memory.free, ways))
+        return found
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _visible(handles: Sequence[object], pynvml: object) -> Sequence[object]:
+    """Apply CUDA_VISIBLE_DEVICES, which NVML ignores (indices, or UUIDs by their beginning)."""
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return handles
+    chosen = []
+    for item in filter(None, (part.strip() for part in wanted.split(","))):
+        if item.isdigit():
+            match = handles[int(item) : int(item) + 1]
+        else:
+            match = [h for h in handles if pynvml.nvmlDeviceGetUUID(h).startswith(item)][:1]  # type: ignore[attr-defined]
+        if not match:  # CUDA, too, stops at the first one that is not there
+            break
+        chosen.append(match[0])
+    return chosen
+
+
+def _torch_has_cuda() -> bool:
+    """Whether the installed torch was built for CUDA, from its version file: importing it takes seconds."""
+    from importlib.util import find_spec
+
+    spec = find_spec("torch")
+    if spec is None or not spec.submodule_search_locations:
+        return False
+    version = Path(next(iter(spec.submodule_search_locations))) / "version.py"
+    lines = version.read_text(encoding="utf-8").splitlines() if version.is_file() else []
+    return any(line.startswith("cuda") and not line.rstrip().endswith("None") for line in lines)
+
+
+def _mps_device() -> list[Device]:
+    if sys.platform != "darwin" or platform.machine() != "arm64":
+        return []
+    total, free = _memory()
+    return [Device("mps", "Apple GPU", total, free, ("fp16", "bf16", "fp32"), unified=True)]
+
+
+def _cpu() -> Device:
+    total, free = _memory()
+    ways: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
+    if _cpu_has_bf16():
+        ways = ("bf16", "fp32", "int8", "int4")
+    return Device("cpu", f"CPU ({total / GiB:.0f} GB)", total, free, ways)
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; emulated, it is three times slower than float32."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
+        return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return False
+
+
+def _memory() -> tuple[int, int]:
+    """Total and available main memory, within the container's limit where there is one."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, free = int(memory.total), int(memory.available)
+    limit, used = (_cgroup(name) for name in ("memory.max", "memory.current"))
+    if limit is not None and limit < total:
+        total, free = limit, min(free, limit - (used or 0))
+    return total, max(free, 0)
+
+
+def _cgroup(name: str) -> int | None:
+    path = Path("/sys/fs/cgroup") / name
+    text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
+    return int(text) if text.isdigit() else None
+
+
+# --- what a checkpoint may be asked for ----------------------------------------------------------
+
+
+def precisions(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
+    """Precisions this checkpoint can have there, in the order in which `auto` tries them."""
+    kind = device.name.split(":")[0]
+    if checkpoint.format in AS_STORED:
+        return ("file",) if checkpoint.format != "gguf" or _llama_cpp_has(kind) else ()
+    if checkpoint.format == "openai-api":
+        return ("remote",)
+    if checkpoint.format == "ctranslate2":
+        # int8 is what CTranslate2 does best on a processor, at the same word error rate.
+        return {"cpu": ("int8", "fp32"), "cuda": ("fp16", "int8", "fp32")}.get(kind, ())
+    if checkpoint.format in ("whisper-pt", "whisper-hf"):
+        return {"cpu": ("fp32",), "cuda": ("fp16", "fp32"), "mps": ("fp32",)}[kind]
+    return device.precisions
+
+
+def _llama_cpp_has(kind: str) -> bool:
+    """Whether the installed llama.cpp was built for this kind of device."""
+    if kind == "cpu":
+        return True
+    import xllamacpp
+
+    backend = {"cuda": "CUDA", "mps": "M"}[kind]  # Metal's devices are called MTL0 or Metal
+    return any(str(device["name"]).startswith(backend) for device in xllamacpp.get_device_info())
+
+
+def _automatic(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
+    """What `auto` may choose, best first: nothing wider than needed, nothing slower than needed."""
+    ways = precisions(checkpoint, device)
+    if device.name != "cpu":
+        return tuple(way for way in ways if way != "fp32") or ways
+    return ways
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def weight_bytes(checkpoint: Checkpoint, precision: str) -> int:
+    """Memory that the weights take once loaded.
+
+    While-loading quantisation covers the linear layers; embeddings and output head stay 16 bits
+    wide. Int4 adds one 16-bit scale per 128 weights, int8 one per row (too small to count).
+    """
+    if precision in ("file", "remote"):
+        return checkpoint.bytes
+    parameters = checkpoint.parameters or checkpoint.bytes // 2
+    if precision not in ("int8", "int4") or checkpoint.shape is None or checkpoint.kind == "speech":
+        return int(parameters * BITS[precision] / 8)
+    shape = checkpoint.shape
+    wide = shape.vocab * shape.hidden * (1 if shape.tied else 2)
+    packed = (parameters - wide) * (1.0 if precision == "int8" else 0.5 + 2 / 128)
+    return int(packed) + wide * 2
+
+
+def kv_bytes(checkpoint: Checkpoint, precision: str, context: int, slots: int = 1) -> int:
+    """Memory of the KV cache when every slot's context is full."""
+    shape = checkpoint.shape
+    if shape is None:
+        return 0
+    width = 4 if precision == "fp32" else 2
+    per_token = 2 * shape.kv_heads * shape.head_dim * width
+    if checkpoint.kind == "speech":
+        return per_token * shape.layers * (WHISPER_FRAMES + checkpoint.context_length) * WHISPER_BEAMS
+    whole = shape.layers if shape.global_layers is None else shape.global_layers
+    windowed = (shape.layers - whole) * min(context, shape.window or context)
+    return per_token * slots * (whole * context + windowed)
+
+
+def overhead_bytes(checkpoint: Checkpoint, device: str, context: int) -> int:
+    """Working memory: the runtime itself, and the activations of a prompt read in one go."""
+    if checkpoint.format == "openai-api":
+        return 0
+    runtime = RUNTIME[device.split(":")[0]]
+    shape = checkpoint.shape or Shape(0, 0, 0, 1024, 32000)
+    tokens = WHISPER_FRAMES if checkpoint.kind == "speech" else min(context, 2048)
+    if checkpoint.format == "gguf":
+        tokens = min(context, 512)
+    return runtime + tokens * shape.hidden * 4 * 8 + shape.vocab * 4 * 8
+
+
+# --- the plan ----------------------------------------------------------------------------------
+
+
+def plan(
+    checkpoint: Checkpoint,
+    device: str = "auto",
+    precision: str = "auto",
+    context: int | None = None,
+    found: Sequence[Device] | None = None,
+    reclaimable: Mapping[str, int] | None = None,
+) -> Plan:
+    """The best placement that fits, or the closest one that does not, with what would fit instead.
+
+    Args:
+        checkpoint: with sizes, from the catalog or read from its files.
+        device: "auto", "cpu", "mps", "cuda", "cuda:1", …
+        precision: "auto" or one of fp32, bf16, fp16, int8, int4.
+        context: tokens one conversation may hold; default: the checkpoint's own, at most 8192.
+        found: the devices to plan for; default: those of this machine, now.
+        reclaimable: bytes per device that idle engines would give back.
+
+    Raises:
+        UnsupportedPlacement: an unknown device or precision, or two that cannot be combined.
+    """
+    found = list(found) if found is not None else devices()
+    context = _context(checkpoint, context)
+    places = _by_speed(found) if device == "auto" else [_named(found, device)]
+    tries = [
+        (place, way)
+        for place in places
+        for way in (_automatic(checkpoint, place) if precision == "auto" else precisions(checkpoint, place))
+        if precision in ("auto", way)
+    ]
+    if not tries:
+        raise _unsupported(checkpoint, places, precision)
+    if device == "auto":
+        tries += _spread(found, [way for place, way in tries if place.name.startswith("cuda")])
+    plans = [_price(checkpoint, place, way, context, reclaimable or {}) for place, way in tries]
+    for candidate in plans:
+        if candidate.fits:
+            return candidate
+    closest = min(plans, key=lambda candidate: candidate.total - candidate.free)
+    return replace(closest, alternatives=_alternatives(checkpoint, found, context, reclaimable or {}))
+
+
+def refuse(refused: Plan) -> DoesNotFit:
+    """The error for a plan that does not fit; the sentence names the closest thing that would."""
+    instead = refused.alternatives[0] if refused.alternatives else None
+    if instead is None:
+        return DoesNotFit(
+            f"{refused.reason.en}: close other programs, or choose a smaller checkpoint.",
+            f"{refused.reason.zh}：请关闭其他程序，或选择更小的模型。",
+        )
+    what = f"{instead.precision}, {instead.context} tokens, {instead.device}"
+    return DoesNotFit(
+        f"{refused.reason.en}: choose {what} ({gigabytes(instead.total)}), or a smaller checkpoint.",
+        f"{refused.reason.zh}：请改用 {what}（{gigabytes(instead.total)}），或选择更小的模型。",
+    )
+
+
+def gigabytes(size: int) -> str:
+    """A size as people compare it with the label on their machine."""
+    return f"{size / GiB:.1f} GB" if size >= GiB // 10 else f"{size / 1024**2:.0f} MB"
+
+
+def _by_speed(found: Sequence[Device]) -> list[Device]:
+    """Accelerators by free memory, then the processor."""
+    return sorted(found, key=lambda device: (device.name == "cpu", -device.free))
+
+
+def _named(found: Sequence[Device], name: str) -> Device:
+    for device in found:
+        if name in (device.name, device.name.removesuffix(":0")):
+            return device
+    there = ", ".join(device.name for device in found)
+    raise UnsupportedPlacement(
+        f"There is no device {name!r} here: choose auto or one of {there}.",
+        f"此机器没有设备 {name!r}：请选择 auto 或以下之一：{there}。",
+    )
+
+
+def _spread(found: Sequence[Device], ways: Sequence[str]) -> list[tuple[Device, str]]:
+    """All CUDA devices as one, for checkpoints too large for any of them."""
+    cuda = [device for device in found if device.name.startswith("cuda")]
+    if len(cuda) < 2:
+        return []
+    names = ",".join(device.name for device in cuda)
+    total, free = sum(device.total for device in cuda), sum(device.free for device in cuda)
+    together = Device(names, " + ".join(device.title for device in cuda), total, free, cuda[0].precisions)
+    return [(together, way) for way in dict.fromkeys(ways)]
+
+
+def _context(checkpoint: Checkpoint, context: int | None) -> int:
+    most = checkpoint.context_length or DEFAULT_CONTEXT
+    if checkpoint.kind == "speech":
+        return most
+    if context is None:
+        return min(most, DEFAULT_CONTEXT)
+    if 1 <= context <= most:
+        return context
+    raise UnsupportedPlacement(
+        f"{checkpoint.name} holds at most {most} tokens, not {context}: choose a shorter context.",
+        f"{checkpoint.name} 的上下文最多为 {most} 个 token，不能是 {context}：请选择更短的上下文。",
+    )
+
+
+def _price(
+    checkpoint: Checkpoint, device: Device, precision: str, context: int, reclaimable: Mapping[str, int]
+) -> Plan:
+    """What one placement costs; llama.cpp gets as many slots as fit."""
+    names = tuple(device.name.split(","))
+    spare = sum(reclaimable.get(name, 0) for name in names)
+    weights = weight_bytes(checkpoint, precision)
+    overhead = overhead_bytes(checkpoint, device.name, context) * len(names)
+    choices = SLOTS if checkpoint.format == "gguf" else (1,)
+    room = device.free + spare - weights - overhead
+    slots = next((n for n in choices if kv_bytes(checkpoint, precision, context, n) <= room), 1)
+    cache = kv_bytes(checkpoint, precision, context, slots)
+    needed, free = gigabytes(weights + cache + overhead), gigabytes(device.free + spare)
+    tokens = "" if checkpoint.kind == "speech" else f" · {context} tokens"
+    how = f"{checkpoint.name} · {precision}{tokens}"
+    return Plan(
+        checkpoint=checkpoint,
+        placement=Placement(names[0], precision, context, slots, names),
+        weights=weights,
+        kv_cache=cache,
+        overhead=overhead,
+        free=device.free,
+        reclaimable=spare,
+        fits=cache <= room,
+        reason=Text(
+            f"{how} needs {needed}, {free} can be had on {device.name}",
+            f"{how} 需要 {needed}，{device.name} 可用 {free}",
+        ),
+    )
+
+
+def _alternatives(
+    checkpoint: Checkpoint, found: Sequence[Device], context: int, reclaimable: Mapping[str, int]
+) -> tuple[Alternative, ...]:
+    """Other precisions, devices and contexts that fit, the least change first."""
+    fitting = []
+    for tokens in (context, context // 2, context // 4):
+        for device in _by_speed(found):
+            for way in precisions(checkpoint, device):
+                priced = _price(checkpoint, device, way, tokens, reclaimable) if tokens else None
+                if priced and priced.fits:
+                    fitting.append(Alternative(checkpoint.name, device.name, way, tokens, priced.total))
+    return tuple(fitting)
+
+
+def _unsupported(checkpoint: Checkpoint, places: Sequence[Device], precision: str) -> UnsupportedPlacement:
+    device = places[0].name
+    ways = [way for place in places for way in precisions(checkpoint, place)]
+    if not ways:
+        return UnsupportedPlacement(
+            f"{checkpoint.name} ({checkpoint.format}) cannot run on {device} with what is installed here: "
+            "choose auto or cpu.",
+            f"以当前安装的组件，{checkpoint.name}（{checkpoint.format}）无法在 {device} 上运行："
+            "请选择 auto 或 cpu。",
+        )
+    if "file" in ways:
+        return UnsupportedPlacement(
+            f"{checkpoint.name} is already quantised and keeps its own precision: choose auto, not {precision}.",
+            f"{checkpoint.name} 已量化，保持文件自身的精度：请选择 auto，而不是 {precision}。",
+        )
+    if precision == "fp16" and device == "cpu":
+        return UnsupportedPlacement(
+            "fp16 is hundreds of times slower than bf16 or fp32 on a processor: choose auto.",
+            "在 CPU 上 fp16 比 bf16 或 fp32 慢数百倍：请选择 auto。",
+        )
+    known = "" if precision in PRECISIONS else "unknown "
+    listed = ", ".join(dict.fromkeys(ways))
+    return UnsupportedPlacement(
+        f"{checkpoint.name} cannot run in {known}precision {precision!r} on {device}: choose auto or {listed}.",
+        f"{checkpoint.name} 无法以精度 {precision!r} 在 {device} 上运行：请选择 auto 或 {listed}。",
+    )

@@ -1,0 +1,14 @@
+"""Gemma: chat with the instruction-tuned ones, continue a text with the base models."""
+
+from pages.shared.chat import chat_page
+from pages.shared.words import tr
+
+chat_page(
+    "gemma",
+    "Gemma",
+    "💎",
+    tr(
+        "Google's open models, on this machine: chat, or continue a text with a base model.",
+        "在本机运行 Google 的开放模型：与指令模型对话，或用基座模型续写文本。",
+    ),
+)

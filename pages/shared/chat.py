@@ -1,0 +1,415 @@
+"""The chat view that every family of language models shares."""
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import streamlit as st
+
+from models import BadInput, ChatEngine, ChatOptions, Delta, Done, Event, ModelError, Prefill, Queued
+from pages.shared import frame
+from pages.shared.conversation import Answer, Conversation, Turn
+from pages.shared.jobs import Job
+from pages.shared.markdown import readable
+from pages.shared.words import remember, sentence, tr
+
+CURSOR = "▌"
+ANSWERED = {
+    "length": ("stopped at the longest answer allowed", "达到最长回答长度"),
+    "cancelled": ("stopped", "已停止"),
+}
+
+
+def chat_page(family: str, title: str, icon: str, intro: str) -> None:
+    """A page of one family: a chat, or for a base model a text to be continued."""
+    frame.page(title, icon)
+    choice, values = frame.sidebar(family, fields(ChatOptions))
+    st.title(f"{icon} {title}")
+    st.caption(intro)
+    try:
+        options = ChatOptions(**values)
+    except BadInput as error:
+        st.error(sentence(error))
+        return
+    if choice.checkpoint and choice.checkpoint.kind == "completion":
+        _completion(choice, options)
+    else:
+        _chat(choice, options)
+
+
+# --- chat --------------------------------------------------------------------------------------
+
+
+def _conversation(family: str) -> Conversation:
+    key = f"{family}.conversation"
+    if key not in st.session_state:
+        st.session_state[key] = Conversation()
+    found: Conversation = st.session_state[key]
+    return found
+
+
+def _chat(choice: frame.Choice, options: ChatOptions) -> None:
+    family = choice.family
+    conversation = _conversation(family)
+    _tools(choice, conversation)
+    engine = choice.engine if isinstance(choice.engine, ChatEngine) else None
+    dropped = _dropped(engine, conversation, options)
+    if not conversation.turns:
+        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + _first_time(choice))
+    unsent = conversation.turns_within(dropped)
+    for index, turn in enumerate(conversation.turns):
+        if unsent and index == unsent:
+            st.caption("⬆️ " + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送"))
+        _turn(choice, conversation, index, turn)
+    room = st.container()
+    loading = frame.watch_load(choice)
+    _context_meter(engine, conversation)
+    prompt = st.chat_input(
+        tr("Your message", "输入消息"), submit_mode="stop", key=f"{family}.input", disabled=not choice.name
+    )
+    if prompt:
+        conversation.ask(str(prompt))
+        st.session_state[f"{family}.asked"] = True
+        st.session_state.pop(f"{family}.failure", None)
+        st.rerun()
+    if not st.session_state.get(f"{family}.asked"):
+        return
+    if engine is None:
+        _load_first(choice, loading)
+    else:
+        with room:
+            _answer(choice, engine, conversation, options)
+
+
+def _first_time(choice: frame.Choice) -> str:
+    if choice.engine or not choice.checkpoint:
+        return ""
+    name = choice.checkpoint.title or choice.name
+    return tr(
+        f"{name} is loaded with the first one, and fetched before that if it is not here yet.",
+        f"首条消息会自动加载 {name}；若本机没有，会先下载。",
+    )
+
+
+def _load_first(choice: frame.Choice, loading: bool) -> None:
+    """A question was asked before its model is in memory: load it, then answer."""
+    family = choice.family
+    if st.session_state.get(f"{family}.failure") is not None:
+        st.session_state.pop(f"{family}.asked")  # the sentence is shown; the question stays
+    elif choice.loadable and not loading:
+        choice.load()
+        st.rerun()
+    elif not loading:
+        st.session_state.pop(f"{family}.asked")
+        st.warning(
+            tr("Choose a checkpoint that can be loaded, in the sidebar.", "请在侧边栏选择可以加载的模型。")
+        )
+
+
+def _dropped(engine: ChatEngine | None, conversation: Conversation, options: ChatOptions) -> int:
+    if engine is None or not conversation.turns:
+        return 0
+    try:
+        return engine.dropped(conversation.messages(), options)
+    except ModelError:  # said again, where it matters, when the answer is asked for
+        return 0
+
+
+def _context_meter(engine: ChatEngine | None, conversation: Conversation) -> None:
+    if engine is None or not conversation.turns:
+        return
+    try:
+        used = engine.count_tokens(conversation.messages())
+    except ModelError:
+        return
+    share = min(used / engine.context_length, 1.0)
+    st.progress(
+        share,
+        text=tr(
+            f"Context: {used} of {engine.context_length} tokens",
+            f"上下文：{used} / {engine.context_length} token",
+        ),
+    )
+
+
+# --- one turn ----------------------------------------------------------------------------------
+
+
+def _turn(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
+    with st.chat_message("user"):
+        _question(choice.family, conversation, index, turn)
+    answer = turn.answer
+    if answer is None:
+        return
+    writing = st.session_state.get(f"{choice.family}.asked") and index == len(conversation.turns) - 1
+    if writing and not answer.reason:
+        return  # a run that was interrupted and is about to be repeated draws it itself
+    with st.chat_message("assistant"):
+        st.markdown(readable(answer.text) or tr("*no text*", "*无内容*"))
+        _figures(answer)
+        _actions(choice, conversation, index, turn)
+
+
+def _question(family: str, conversation: Conversation, index: int, turn: Turn) -> None:
+    key = f"{family}.edit"
+    if st.session_state.get(key) != index:
+        text, pen = st.columns([12, 1])
+        text.markdown(readable(turn.question))
+        if pen.button(
+            "✏️", key=f"{family}.edit.{index}", type="tertiary", help=tr("Edit and resend", "编辑并重新发送")
+        ):
+            st.session_state[key] = index
+            st.rerun()
+        return
+    with st.form(f"{family}.edit.form", border=False):
+        text = st.text_area(tr("Your message", "输入消息"), turn.question)
+        left, right = st.columns(2)
+        sent = left.form_submit_button(tr("Send", "发送"), type="primary")
+        if right.form_submit_button(tr("Cancel", "取消")) or sent:
+            del st.session_state[key]
+            if sent and text.strip():
+                conversation.edit(index, text)
+                st.session_state[f"{family}.asked"] = True
+            st.rerun()
+
+
+def _figures(answer: Answer) -> None:
+    figures = answer.figures
+    parts = [tr(*ANSWERED[answer.reason])] if answer.reason in ANSWERED else []
+    if figures.get("completion_tokens"):
+        tokens, speed = int(figures["completion_tokens"]), figures["tokens_per_second"]
+        first = figures["seconds_to_first_token"]
+        parts += [
+            f"{tokens} token" if tr("en", "zh") == "zh" else f"{tokens} tokens",
+            tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
+            tr(f"first after {first:.2f} s", f"首个 {first:.2f} 秒"),
+        ]
+        if figures.get("cached_tokens"):
+            cached = int(figures["cached_tokens"])
+            parts.append(tr(f"{cached} prompt tokens from the cache", f"{cached} 个提示 token 来自缓存"))
+    if answer.checkpoint:
+        parts.append(answer.checkpoint)
+    st.caption(" · ".join(parts))
+
+
+def _actions(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
+    """Under an answer: its siblings, its raw text, and, for the last one, another try."""
+    family = choice.family
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if len(turn.answers) > 1:
+            shown = turn.chosen % len(turn.answers)
+            for step, sign in ((-1, "‹"), (1, "›")):
+                beyond = not 0 <= shown + step < len(turn.answers)
+                if st.button(sign, key=f"{family}.choose.{index}.{step}", type="tertiary", disabled=beyond):
+                    conversation.choose(index, shown + step)
+                    st.rerun()
+            st.caption(f"{shown + 1} / {len(turn.answers)}", width="content")
+        if index == len(conversation.turns) - 1 and st.button(
+            "🔄",
+            key=f"{family}.again",
+            type="tertiary",
+            help=tr("Regenerate; this answer is kept", "重新生成，保留此回答"),
+        ):
+            st.session_state[f"{family}.asked"] = True
+            st.rerun()
+        with st.popover("📋", type="tertiary", help=tr("The text as the model wrote it", "模型的原始文本")):
+            st.code(turn.answer.text if turn.answer else "", language=None, wrap_lines=True)
+
+
+# --- the answer as it comes ----------------------------------------------------------------------
+
+
+def _answer(
+    choice: frame.Choice, engine: ChatEngine, conversation: Conversation, options: ChatOptions
+) -> None:
+    """Stream the answer to the last question into the conversation.
+
+    Whatever interrupts this (Stop, a click, another page) leaves what was written in place; the
+    watch beside it then draws the page again, since Stop ends a script without a new run.
+    """
+    family = choice.family
+    messages = conversation.messages(again=True)
+    del st.session_state[f"{family}.asked"]
+    conversation.begin_answer(engine.checkpoint.name)
+    _watch_interruption(family)
+    job = Job(lambda cancel: engine.stream(messages, options, cancel))
+    with st.chat_message("assistant"):
+        try:
+            _follow(job, conversation)
+        except ModelError as error:
+            conversation.drop_empty_answer()
+            st.error(sentence(error), icon="🚫")
+            return
+        except Exception as error:  # the page stays alive, whatever a library throws
+            conversation.drop_empty_answer()
+            frame.show_unexpected(error)
+            return
+    st.rerun()
+
+
+def _follow(job: Job[Event], conversation: Conversation) -> None:
+    place = st.empty()
+    text = ""
+    for batch in job.batches():
+        for event in batch:
+            if isinstance(event, Delta):
+                text += event.text
+            elif isinstance(event, Done):
+                conversation.end_answer(event.finish_reason, asdict(event.usage))
+        conversation.write(text)
+        job.shown = len(text)
+        if text and batch:
+            place.markdown(readable(text) + CURSOR)
+        elif status := _status(batch):
+            place.caption(status)
+
+
+def _status(batch: list[Event]) -> str:
+    """What happens before the first word."""
+    last = batch[-1] if batch else None
+    if isinstance(last, Queued):
+        return tr(f"In the queue: {last.ahead} ahead of you", f"排队中：前面还有 {last.ahead} 个请求")
+    if isinstance(last, Prefill) and last.total:
+        return tr("Reading the prompt", "读取提示") + f" {last.done / last.total:.0%}"
+    return ""
+
+
+@st.fragment(run_every=0.5)
+def _watch_interruption(family: str) -> None:
+    """Stands still while the script streams; its next tick means that the script was stopped."""
+    conversation = _conversation(family)
+    if conversation.unfinished:
+        conversation.end_answer("cancelled", {})
+        st.rerun()
+
+
+# --- tools of the conversation -------------------------------------------------------------------
+
+
+def _tools(choice: frame.Choice, conversation: Conversation) -> None:
+    family = choice.family
+    with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
+        number = st.session_state.setdefault(f"{family}.imports", 0)  # a new key empties the widgets
+        conversation.system = st.text_area(
+            tr("System prompt", "系统提示词"),
+            key=remember(f"set.{family}.system.{number}", conversation.system),
+            placeholder=choice.checkpoint.system_prompt if choice.checkpoint else "",
+            help=tr("Stays when old turns no longer fit.", "旧对话超出上下文时仍会保留。"),
+        )
+        with st.container(horizontal=True):
+            st.download_button(
+                tr("Export", "导出"),
+                conversation.to_json(),
+                f"{family}.json",
+                "application/json",
+                on_click="ignore",
+                disabled=not conversation.turns,
+            )
+            if st.button(tr("Undo", "撤销"), disabled=not conversation.can_undo, key=f"{family}.undo"):
+                conversation.undo()
+                st.rerun()
+            if st.button(tr("Clear", "清空"), disabled=not conversation.turns, key=f"{family}.clear"):
+                conversation.clear()
+                st.rerun()
+        _import(family, number)
+
+
+def _import(family: str, number: int) -> None:
+    file = st.file_uploader(
+        tr("Import a conversation (JSON)", "导入会话（JSON）"), type="json", key=f"{family}.import.{number}"
+    )
+    if file is None:
+        return
+    try:
+        imported = Conversation.from_json(file.getvalue())
+    except ValueError:
+        st.error(
+            tr(
+                f"{file.name} is not a conversation: choose a file that was exported here, or a JSON list of messages "
+                "with role and content.",
+                f"{file.name} 不是会话文件：请选择从这里导出的文件，或由 role 与 content 组成的 JSON 消息列表。",
+            )
+        )
+        return
+    st.session_state[f"{family}.imports"] = number + 1
+    st.session_state[f"{family}.conversation"] = imported
+    st.rerun()
+
+
+# --- base models -------------------------------------------------------------------------------
+
+
+def _completion(choice: frame.Choice, options: ChatOptions) -> None:
+    """A base model does not answer, it continues: one text that grows."""
+    family = choice.family
+    key = f"{family}.text"
+    st.info(
+        tr(
+            "This is a base model: it continues a text and does not answer questions.",
+            "这是基座模型：它会续写文本，而不是回答问题。",
+        )
+    )
+    number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
+    text = st.text_area(
+        tr("Text to continue", "要续写的文本"),
+        st.session_state.get(key, ""),
+        key=f"{family}.text.{number}",
+        height=280,
+        placeholder=tr("Once upon a time", "很久很久以前"),
+    )
+    st.session_state[key] = text
+    room = st.container()
+    with st.container(horizontal=True):
+        go = st.button(tr("Continue", "续写"), type="primary", disabled=not text.strip(), key=f"{family}.go")
+        before = st.session_state.get(f"{family}.before")
+        if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
+            _set_text(family, st.session_state.pop(f"{family}.before"))
+    loading = frame.watch_load(choice)
+    if figures := st.session_state.get(f"{family}.figures"):
+        _figures(figures)
+    if go:
+        st.session_state[f"{family}.asked"] = True
+        st.session_state.pop(f"{family}.failure", None)
+    if not st.session_state.get(f"{family}.asked"):
+        return
+    if not isinstance(choice.engine, ChatEngine):
+        _load_first(choice, loading)
+        return
+    del st.session_state[f"{family}.asked"]
+    with room:
+        _continue(family, choice.engine, text, options)
+
+
+def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
+    st.session_state[f"{family}.before"] = text
+    stop = st.empty()
+    stop.button(tr("Stop", "停止"), key=f"{family}.stop")  # any click interrupts the script
+    place = st.empty()
+    grown = text
+    job = Job(lambda cancel: engine.stream(text, options, cancel))
+    try:
+        for batch in job.batches():
+            for event in batch:
+                if isinstance(event, Delta):
+                    grown += event.text
+                elif isinstance(event, Done):
+                    st.session_state[f"{family}.figures"] = Answer(
+                        reason=event.finish_reason,
+                        figures=asdict(event.usage),
+                        checkpoint=engine.checkpoint.name,
+                    )
+            job.shown = len(grown)
+            st.session_state[f"{family}.text"] = grown
+            if batch:
+                place.code(grown + CURSOR, language=None, wrap_lines=True)
+    except ModelError as error:
+        st.error(sentence(error), icon="🚫")
+        return
+    finally:
+        st.session_state[f"{family}.texts"] += 1
+    st.rerun()
+
+
+def _set_text(family: str, text: Any) -> None:
+    st.session_state[f"{family}.text"] = text
+    st.session_state[f"{family}.texts"] += 1
+    st.rerun()

@@ -1,0 +1,295 @@
+"""What stands around every page: its setup, the sidebar that chooses and loads a checkpoint, the loader."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+import models
+from models import Checkpoint, Engine, Loader, ModelError, Plan, Progress
+from pages.shared import options
+from pages.shared.jobs import Background
+from pages.shared.memory import bar
+from pages.shared.words import LANGUAGES, keep_settings, language, remember, say, sentence, tr
+
+CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+REFRESH = 0.4  # seconds between two looks at a load
+
+STAGES = {
+    "queue": ("Waiting for another load", "等待其他加载完成"),
+    "find": ("Looking for the files", "查找文件"),
+    "download": ("Downloading", "下载中"),
+    "verify": ("Checking the files", "校验文件"),
+    "unpack": ("Unpacking", "解包"),
+    "load": ("Reading into memory", "载入内存"),
+}
+
+
+@st.cache_resource(show_spinner=False)
+def loader() -> Loader:
+    """The one loader of this process, for all sessions."""
+    return models.shared()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the sidebar says: which checkpoint, where, and the engine if it is in memory."""
+
+    family: str
+    name: str
+    device: str
+    precision: str
+    context: int | None
+    checkpoint: Checkpoint | None
+    engine: Engine | None
+    loadable: bool
+
+    @property
+    def loading(self) -> Background[Engine] | None:
+        return st.session_state.get(f"{self.family}.load")
+
+    def load(self) -> None:
+        """Start loading, unless that is under way."""
+        if self.loading is None and self.loadable:
+            shared = loader()
+            arguments = (self.name, self.device, self.precision, self.context)
+            st.session_state[f"{self.family}.load"] = Background(
+                lambda report, cancel: shared.load(*arguments, report, cancel)
+            )
+
+
+def page(title: str, icon: str) -> None:
+    """Page setup; every page calls it first, since any page may be the first to run."""
+    st.set_page_config(page_title=f"{title} · Quintet", page_icon=icon, layout="centered")
+    keep_settings()
+
+
+# --- sidebar -----------------------------------------------------------------------------------
+
+
+def sidebar(family: str, specs: Sequence[Any] = ()) -> tuple[Choice, dict[str, Any]]:
+    """Draw it; return the choice and the values of the options in `specs` (dataclass fields)."""
+    with st.sidebar:
+        _language()
+        name = _checkpoint(family)
+        described, error = _describe(name)
+        if error:
+            st.error(sentence(error), icon="🚫")
+        device, precision, context = _placement(family, described)
+        plan, refusal = _plan(name, device, precision, context) if described else (None, None)
+        if refusal and not error:
+            st.error(sentence(refusal), icon="🚫")
+        if plan:
+            bar(plan, loader())
+        engine = loader().find_loaded(name, device, precision, context) if plan else None
+        accepted = _terms(described) if described else False
+        loadable = plan is not None and plan.fits and accepted
+        choice = Choice(family, name, device, precision, context, described, engine, loadable)
+        _buttons(choice)
+        if engine:
+            _report(engine)
+        values = options.widgets(family, specs, described.options if described else {})
+    return choice, values
+
+
+def _language() -> None:
+    st.segmented_control(
+        "Language / 语言",
+        list(LANGUAGES),
+        format_func=LANGUAGES.__getitem__,
+        key=remember("set.language", language()),
+        label_visibility="collapsed",
+    )
+
+
+def _checkpoint(family: str) -> str:
+    rows = {row.name: row for row in models.catalog.family(family)}
+    default = models.catalog.default(family)
+    names = [*([] if default in rows else [default]), *rows]
+
+    def label(name: str) -> str:
+        row = rows.get(name)
+        if row is None:
+            return name
+        marks = f" · {models.gigabytes(row.bytes)}" + (" · 🔒" if row.gated else "")
+        return f"{'★ ' if row.starter else ''}{row.title or row.name}{marks}"
+
+    chosen = st.selectbox(
+        tr("Checkpoint", "模型"),
+        names,
+        format_func=label,
+        accept_new_options=True,
+        key=remember(f"set.{family}.checkpoint", default),
+        help=tr(
+            "★ comes from the Python package index, no model hub needed. You can also type a hub id, the path "
+            "of a folder, .gguf or .pt file, or the address of a server ending in /v1.",
+            "★ 来自 Python 软件包索引，无需访问模型库。也可输入仓库名、文件夹或 .gguf、.pt 文件的路径，"
+            "或以 /v1 结尾的服务器地址。",
+        ),
+    )
+    return str(chosen or default)
+
+
+def _describe(name: str) -> tuple[Checkpoint | None, ModelError | None]:
+    try:
+        models.catalog.allowed(name)
+        return loader().describe(name), None
+    except ModelError as error:
+        return None, error
+
+
+def _placement(family: str, checkpoint: Checkpoint | None) -> tuple[str, str, int | None]:
+    devices = {device.name: device for device in models.devices()}
+    left, right = st.columns(2)
+    device = left.selectbox(
+        tr("Device", "设备"),
+        ["auto", *devices],
+        format_func=lambda name: tr("auto", "自动") if name == "auto" else devices[name].title,
+        key=remember(f"set.{family}.device", "auto"),
+    )
+    ways: dict[str, None] = {}
+    for found in devices.values() if device == "auto" else [devices[device]]:
+        ways |= dict.fromkeys(models.precisions(checkpoint, found) if checkpoint else ())
+    choices = ["auto", *(way for way in ways if way not in ("file", "remote"))]
+    precision = right.selectbox(
+        tr("Precision", "精度"),
+        choices,
+        format_func=lambda way: tr("auto", "自动") if way == "auto" else way,
+        key=remember(f"set.{family}.precision.{'.'.join(choices)}", "auto"),
+        help=tr(
+            "auto takes the best that fits. Quantised files keep their own precision.",
+            "自动选择可容纳的最佳精度。已量化的文件保持自身精度。",
+        ),
+    )
+    if checkpoint is None or checkpoint.kind == "speech":
+        return device, precision, None
+    most = checkpoint.context_length or CONTEXTS[3]
+    lengths = sorted({length for length in CONTEXTS if length <= most} | {most})
+    context = st.select_slider(
+        tr("Context length (tokens)", "上下文长度（token）"),
+        lengths,
+        key=remember(f"set.{family}.context.{most}", min(most, 8192)),
+    )
+    return device, precision, int(context)
+
+
+def _plan(
+    name: str, device: str, precision: str, context: int | None
+) -> tuple[Plan | None, ModelError | None]:
+    try:
+        plan = loader().plan(name, device, precision, context)
+    except ModelError as error:
+        return None, error
+    loaded = loader().find_loaded(name, device, precision, context)
+    return plan, None if plan.fits or loaded else models.placement.refuse(plan)
+
+
+def _terms(checkpoint: Checkpoint) -> bool:
+    """Show the licence, and have its terms accepted once where the catalog says so."""
+    if checkpoint.licence_url:
+        st.caption(f"{tr('Licence', '许可')}: [{checkpoint.licence}]({checkpoint.licence_url})")
+    if checkpoint.note is None:
+        return True
+    st.caption(say(checkpoint.note))
+    key = remember(f"set.terms.{checkpoint.name}", False)
+    return st.checkbox(tr("I accept these terms", "我接受这些条款"), key=key)
+
+
+def _buttons(choice: Choice) -> None:
+    left, right = st.columns(2)
+    if left.button(
+        tr("Load", "加载"),
+        type="primary",
+        width="stretch",
+        disabled=not choice.loadable or choice.engine is not None or choice.loading is not None,
+        key=f"{choice.family}.load_button",
+    ):
+        choice.load()
+    if (
+        right.button(
+            tr("Unload", "卸载"),
+            width="stretch",
+            disabled=choice.engine is None,
+            key=f"{choice.family}.unload_button",
+        )
+        and choice.engine
+    ):
+        if loader().unload(choice.engine.checkpoint.name):
+            st.rerun()
+        st.warning(tr("It is answering somebody; try again later.", "正在回答其他人，请稍后再试。"))
+
+
+def _report(engine: Engine) -> None:
+    """What is true of the loaded engine: measured, not promised."""
+    report = engine.report
+    where = ", ".join(sorted(set(report.device_map.values())))
+    st.caption(f"✅ {report.dtype} · {models.gigabytes(report.weights)} · {where} · {report.seconds:.1f} s")
+    for note in report.notes:
+        st.caption(say(note))
+
+
+# --- a load, wherever it is watched from ---------------------------------------------------------
+
+
+def watch_load(choice: Choice) -> bool:
+    """Show a load of this page that is under way, or why the last one failed. True while one runs."""
+    job = choice.loading
+    if job is None:
+        _show_failure(choice.family)
+        return False
+    _watch(choice.family, choice.name)
+    return True
+
+
+@st.fragment(run_every=REFRESH)
+def _watch(family: str, name: str) -> None:
+    job: Background[Engine] | None = st.session_state.get(f"{family}.load")
+    if job is None:
+        return
+    if not job.running:
+        st.session_state.pop(f"{family}.load")
+        st.session_state[f"{family}.failure"] = job.error
+        st.rerun()
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    share, text = _describe_progress(job.progress)
+    left.progress(share, text=f"{name}: {text}")
+    if right.button(tr("Cancel", "取消"), key=f"{family}.cancel_load"):
+        job.cancel.set()
+
+
+def _describe_progress(progress: Progress | None) -> tuple[float, str]:
+    if progress is None:
+        return 0.0, tr("starting", "开始")
+    parts = [tr(*STAGES.get(progress.stage, (progress.stage, progress.stage)))]
+    share = min(progress.done / progress.total, 1.0) if progress.total else 0.0
+    if progress.total and progress.stage != "queue":
+        parts.append(f"{models.gigabytes(progress.done)} / {models.gigabytes(progress.total)}")
+    if progress.rate:
+        parts.append(f"{progress.rate / 1024**2:.0f} MB/s")
+    if progress.left is not None:
+        parts.append(tr(f"{progress.left:.0f} s left", f"剩余 {progress.left:.0f} 秒"))
+    return share, " · ".join(parts)
+
+
+def _show_failure(family: str) -> None:
+    error = st.session_state.get(f"{family}.failure")
+    if isinstance(error, models.Cancelled):
+        st.info(tr("Loading was cancelled; what was downloaded is kept.", "已取消加载；已下载的部分会保留。"))
+    elif isinstance(error, ModelError):
+        st.error(sentence(error), icon="🚫")
+    elif error is not None:
+        show_unexpected(error)
+
+
+def show_unexpected(error: BaseException) -> None:
+    """An error nobody foresaw: a sentence for the visitor, and what a maintainer needs to copy."""
+    st.error(
+        tr(
+            "Something went wrong that Quintet did not foresee; nothing of yours is lost. Try again, and if it "
+            "stays, report the text below.",
+            "发生了未预料的错误；您的内容没有丢失。请重试；若仍出现，请反馈下面的内容。",
+        ),
+        icon="🚫",
+    )
+    st.code(f"{type(error).__name__}: {error}", language=None)

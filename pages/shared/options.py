@@ -1,0 +1,61 @@
+"""Widgets made from option dataclasses: one per field, with its range, help and default."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import Field
+from typing import Any
+
+import streamlit as st
+
+from models.schema import Text
+from pages.shared.words import remember, say, tr
+
+
+def widgets(family: str, specs: Sequence[Field[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw the fields, rare ones folded away; return name -> value.
+
+    Args:
+        defaults: the checkpoint's own, over the dataclass's. Each set of defaults has its own
+            widgets, so that another checkpoint starts with its own values.
+    """
+    values = {}
+    common = [spec for spec in specs if not spec.metadata["advanced"]]
+    rare = [spec for spec in specs if spec.metadata["advanced"]]
+    for spec in common:
+        values[spec.name] = _widget(family, spec, defaults.get(spec.name, spec.default))
+    if rare:
+        with st.expander(tr("More options", "更多选项")):
+            for spec in rare:
+                values[spec.name] = _widget(family, spec, defaults.get(spec.name, spec.default))
+    return values
+
+
+def _widget(family: str, spec: Field[Any], default: Any) -> Any:
+    label, help = say(spec.metadata["label"]), say(spec.metadata["help"])
+    key = remember(f"set.{family}.{spec.name}.{default}", _shown(spec, default))
+    low, high, step = (spec.metadata[name] for name in ("low", "high", "step"))
+    if spec.metadata["choices"]:
+        names = spec.metadata.get("names") or {}
+        return st.selectbox(
+            label,
+            spec.metadata["choices"],
+            format_func=lambda choice: say(names.get(choice, Text(str(choice), str(choice)))),
+            key=key,
+            help=help,
+        )
+    if isinstance(default, bool):
+        return st.toggle(label, key=key, help=help)
+    if isinstance(default, tuple):
+        lines = st.text_area(label, key=key, help=help, height=68)
+        return tuple(line for line in lines.splitlines() if line)
+    if low is None:
+        return st.text_input(label, key=key, help=help) or spec.default
+    if default is None or high > 2000:
+        return st.number_input(label, low, high, None, step, key=key, help=help)
+    return st.slider(label, low, high, step=step, key=key, help=help)
+
+
+def _shown(spec: Field[Any], default: Any) -> Any:
+    """A default in the form its widget holds."""
+    if isinstance(default, tuple):
+        return "\n".join(default)
+    return "" if default is None and spec.metadata["low"] is None else default

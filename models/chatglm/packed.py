@@ -127,10 +127,8 @@ class StoredQuantizer(HfQuantizer):
 
     quantization_config: StoredConfig
 
-    def _process_model_before_weight_loading(
-        self, model: PreTrainedModel, dtype: torch.dtype | None = None, **kwargs: Any
-    ) -> None:
-        dtype = dtype or torch.float32
+    def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
+        dtype = model.dtype
         bits, embeddings = self.quantization_config.bits, self.quantization_config.embeddings
         head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         for name, module in list(model.named_modules()):
@@ -144,9 +142,9 @@ class StoredQuantizer(HfQuantizer):
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:
         head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         embedding = model.get_input_embeddings()
-        both = isinstance(head, StoredLinear) and isinstance(embedding, StoredEmbedding)
-        if both and torch.equal(head.weight, embedding.weight):
-            head.weight = embedding.weight  # both are stored; one copy is enough
+        packed_both = isinstance(head, StoredLinear) and isinstance(embedding, StoredEmbedding)
+        if packed_both and torch.equal(head.weight, embedding.get_buffer("weight")):
+            head.weight = embedding.get_buffer("weight")  # both are stored; one copy is enough
         for name, module in list(model.named_modules()):
             if isinstance(module, StoredLinear) and _has_operators(module.weight_scale):
                 packed = fast(module)

@@ -48,7 +48,7 @@ def turns(messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None) 
     """
     made: list[Turn] = []
     for message in messages:
-        role: str = ROLES.get(message["role"], message["role"])
+        role = str(ROLES.get(message["role"], message["role"]))
         content = text_of(message.get("content"))
         calls = message.get("tool_calls") or ()
         if role == "system" and message.get("tools") is not None:

@@ -75,7 +75,7 @@ class ChatGLMTokenizer(PreTrainedTokenizerFast):
 
     def piece(self, token: int) -> str:
         """The piece of an id; empty for ids that no text has."""
-        piece: str | None = self._tokenizer.id_to_token(int(token))
+        piece: str | None = self.backend_tokenizer.id_to_token(int(token))
         return piece or ""
 
     def piece_bytes(self, token: int) -> bytes:
@@ -216,7 +216,7 @@ class ChatGLM6BTokenizer(ChatGLMTokenizer):
     def segments(
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None, answer: bool
     ) -> list[int | str]:
-        end = [self._tokenizer.token_to_id(name) for name in ("[gMASK]", "<sop>")]
+        end = [self.backend_tokenizer.token_to_id(name) for name in ("[gMASK]", "<sop>")]
         return [prompt.rounds(messages), *(end if answer else ())]
 
 

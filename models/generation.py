@@ -12,24 +12,18 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
-from transformers import (
-    Cache,
-    DynamicCache,
-    GenerationConfig,
+from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
+from transformers.generation.logits_process import (
     LogitsProcessor,
     LogitsProcessorList,
-    PreTrainedModel,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
-from transformers.generation import (
-    BaseStreamer,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models.errors import Cancelled
@@ -165,14 +159,14 @@ def crop(cache: Cache, length: int) -> bool:
     surplus = cache.get_seq_length() - length
     if surplus == 0:
         return True
-    full = any(
-        sliding and layer.get_seq_length() >= layer.sliding_window
-        for sliding, layer in zip(cache.is_sliding, cache.layers, strict=True)
-    )
-    if full or any(cache.is_linear):
+    if any(cache.is_linear) or any(map(_has_forgotten, cache.layers)):
         return False
     cache.crop(-surplus)
     return True
+
+
+def _has_forgotten(layer: Any) -> bool:
+    return getattr(layer, "is_sliding", False) and layer.get_seq_length() >= layer.sliding_window
 
 
 class _Stop(StoppingCriteria):
@@ -217,7 +211,7 @@ class Generation:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Any,  # a PreTrainedModel; its annotations hide `generate`
         prompt: Sequence[int],
         cache: Cache,
         options: ChatOptions,
@@ -251,7 +245,7 @@ class Generation:
 
     def _run(
         self,
-        model: PreTrainedModel,
+        model: Any,
         cache: Cache,
         options: ChatOptions,
         end_ids: list[int],
@@ -267,7 +261,7 @@ class Generation:
                 ids,
                 attention_mask=torch.ones_like(ids),
                 past_key_values=cache,
-                generation_config=GenerationConfig(
+                generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
                     max_new_tokens=options.max_new_tokens,
                     do_sample=False,
                     eos_token_id=end_ids or None,

@@ -97,8 +97,8 @@ class ChatEngine(Engine):
     has_chat_template: bool
 
     @abstractmethod
-    def count_tokens(self, messages: Messages | str) -> int:
-        """Tokens that the prompt made of `messages` costs, special tokens included."""
+    def _count_tokens(self, messages: Messages | str) -> int:
+        """Tokens of the prompt made of `messages`, which are complete; special tokens included."""
 
     @abstractmethod
     def _stream(
@@ -135,9 +135,8 @@ class ChatEngine(Engine):
         with self.request():
             dropped = 0
             if not isinstance(messages, str):
-                messages = self._complete(messages)
                 dropped = self.dropped(messages, options)
-                messages = drop_oldest(messages, dropped)
+                messages = self._complete(drop_oldest(messages, dropped))
             for event in self._stream(messages, options, cancel):
                 if isinstance(event, Done):
                     event = replace(event, usage=replace(event.usage, dropped_messages=dropped))
@@ -146,6 +145,10 @@ class ChatEngine(Engine):
     def default_options(self) -> ChatOptions:
         return ChatOptions(**dict(self.checkpoint.options))
 
+    def count_tokens(self, messages: Messages | str) -> int:
+        """Tokens of the prompt that `stream` would send, were nothing dropped; special ones included."""
+        return self._count_tokens(messages if isinstance(messages, str) else self._complete(messages))
+
     def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
         """How many of the oldest messages (the system prompt apart) no longer fit the context.
 
@@ -153,8 +156,9 @@ class ChatEngine(Engine):
         but never more than half of the context.
 
         Raises:
-            BadInput: the newest turn alone is longer than the context.
+            BadInput: empty or malformed messages, or the newest turn alone is longer than the context.
         """
+        check_messages(messages)
         wanted = (options or self.default_options()).max_new_tokens
         room = self.context_length - min(wanted, self.context_length // 2)
         starts = turn_starts(messages)
@@ -175,12 +179,13 @@ class ChatEngine(Engine):
         )
 
     def _complete(self, messages: Messages) -> Messages:
-        """Check the roles and put the checkpoint's own system prompt where none was given."""
+        """`messages` as the prompt is made of them: the checkpoint's own system prompt where none was given."""
         check_messages(messages)
-        messages = merge_turns(messages)
-        if self.has_chat_template and self.checkpoint.system_prompt and messages[0]["role"] != "system":
-            return [{"role": "system", "content": self.checkpoint.system_prompt}, *messages]
-        return messages
+        merged = merge_turns(messages)
+        own = self.checkpoint.system_prompt if self.has_chat_template else ""
+        if own and all(message["role"] != "system" for message in merged):
+            return [{"role": "system", "content": own}, *merged]
+        return merged
 
 
 class Transcript(Iterator[Segment]):

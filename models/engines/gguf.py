@@ -119,7 +119,7 @@ class GgufEngine(ChatEngine):
             raise _translate(answer["error"])
         return answer
 
-    def count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str) -> int:
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
         else:

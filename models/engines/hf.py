@@ -7,12 +7,12 @@ of an answer are in `models.generation`, int8 and int4 in `models.quantize`. One
 import gc
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.engines.base import ChatEngine, FairQueue, fold_system, plain_text, text_only
 from models.errors import (
@@ -38,9 +38,6 @@ from models.schema import (
     Text,
     Usage,
 )
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 # int8 and int4 weights work on bfloat16 activations; "file" keeps what the files say.
 DTYPES = {
@@ -100,7 +97,7 @@ def _watched(watcher: _Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-def load_model(path: Path, placement: Placement) -> "PreTrainedModel":
+def load_model(path: Path, placement: Placement) -> Any:
     """Read the model in a folder of config.json and safetensors or .bin shards.
 
     Raises whatever transformers raises, and CheckpointCorrupt for weights that are missing or too many:
@@ -110,7 +107,9 @@ def load_model(path: Path, placement: Placement) -> "PreTrainedModel":
 
     from models.quantize import quantization
 
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model: Any
+    info: dict[str, Any]
+    model, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
         path,
         dtype=DTYPES[placement.precision],
         quantization_config=quantization(placement.precision, placement.device),
@@ -148,6 +147,8 @@ def load_tokenizer(path: Path) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         tokenizer.backend_tokenizer  # noqa: B018  streaming needs the `tokenizers` library's own
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        if _damaged_file(path) is not None:
+            raise
         raise CheckpointCorrupt(
             f"{path.name} has no tokenizer that can be read: put tokenizer.json (or tokenizer.model) into it.",
             f"{path.name} 中没有可读取的分词器：请补上 tokenizer.json（或 tokenizer.model）。",
@@ -191,8 +192,8 @@ def _damaged_file(path: Path) -> str | None:
 
     readers: dict[str, Any] = {
         "*.json": lambda file: json.loads(file.read_text("utf-8")),
-        "*.safetensors": lambda file: safe_open(file, framework="pt").keys(),
-        "*.bin": lambda file: torch.load(file, map_location="meta", weights_only=True),
+        "*.safetensors": lambda file: safe_open(file, framework="pt"),
+        "pytorch_model*.bin": lambda file: torch.load(file, map_location="meta", weights_only=True),
     }
     for pattern, read in readers.items():
         for file in sorted(path.glob(pattern)):
@@ -223,7 +224,7 @@ def _short(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[0][:160]}" if first else type(error).__name__
 
 
-def weight_bytes(model: "PreTrainedModel") -> int:
+def weight_bytes(model: Any) -> int:
     """Bytes of parameters and buffers as they lie in memory; tied ones count once."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum({t.data_ptr(): t.nbytes for t in tensors if t.numel()}.values())
@@ -267,7 +268,7 @@ class HfEngine(ChatEngine):
 
         self._end_ids = _end_ids(self.model, self.tokenizer)
         # `generate` takes what a request leaves open from here: let it find nothing of the checkpoint's.
-        self.model.generation_config = GenerationConfig()
+        self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         trained = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         lengths = (self.placement.context, trained or self.checkpoint.context_length)
         self.context_length = min([length for length in lengths if length], default=2048)
@@ -277,7 +278,7 @@ class HfEngine(ChatEngine):
         self._prefix = PrefixCache()
         self.report = _report(self.model, self.placement, seconds)
 
-    def count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str) -> int:
         return len(self._prompt(messages))
 
     def _prompt(self, messages: Messages | str) -> list[int]:
@@ -356,7 +357,7 @@ class HfEngine(ChatEngine):
             yield Delta(rest)
         yield Done(reason, clock.usage(cached))
 
-    def _translated(self, tokens: Iterator[int | None]) -> Iterator[int | None]:
+    def _translated(self, tokens: Iterable[int | None]) -> Iterator[int | None]:
         """`tokens`, with the errors of the model in a sentence."""
         try:
             yield from tokens

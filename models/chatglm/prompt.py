@@ -215,7 +215,7 @@ class Reply:
     def feed(self, text: str, last: bool = False) -> str:
         """The further text that became certain; with `last`, all that is left."""
         self.text += text
-        shown = self._read(self.text if last else settled(self._with_header()))
+        shown = self._read(self.text if last else self._with_headers(settled(self.text)))
         new, self._shown = shown[self._shown :], max(self._shown, len(shown))
         return new
 
@@ -224,11 +224,10 @@ class Reply:
             return first_reply(clean_up(text))
         return third_reply(text) if self._generation == "chatglm3" else second_reply(text)
 
-    def _with_header(self) -> str:
-        """The text without a last part that has no header yet: it may become a call."""
-        before, role, part = self.text.rpartition(ASSISTANT)
-        complete = self._generation != "chatglm3" or "\n" in part
-        return f"{before}{role}{part}" if complete else before
+    def _with_headers(self, text: str) -> str:
+        """`text` without a last part that has no header line yet: it may become a call."""
+        before, _, part = text.rpartition(ASSISTANT)
+        return text if self._generation != "chatglm3" or "\n" in part else before
 
     @property
     def calls(self) -> list[Turn]:

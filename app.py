@@ -13,9 +13,13 @@ def navigate() -> None:
 
     st.navigation(
         [
-            st.Page("pages/llama2.py", title="LLaMA 2", icon="🦙", default=True),
-            st.Page("pages/gemma.py", title="Gemma", icon="💎"),
-            st.Page("pages/whisper.py", title=tr("Whisper: speech to text", "Whisper：语音转文字"), icon="🎙️"),
+            st.Page("pages/llama2.py", title="LLaMA 2", icon=":material/chat:", default=True),
+            st.Page("pages/gemma.py", title="Gemma", icon=":material/diamond:"),
+            st.Page(
+                "pages/whisper.py",
+                title=tr("Whisper: speech to text", "Whisper：语音转文字"),
+                icon=":material/mic:",
+            ),
         ]
     ).run()
 

@@ -26,7 +26,8 @@ from models.errors import (
     UnsupportedPlacement,
 )
 from models.loader import Loader, shared
-from models.placement import devices, gigabytes, precisions
+from models.machine import devices
+from models.placement import gigabytes, precisions
 from models.schema import (
     ChatOptions,
     Checkpoint,

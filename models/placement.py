@@ -1,17 +1,13 @@
 """Where a checkpoint can run, in which precision, and what memory that takes.
 
-Everything here works before torch is imported: CUDA devices are read through NVML, the processor's
-abilities from the operating system. Sizes are in bytes.
+Everything here works before torch is imported. Sizes are in bytes.
 """
 
-import os
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from models.errors import DoesNotFit, UnsupportedPlacement
+from models.machine import devices
 from models.schema import (
     PRECISIONS,
     Alternative,
@@ -20,7 +16,6 @@ from models.schema import (
     GiB,
     Placement,
     Plan,
-    Precision,
     Shape,
     Text,
 )
@@ -34,110 +29,6 @@ AS_STORED = ("gguf", "gptq", "qwen-vl-gptq", "chatglm-packed")
 # What a loaded library takes before the first weight: torch's or CUDA's own memory, buffers.
 RUNTIME = {"cpu": int(0.3 * GiB), "mps": int(0.5 * GiB), "cuda": int(0.7 * GiB)}
 WHISPER_FRAMES, WHISPER_BEAMS = 1500, 5
-
-
-# --- devices -----------------------------------------------------------------------------------
-
-
-def devices() -> list[Device]:
-    """What this machine has now, best first; the processor is always there and last."""
-    return [*_cuda_devices(), *_mps_device(), _cpu()]
-
-
-def _cuda_devices() -> list[Device]:
-    """NVIDIA devices that torch here can use, numbered as CUDA numbers them in bus order."""
-    if not _torch_has_cuda():
-        return []
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        found = []
-        for number, handle in enumerate(_visible(handles, pynvml)):
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            major, _ = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-            half: Precision = "bf16" if major >= 8 else "fp16"
-            title = f"{pynvml.nvmlDeviceGetName(handle)} ({memory.total / GiB:.0f} GB)"
-            ways: tuple[Precision, ...] = (half, *(p for p in ("fp16", "fp32", "int8", "int4") if p != half))
-            found.append(Device(f"cuda:{number}", title, memory.total, memory.free, ways))
-        return found
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _visible(handles: Sequence[object], pynvml: object) -> Sequence[object]:
-    """Apply CUDA_VISIBLE_DEVICES, which NVML ignores (indices, or UUIDs by their beginning)."""
-    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if wanted is None:
-        return handles
-    chosen = []
-    for item in filter(None, (part.strip() for part in wanted.split(","))):
-        if item.isdigit():
-            match = handles[int(item) : int(item) + 1]
-        else:
-            match = [h for h in handles if pynvml.nvmlDeviceGetUUID(h).startswith(item)][:1]  # type: ignore[attr-defined]
-        if not match:  # CUDA, too, stops at the first one that is not there
-            break
-        chosen.append(match[0])
-    return chosen
-
-
-def _torch_has_cuda() -> bool:
-    """Whether the installed torch was built for CUDA, from its version file: importing it takes seconds."""
-    from importlib.util import find_spec
-
-    spec = find_spec("torch")
-    if spec is None or not spec.submodule_search_locations:
-        return False
-    version = Path(next(iter(spec.submodule_search_locations))) / "version.py"
-    lines = version.read_text(encoding="utf-8").splitlines() if version.is_file() else []
-    return any(line.startswith("cuda") and not line.rstrip().endswith("None") for line in lines)
-
-
-def _mps_device() -> list[Device]:
-    if sys.platform != "darwin" or platform.machine() != "arm64":
-        return []
-    total, free = _memory()
-    return [Device("mps", "Apple GPU", total, free, ("fp16", "bf16", "fp32"), unified=True)]
-
-
-def _cpu() -> Device:
-    total, free = _memory()
-    ways: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
-    if _cpu_has_bf16():
-        ways = ("bf16", "fp32", "int8", "int4")
-    return Device("cpu", f"CPU ({total / GiB:.0f} GB)", total, free, ways)
-
-
-def _cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; emulated, it is three times slower than float32."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        flags = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
-        return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-    return False
-
-
-def _memory() -> tuple[int, int]:
-    """Total and available main memory, within the container's limit where there is one."""
-    import psutil
-
-    memory = psutil.virtual_memory()
-    total, free = int(memory.total), int(memory.available)
-    limit, used = (_cgroup(name) for name in ("memory.max", "memory.current"))
-    if limit is not None and limit < total:
-        total, free = limit, min(free, limit - (used or 0))
-    return total, max(free, 0)
-
-
-def _cgroup(name: str) -> int | None:
-    path = Path("/sys/fs/cgroup") / name
-    text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
-    return int(text) if text.isdigit() else None
 
 
 # --- what a checkpoint may be asked for ----------------------------------------------------------
@@ -246,6 +137,8 @@ def plan(
     Raises:
         UnsupportedPlacement: an unknown device or precision, or two that cannot be combined.
     """
+    if checkpoint.format == "openai-api":
+        return _elsewhere(checkpoint, device, precision, context)
     found = list(found) if found is not None else devices()
     context = _context(checkpoint, context)
     places = _by_speed(found) if device == "auto" else [_named(found, device)]
@@ -258,12 +151,12 @@ def plan(
     if not tries:
         raise _unsupported(checkpoint, places, precision)
     if device == "auto":
-        tries += _spread(found, [way for place, way in tries if place.name.startswith("cuda")])
+        tries = _with_spread(tries)
     plans = [_price(checkpoint, place, way, context, reclaimable or {}) for place, way in tries]
     for candidate in plans:
         if candidate.fits:
             return candidate
-    closest = min(plans, key=lambda candidate: candidate.total - candidate.free)
+    closest = min(plans, key=lambda candidate: candidate.total - candidate.free - candidate.reclaimable)
     return replace(closest, alternatives=_alternatives(checkpoint, found, context, reclaimable or {}))
 
 
@@ -287,6 +180,18 @@ def gigabytes(size: int) -> str:
     return f"{size / GiB:.1f} GB" if size >= GiB // 10 else f"{size / 1024**2:.0f} MB"
 
 
+def _elsewhere(checkpoint: Checkpoint, device: str, precision: str, context: int | None) -> Plan:
+    """A server's model runs where and as the server decided. Context 0: the server's."""
+    if device not in ("auto", "remote") or precision not in ("auto", "remote"):
+        raise UnsupportedPlacement(
+            f"{checkpoint.name} runs where its server runs: choose auto as device and precision.",
+            f"{checkpoint.name} 在其服务器上运行：设备与精度请选择 auto。",
+        )
+    reason = Text(f"{checkpoint.name} takes no memory here", f"{checkpoint.name} 不占用本机内存")
+    placement = Placement("remote", "remote", context or 0, devices=("remote",))
+    return Plan(checkpoint, placement, 0, 0, 0, 0, 0, fits=True, reason=reason)
+
+
 def _by_speed(found: Sequence[Device]) -> list[Device]:
     """Accelerators by free memory, then the processor."""
     return sorted(found, key=lambda device: (device.name == "cpu", -device.free))
@@ -303,15 +208,17 @@ def _named(found: Sequence[Device], name: str) -> Device:
     )
 
 
-def _spread(found: Sequence[Device], ways: Sequence[str]) -> list[tuple[Device, str]]:
-    """All CUDA devices as one, for checkpoints too large for any of them."""
-    cuda = [device for device in found if device.name.startswith("cuda")]
+def _with_spread(tries: Sequence[tuple[Device, str]]) -> list[tuple[Device, str]]:
+    """Before the processor, all CUDA devices as one, for checkpoints too large for any of them."""
+    alone = [(device, way) for device, way in tries if device.name.startswith("cuda")]
+    cuda = list(dict.fromkeys(device for device, _ in alone))
     if len(cuda) < 2:
-        return []
-    names = ",".join(device.name for device in cuda)
+        return list(tries)
+    names = ",".join(sorted(device.name for device in cuda))
     total, free = sum(device.total for device in cuda), sum(device.free for device in cuda)
     together = Device(names, " + ".join(device.title for device in cuda), total, free, cuda[0].precisions)
-    return [(together, way) for way in dict.fromkeys(ways)]
+    spread = [(together, way) for way in dict.fromkeys(way for _, way in alone)]
+    return [*alone, *spread, *(pair for pair in tries if pair not in alone)]
 
 
 def _context(checkpoint: Checkpoint, context: int | None) -> int:
@@ -323,8 +230,8 @@ def _context(checkpoint: Checkpoint, context: int | None) -> int:
     if 1 <= context <= most:
         return context
     raise UnsupportedPlacement(
-        f"{checkpoint.name} holds at most {most} tokens, not {context}: choose a shorter context.",
-        f"{checkpoint.name} 的上下文最多为 {most} 个 token，不能是 {context}：请选择更短的上下文。",
+        f"{checkpoint.name} holds at most {most} tokens, not {context}: choose a context from 1 to {most}.",
+        f"{checkpoint.name} 的上下文最多为 {most} 个 token，不能是 {context}：请选择 1 到 {most} 之间的长度。",
     )
 
 
@@ -340,9 +247,6 @@ def _price(
     room = device.free + spare - weights - overhead
     slots = next((n for n in choices if kv_bytes(checkpoint, precision, context, n) <= room), 1)
     cache = kv_bytes(checkpoint, precision, context, slots)
-    needed, free = gigabytes(weights + cache + overhead), gigabytes(device.free + spare)
-    tokens = "" if checkpoint.kind == "speech" else f" · {context} tokens"
-    how = f"{checkpoint.name} · {precision}{tokens}"
     return Plan(
         checkpoint=checkpoint,
         placement=Placement(names[0], precision, context, slots, names),
@@ -352,10 +256,25 @@ def _price(
         free=device.free,
         reclaimable=spare,
         fits=cache <= room,
-        reason=Text(
-            f"{how} needs {needed}, {free} can be had on {device.name}",
-            f"{how} 需要 {needed}，{device.name} 可用 {free}",
+        reason=_reason(
+            checkpoint, device, precision, context, weights + cache + overhead, device.free + spare
         ),
+    )
+
+
+def _reason(
+    checkpoint: Checkpoint, device: Device, precision: str, context: int, needed: int, free: int
+) -> Text:
+    tokens = "" if checkpoint.kind == "speech" else f" · {context} tokens"
+    how, room = f"{checkpoint.name} · {precision}{tokens}", gigabytes(free)
+    if checkpoint.format == "unknown":
+        return Text(
+            f"what {how} needs is known once it is fetched, {room} can be had on {device.name}",
+            f"下载后才能知道 {how} 所需的内存，{device.name} 可用 {room}",
+        )
+    return Text(
+        f"{how} needs {gigabytes(needed)}, {room} can be had on {device.name}",
+        f"{how} 需要 {gigabytes(needed)}，{device.name} 可用 {room}",
     )
 
 

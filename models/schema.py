@@ -209,7 +209,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     step: float | None = None,
-    choices: Sequence[Any] | None = None,
+    choices: Mapping[Any, Text] | None = None,
     advanced: bool = False,
 ) -> Any:
     """A dataclass field that carries what a slider, a flag or a JSON schema needs to know."""
@@ -353,7 +353,10 @@ class SpeechOptions:
         "transcribe",
         Text("Task", "任务"),
         Text("Write what is said, or translate it to English.", "转写原文,或翻译成英文。"),
-        choices=("transcribe", "translate"),
+        choices={
+            "transcribe": Text("write what is said", "转写原文"),
+            "translate": Text("translate to English", "翻译成英文"),
+        },
     )
     word_timestamps: bool = option(
         False,

@@ -79,7 +79,7 @@ class SharedWork(Generic[Result]):
     def _join(self, key: Hashable, work: Work[Result]) -> _Running[Result]:
         with self._lock:
             running = self._running.get(key)
-            if running is None or running.stop.is_set():
+            if running is None or running.stop.is_set() or running.result.done():
                 self._running[key] = running = _Running(work)
             running.waiting += 1
             return running

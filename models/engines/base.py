@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,8 @@ from models.schema import (
 
 # A path, or a float32 NumPy array of samples; `Any`, because NumPy is not imported before it is needed.
 Audio = str | Path | Any
+
+ROLES = ("system", "user", "assistant", "tool")
 
 
 class Engine(ABC):
@@ -63,7 +65,7 @@ class Engine(ABC):
             if self._closed:
                 raise EngineClosed(
                     f"{self.checkpoint.name} was unloaded to make room; load it again and resend.",
-                    f"{self.checkpoint.name} 已被卸载以腾出内存;请重新加载后再发送。",
+                    f"{self.checkpoint.name} 已被卸载以腾出内存；请重新加载后再发送。",
                 )
             self._requests += 1
         try:
@@ -174,8 +176,8 @@ class ChatEngine(Engine):
         raise BadInput(
             f"The newest message takes {shortest} tokens and the context holds "
             f"{self.context_length}: shorten it, or load with a longer context.",
-            f"最新的消息有 {shortest} 个 token,而上下文只有 {self.context_length}:"
-            "请缩短消息,或以更长的上下文加载。",
+            f"最新的消息有 {shortest} 个 token，而上下文只有 {self.context_length}："
+            "请缩短消息，或以更长的上下文加载。",
         )
 
     def _complete(self, messages: Messages) -> Messages:
@@ -301,18 +303,30 @@ class FairQueue:
 
 def check_messages(messages: Messages) -> None:
     """Raise BadInput unless `messages` is a conversation that asks for an answer."""
-    roles = {"system", "user", "assistant", "tool"}
-    for message in messages:
-        if message.get("role") not in roles or not isinstance(message.get("content"), (str, list)):
-            raise BadInput(
-                "Every message needs a role (system, user, assistant or tool) and a content.",
-                "每条消息都需要 role(system、user、assistant 或 tool)和 content。",
-            )
+    if not all(_is_message(message) for message in messages):
+        raise BadInput(
+            "Every message needs a role (system, user, assistant or tool) and a content of text or parts.",
+            "每条消息都需要 role（system、user、assistant 或 tool）和由文本或分段组成的 content。",
+        )
     if not any(message["role"] == "user" for message in messages):
         raise BadInput(
             "There is no question to answer: write a message first.",
-            "没有可回答的问题:请先输入一条消息。",
+            "没有可回答的问题：请先输入一条消息。",
         )
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    return isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))
+
+
+def _is_part(part: Any) -> bool:
+    """{"type": "text", "text": …}, or a part of another type, whose engine knows what is in it."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+        return False
+    return part["type"] != "text" or isinstance(part.get("text"), str)
 
 
 def turn_starts(messages: Messages) -> list[int]:
@@ -353,11 +367,18 @@ def merge_turns(messages: Messages) -> list[Message]:
 
 def fold_system(messages: Messages) -> list[Message]:
     """Put the system prompt in front of the first user turn, for templates without a system role."""
-    system = "\n\n".join(str(m["content"]) for m in messages if m["role"] == "system")
+    system = "\n\n".join(_joined_text(m["content"]) for m in messages if m["role"] == "system")
     rest = [message for message in messages if message["role"] != "system"]
-    if system and rest and rest[0]["role"] == "user":
-        rest[0] = {**rest[0], "content": f"{system}\n\n{rest[0]['content']}"}
+    first = next((i for i, message in enumerate(rest) if message["role"] == "user"), None)
+    if system and first is not None:
+        content = rest[first]["content"]
+        parts = f"{system}\n\n{content}" if isinstance(content, str) else [_text_part(system), *content]
+        rest[first] = {**rest[first], "content": parts}
     return rest
+
+
+def _text_part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
 
 
 def text_only(messages: Messages) -> list[Message]:
@@ -368,7 +389,7 @@ def text_only(messages: Messages) -> list[Message]:
 def _joined_text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    if any(part.get("type") != "text" for part in content):
+    if any(part["type"] != "text" for part in content):
         raise BadInput(
             "This checkpoint reads text only: send the message without its image, or choose Qwen-VL.",
             "该检查点只能读取文本：请去掉消息中的图片，或选择 Qwen-VL。",
@@ -380,4 +401,4 @@ def plain_text(messages: Messages | str) -> str:
     """What a base model is given: the texts alone, one under the other."""
     if isinstance(messages, str):
         return messages
-    return "\n".join(str(message["content"]) for message in messages)
+    return "\n".join(_joined_text(message["content"]) for message in messages)

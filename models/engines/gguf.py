@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from models.engines.base import ChatEngine, FairQueue, plain_text
+from models.engines.base import ChatEngine, FairQueue, plain_text, text_only
 from models.errors import BadInput, CheckpointCorrupt, EngineFailed
 from models.schema import (
     ChatOptions,
@@ -123,7 +123,7 @@ class GgufEngine(ChatEngine):
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
         else:
-            text = self._post("/apply-template", {"messages": _plain(messages)})["prompt"]
+            text = self._post("/apply-template", {"messages": text_only(messages)})["prompt"]
         tokens = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
         return len(tokens["tokens"])
 
@@ -147,7 +147,7 @@ class GgufEngine(ChatEngine):
             request["prompt"] = plain_text(messages)
         else:
             handle = self._server.handle_chat_completions
-            request["messages"] = _plain(messages)
+            request["messages"] = text_only(messages)
         chunks: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
         abandoned = threading.Event()
 
@@ -227,10 +227,6 @@ def _sampling(options: ChatOptions) -> dict[str, Any]:
         "seed": -1 if options.seed is None else options.seed,
         "stop": list(options.stop),
     }
-
-
-def _plain(messages: Messages) -> list[dict[str, Any]]:
-    return [dict(message) for message in messages]
 
 
 def _translate(error: dict[str, Any]) -> BadInput | EngineFailed:

@@ -8,7 +8,7 @@ import streamlit as st
 from models import BadInput, ChatEngine, ChatOptions, Delta, Done, Event, ModelError, Prefill, Queued
 from pages.shared import frame
 from pages.shared.conversation import Answer, Conversation, Turn
-from pages.shared.jobs import Job
+from pages.shared.jobs import Job, when_stopped
 from pages.shared.markdown import readable
 from pages.shared.words import remember, sentence, tr
 
@@ -23,7 +23,7 @@ def chat_page(family: str, title: str, icon: str, intro: str) -> None:
     """A page of one family: a chat, or for a base model a text to be continued."""
     frame.page(title, icon)
     choice, values = frame.sidebar(family, fields(ChatOptions))
-    st.title(f"{icon} {title}")
+    st.title(title)
     st.caption(intro)
     try:
         options = ChatOptions(**values)
@@ -52,32 +52,36 @@ def _chat(choice: frame.Choice, options: ChatOptions) -> None:
     conversation = _conversation(family)
     _tools(choice, conversation)
     engine = choice.engine if isinstance(choice.engine, ChatEngine) else None
+    conversation.settle()
     dropped = _dropped(engine, conversation, options)
     if not conversation.turns:
         st.info(tr("Write a message to begin. ", "输入消息即可开始。") + _first_time(choice))
     unsent = conversation.turns_within(dropped)
     for index, turn in enumerate(conversation.turns):
         if unsent and index == unsent:
-            st.caption("⬆️ " + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送"))
+            st.caption(
+                ":material/vertical_align_top: "
+                + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送")
+            )
         _turn(choice, conversation, index, turn)
     room = st.container()
-    loading = frame.watch_load(choice)
+    frame.show_failure(family)
     _context_meter(engine, conversation)
-    prompt = st.chat_input(
-        tr("Your message", "输入消息"), submit_mode="stop", key=f"{family}.input", disabled=not choice.name
-    )
-    if prompt:
-        conversation.ask(str(prompt))
-        st.session_state[f"{family}.asked"] = True
-        st.session_state.pop(f"{family}.failure", None)
-        st.rerun()
-    if not st.session_state.get(f"{family}.asked"):
-        return
-    if engine is None:
-        _load_first(choice, loading)
-    else:
-        with room:
-            _answer(choice, engine, conversation, options)
+    # Its Stop works for the run that a message starts; other runs bring a Stop of their own.
+    typed = st.chat_input(tr("Your message", "输入消息"), submit_mode="stop", key=f"{family}.input")
+    with room:
+        if typed:
+            conversation.ask(str(typed))
+            with st.chat_message("user"):
+                st.markdown(readable(str(typed)))
+            frame.begin(choice)
+        loaded = frame.wait_for_load(choice)
+        ready = engine or loaded
+        if frame.asked(choice) and isinstance(ready, ChatEngine):
+            frame.answering(choice)
+            _answer(family, ready, conversation, options, own_stop=not typed)
+        elif loaded:
+            st.rerun()
 
 
 def _first_time(choice: frame.Choice) -> str:
@@ -88,21 +92,6 @@ def _first_time(choice: frame.Choice) -> str:
         f"{name} is loaded with the first one, and fetched before that if it is not here yet.",
         f"首条消息会自动加载 {name}；若本机没有，会先下载。",
     )
-
-
-def _load_first(choice: frame.Choice, loading: bool) -> None:
-    """A question was asked before its model is in memory: load it, then answer."""
-    family = choice.family
-    if st.session_state.get(f"{family}.failure") is not None:
-        st.session_state.pop(f"{family}.asked")  # the sentence is shown; the question stays
-    elif choice.loadable and not loading:
-        choice.load()
-        st.rerun()
-    elif not loading:
-        st.session_state.pop(f"{family}.asked")
-        st.warning(
-            tr("Choose a checkpoint that can be loaded, in the sidebar.", "请在侧边栏选择可以加载的模型。")
-        )
 
 
 def _dropped(engine: ChatEngine | None, conversation: Conversation, options: ChatOptions) -> int:
@@ -136,26 +125,28 @@ def _context_meter(engine: ChatEngine | None, conversation: Conversation) -> Non
 
 def _turn(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
     with st.chat_message("user"):
-        _question(choice.family, conversation, index, turn)
+        _question(choice, conversation, index, turn)
     answer = turn.answer
     if answer is None:
         return
-    writing = st.session_state.get(f"{choice.family}.asked") and index == len(conversation.turns) - 1
-    if writing and not answer.reason:
-        return  # a run that was interrupted and is about to be repeated draws it itself
     with st.chat_message("assistant"):
         st.markdown(readable(answer.text) or tr("*no text*", "*无内容*"))
         _figures(answer)
         _actions(choice, conversation, index, turn)
 
 
-def _question(family: str, conversation: Conversation, index: int, turn: Turn) -> None:
+def _question(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
+    family = choice.family
     key = f"{family}.edit"
     if st.session_state.get(key) != index:
         text, pen = st.columns([12, 1])
         text.markdown(readable(turn.question))
         if pen.button(
-            "✏️", key=f"{family}.edit.{index}", type="tertiary", help=tr("Edit and resend", "编辑并重新发送")
+            "",
+            icon=":material/edit:",
+            key=f"{family}.edit.{index}",
+            type="tertiary",
+            help=tr("Edit and resend", "编辑并重新发送"),
         ):
             st.session_state[key] = index
             st.rerun()
@@ -168,7 +159,7 @@ def _question(family: str, conversation: Conversation, index: int, turn: Turn) -
             del st.session_state[key]
             if sent and text.strip():
                 conversation.edit(index, text)
-                st.session_state[f"{family}.asked"] = True
+                frame.begin(choice)
             st.rerun()
 
 
@@ -197,21 +188,27 @@ def _actions(choice: frame.Choice, conversation: Conversation, index: int, turn:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if len(turn.answers) > 1:
             shown = turn.chosen % len(turn.answers)
-            for step, sign in ((-1, "‹"), (1, "›")):
+            for step, sign in ((-1, ":material/chevron_left:"), (1, ":material/chevron_right:")):
                 beyond = not 0 <= shown + step < len(turn.answers)
                 if st.button(sign, key=f"{family}.choose.{index}.{step}", type="tertiary", disabled=beyond):
                     conversation.choose(index, shown + step)
                     st.rerun()
             st.caption(f"{shown + 1} / {len(turn.answers)}", width="content")
         if index == len(conversation.turns) - 1 and st.button(
-            "🔄",
+            "",
+            icon=":material/refresh:",
             key=f"{family}.again",
             type="tertiary",
             help=tr("Regenerate; this answer is kept", "重新生成，保留此回答"),
         ):
-            st.session_state[f"{family}.asked"] = True
+            frame.begin(choice)
             st.rerun()
-        with st.popover("📋", type="tertiary", help=tr("The text as the model wrote it", "模型的原始文本")):
+        with st.popover(
+            "",
+            icon=":material/notes:",
+            type="tertiary",
+            help=tr("The text as the model wrote it", "模型的原始文本"),
+        ):
             st.code(turn.answer.text if turn.answer else "", language=None, wrap_lines=True)
 
 
@@ -219,25 +216,25 @@ def _actions(choice: frame.Choice, conversation: Conversation, index: int, turn:
 
 
 def _answer(
-    choice: frame.Choice, engine: ChatEngine, conversation: Conversation, options: ChatOptions
+    family: str, engine: ChatEngine, conversation: Conversation, options: ChatOptions, own_stop: bool
 ) -> None:
     """Stream the answer to the last question into the conversation.
 
-    Whatever interrupts this (Stop, a click, another page) leaves what was written in place; the
-    watch beside it then draws the page again, since Stop ends a script without a new run.
+    Whatever interrupts this (Stop, a click, another page) leaves what was written in place.
     """
-    family = choice.family
     messages = conversation.messages(again=True)
-    del st.session_state[f"{family}.asked"]
     conversation.begin_answer(engine.checkpoint.name)
-    _watch_interruption(family)
+    when_stopped(f"{family}.watched", conversation.settle)
     job = Job(lambda cancel: engine.stream(messages, options, cancel))
     with st.chat_message("assistant"):
+        place = st.empty()
+        if own_stop:  # any click interrupts the script
+            st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
         try:
-            _follow(job, conversation)
+            _follow(job, conversation, place)
         except ModelError as error:
             conversation.drop_empty_answer()
-            st.error(sentence(error), icon="🚫")
+            st.error(sentence(error), icon=":material/error:")
             return
         except Exception as error:  # the page stays alive, whatever a library throws
             conversation.drop_empty_answer()
@@ -246,8 +243,7 @@ def _answer(
     st.rerun()
 
 
-def _follow(job: Job[Event], conversation: Conversation) -> None:
-    place = st.empty()
+def _follow(job: Job[Event], conversation: Conversation, place: Any) -> None:
     text = ""
     for batch in job.batches():
         for event in batch:
@@ -271,15 +267,6 @@ def _status(batch: list[Event]) -> str:
     if isinstance(last, Prefill) and last.total:
         return tr("Reading the prompt", "读取提示") + f" {last.done / last.total:.0%}"
     return ""
-
-
-@st.fragment(run_every=0.5)
-def _watch_interruption(family: str) -> None:
-    """Stands still while the script streams; its next tick means that the script was stopped."""
-    conversation = _conversation(family)
-    if conversation.unfinished:
-        conversation.end_answer("cancelled", {})
-        st.rerun()
 
 
 # --- tools of the conversation -------------------------------------------------------------------
@@ -363,27 +350,27 @@ def _completion(choice: frame.Choice, options: ChatOptions) -> None:
         before = st.session_state.get(f"{family}.before")
         if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
             _set_text(family, st.session_state.pop(f"{family}.before"))
-    loading = frame.watch_load(choice)
+    frame.show_failure(family)
     if figures := st.session_state.get(f"{family}.figures"):
         _figures(figures)
     if go:
-        st.session_state[f"{family}.asked"] = True
-        st.session_state.pop(f"{family}.failure", None)
-    if not st.session_state.get(f"{family}.asked"):
-        return
-    if not isinstance(choice.engine, ChatEngine):
-        _load_first(choice, loading)
-        return
-    del st.session_state[f"{family}.asked"]
+        frame.begin(choice)
     with room:
-        _continue(family, choice.engine, text, options)
+        loaded = frame.wait_for_load(choice)
+        ready = choice.engine or loaded
+        if frame.asked(choice) and isinstance(ready, ChatEngine):
+            frame.answering(choice)
+            _continue(family, ready, text, options)
+        elif loaded:
+            st.rerun()
 
 
 def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
     st.session_state[f"{family}.before"] = text
-    stop = st.empty()
-    stop.button(tr("Stop", "停止"), key=f"{family}.stop")  # any click interrupts the script
     place = st.empty()
+    st.button(
+        tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop"
+    )  # any click interrupts the script
     grown = text
     job = Job(lambda cancel: engine.stream(text, options, cancel))
     try:
@@ -402,7 +389,7 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
             if batch:
                 place.code(grown + CURSOR, language=None, wrap_lines=True)
     except ModelError as error:
-        st.error(sentence(error), icon="🚫")
+        st.error(sentence(error), icon=":material/error:")
         return
     finally:
         st.session_state[f"{family}.texts"] += 1

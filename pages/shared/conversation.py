@@ -80,6 +80,12 @@ class Conversation:
     def end_answer(self, reason: str, figures: Mapping[str, float]) -> None:
         self._set_answer(replace(self._writing(), reason=reason, figures=dict(figures)))
 
+    def settle(self) -> None:
+        """Close an answer that was cut off from outside: Stop, a click elsewhere, another page."""
+        answer = self.turns[-1].answers[-1] if self.turns and self.turns[-1].answers else None
+        if answer is not None and not answer.reason:
+            self.end_answer("cancelled", {})
+
     def drop_empty_answer(self) -> None:
         """Take back an answer that never got a word, as after an error."""
         last = self.turns[-1]
@@ -101,12 +107,6 @@ class Conversation:
         self.turns = (*self.turns[:-1], turn)
 
     # --- what it says -------------------------------------------------------------------------
-
-    @property
-    def unfinished(self) -> bool:
-        """The last answer was cut off from outside: Stop, a click elsewhere, a lost connection."""
-        answer = self.turns[-1].answer if self.turns else None
-        return answer is not None and not answer.reason
 
     def messages(self, again: bool = False) -> list[dict[str, str]]:
         """In the OpenAI chat format.

@@ -1,5 +1,6 @@
 """What stands around every page: its setup, the sidebar that chooses and loads a checkpoint, the loader."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,12 @@ import streamlit as st
 import models
 from models import Checkpoint, Engine, Loader, ModelError, Plan, Progress
 from pages.shared import options
-from pages.shared.jobs import Background
+from pages.shared.jobs import Background, when_stopped
 from pages.shared.memory import bar
 from pages.shared.words import LANGUAGES, keep_settings, language, remember, say, sentence, tr
 
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
-REFRESH = 0.4  # seconds between two looks at a load
+REFRESH = 0.2  # seconds between two looks at a load
 
 STAGES = {
     "queue": ("Waiting for another load", "等待其他加载完成"),
@@ -51,6 +52,7 @@ class Choice:
 
     def load(self) -> None:
         """Start loading, unless that is under way."""
+        st.session_state.pop(f"{self.family}.failure", None)
         if self.loading is None and self.loadable:
             shared = loader()
             arguments = (self.name, self.device, self.precision, self.context)
@@ -75,11 +77,11 @@ def sidebar(family: str, specs: Sequence[Any] = ()) -> tuple[Choice, dict[str, A
         name = _checkpoint(family)
         described, error = _describe(name)
         if error:
-            st.error(sentence(error), icon="🚫")
+            st.error(sentence(error), icon=":material/error:")
         device, precision, context = _placement(family, described)
         plan, refusal = _plan(name, device, precision, context) if described else (None, None)
         if refusal and not error:
-            st.error(sentence(refusal), icon="🚫")
+            st.error(sentence(refusal), icon=":material/error:")
         if plan:
             bar(plan, loader())
         engine = loader().find_loaded(name, device, precision, context) if plan else None
@@ -112,7 +114,7 @@ def _checkpoint(family: str) -> str:
         row = rows.get(name)
         if row is None:
             return name
-        marks = f" · {models.gigabytes(row.bytes)}" + (" · 🔒" if row.gated else "")
+        marks = f" · {models.gigabytes(row.bytes)}" + (" · gated" if row.gated else "")
         return f"{'★ ' if row.starter else ''}{row.title or row.name}{marks}"
 
     chosen = st.selectbox(
@@ -224,38 +226,63 @@ def _report(engine: Engine) -> None:
     """What is true of the loaded engine: measured, not promised."""
     report = engine.report
     where = ", ".join(sorted(set(report.device_map.values())))
-    st.caption(f"✅ {report.dtype} · {models.gigabytes(report.weights)} · {where} · {report.seconds:.1f} s")
+    st.caption(
+        f":material/check_circle: {report.dtype} · {models.gigabytes(report.weights)} · {where} · {report.seconds:.1f} s"
+    )
     for note in report.notes:
         st.caption(say(note))
 
 
-# --- a load, wherever it is watched from ---------------------------------------------------------
+# --- loading -----------------------------------------------------------------------------------
 
 
-def watch_load(choice: Choice) -> bool:
-    """Show a load of this page that is under way, or why the last one failed. True while one runs."""
+def wait_for_load(choice: Choice) -> Engine | None:
+    """Show a load of this page until it ends; None when there is none.
+
+    The load itself is not the script's: a click elsewhere interrupts only the watching, which the next
+    run takes up again. Stop and Cancel end the load, and with it the request it was made for.
+    """
     job = choice.loading
     if job is None:
-        _show_failure(choice.family)
-        return False
-    _watch(choice.family, choice.name)
-    return True
-
-
-@st.fragment(run_every=REFRESH)
-def _watch(family: str, name: str) -> None:
-    job: Background[Engine] | None = st.session_state.get(f"{family}.load")
-    if job is None:
-        return
-    if not job.running:
-        st.session_state.pop(f"{family}.load")
-        st.session_state[f"{family}.failure"] = job.error
-        st.rerun()
+        return None
+    when_stopped(f"{choice.family}.watched", job.cancel.set)
     left, right = st.columns([5, 1], vertical_alignment="center")
-    share, text = _describe_progress(job.progress)
-    left.progress(share, text=f"{name}: {text}")
-    if right.button(tr("Cancel", "取消"), key=f"{family}.cancel_load"):
+    place = left.empty()
+    if right.button(tr("Cancel", "取消"), key=f"{choice.family}.cancel_load"):
         job.cancel.set()
+    while job.running:
+        share, text = _describe_progress(job.progress)
+        place.progress(share, text=f"{choice.name}: {text}")
+        time.sleep(REFRESH)
+    del st.session_state[f"{choice.family}.load"]
+    if job.error is not None:
+        st.session_state[f"{choice.family}.failure"] = job.error
+        st.session_state.pop(f"{choice.family}.asked", None)
+        st.rerun()
+    return job.result
+
+
+def begin(choice: Choice) -> None:
+    """Note that an answer is wanted, and load what it needs if it is not in memory."""
+    st.session_state.pop(f"{choice.family}.failure", None)
+    if choice.engine is not None or choice.loading is not None:
+        st.session_state[f"{choice.family}.asked"] = True
+    elif choice.loadable:
+        st.session_state[f"{choice.family}.asked"] = True
+        choice.load()
+    else:
+        st.warning(
+            tr("Choose a checkpoint that can be loaded, in the sidebar.", "请在侧边栏选择可以加载的模型。")
+        )
+
+
+def asked(choice: Choice) -> bool:
+    return bool(st.session_state.get(f"{choice.family}.asked"))
+
+
+def answering(choice: Choice) -> None:
+    """The answer that was asked for is being given."""
+    del st.session_state[f"{choice.family}.asked"]
 
 
 def _describe_progress(progress: Progress | None) -> tuple[float, str]:
@@ -272,12 +299,13 @@ def _describe_progress(progress: Progress | None) -> tuple[float, str]:
     return share, " · ".join(parts)
 
 
-def _show_failure(family: str) -> None:
+def show_failure(family: str) -> None:
+    """Why the last load of this page came to nothing."""
     error = st.session_state.get(f"{family}.failure")
     if isinstance(error, models.Cancelled):
         st.info(tr("Loading was cancelled; what was downloaded is kept.", "已取消加载；已下载的部分会保留。"))
     elif isinstance(error, ModelError):
-        st.error(sentence(error), icon="🚫")
+        st.error(sentence(error), icon=":material/error:")
     elif error is not None:
         show_unexpected(error)
 
@@ -290,6 +318,6 @@ def show_unexpected(error: BaseException) -> None:
             "stays, report the text below.",
             "发生了未预料的错误；您的内容没有丢失。请重试；若仍出现，请反馈下面的内容。",
         ),
-        icon="🚫",
+        icon=":material/error:",
     )
     st.code(f"{type(error).__name__}: {error}", language=None)

@@ -67,6 +67,25 @@ class Job(Generic[Item]):
         return batch, False
 
 
+def when_stopped(key: str, action: Callable[[], None]) -> None:
+    """Do `action` and draw the page again when Stop ends the script from here on.
+
+    Streamlit ends a stopped script without a new run, so the page would keep what it showed. A
+    fragment's timer stands still while the script runs; the first tick after that means Stop.
+    """
+    st.session_state[key] = False
+    _tick(key, action)
+
+
+@st.fragment(run_every=0.5)
+def _tick(key: str, action: Callable[[], None]) -> None:
+    if not st.session_state[key]:  # this first run is part of the script itself
+        st.session_state[key] = True
+        return
+    action()
+    st.rerun()
+
+
 def touch() -> None:
     """Give Streamlit the chance to interrupt the script; sends nothing."""
     st.session_state.get("touch")

@@ -6,7 +6,6 @@ from typing import Any
 
 import streamlit as st
 
-from models.schema import Text
 from pages.shared.words import remember, say, tr
 
 
@@ -33,14 +32,9 @@ def _widget(family: str, spec: Field[Any], default: Any) -> Any:
     label, help = say(spec.metadata["label"]), say(spec.metadata["help"])
     key = remember(f"set.{family}.{spec.name}.{default}", _shown(spec, default))
     low, high, step = (spec.metadata[name] for name in ("low", "high", "step"))
-    if spec.metadata["choices"]:
-        names = spec.metadata.get("names") or {}
+    if choices := spec.metadata["choices"]:
         return st.selectbox(
-            label,
-            spec.metadata["choices"],
-            format_func=lambda choice: say(names.get(choice, Text(str(choice), str(choice)))),
-            key=key,
-            help=help,
+            label, list(choices), format_func=lambda choice: say(choices[choice]), key=key, help=help
         )
     if isinstance(default, bool):
         return st.toggle(label, key=key, help=help)

@@ -1,0 +1,95 @@
+"""An engine that needs no weights, for tests of what stands around engines."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from models.engines.base import ChatEngine, FairQueue
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    GiB,
+    LoadReport,
+    Messages,
+    OnProgress,
+    Placement,
+    Progress,
+    Usage,
+)
+
+
+class Stage:
+    """What the engines of one test share: a diary, and how their loading goes."""
+
+    def __init__(self) -> None:
+        self.diary: list[str] = []  # "load NAME" and "close NAME", in the order in which they happened
+        self.go = threading.Event()  # loads wait for it
+        self.go.set()
+        self.begun = threading.Semaphore(0)  # released when a load begins
+        self.failure: Exception | None = None
+        self.loading = self.most_loading = self.open = 0
+
+
+class FakeEngine(ChatEngine):
+    """Repeats the newest message word by word; a token is a word. Its weights take a GiB."""
+
+    stage = Stage()  # a test puts its own
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        super().__init__(checkpoint, placement)
+        stage = self.stage
+        self.has_chat_template = checkpoint.kind != "completion"
+        self.context_length = placement.context
+        self.queue = FairQueue(placement.slots)
+        self.sent: list[Messages | str] = []
+        stage.diary.append(f"load {path.name}")
+        stage.loading += 1
+        stage.most_loading = max(stage.most_loading, stage.loading)
+        stage.begun.release()
+        try:
+            if progress:
+                progress(Progress("load", 1, 2))
+            while not stage.go.wait(0.01):
+                if cancel and cancel.is_set():
+                    break
+            if stage.failure:
+                raise stage.failure
+        finally:
+            stage.loading -= 1
+        stage.open += 1
+        self.name = path.name
+        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+
+    def _close(self) -> None:
+        self.stage.open -= 1
+        self.stage.diary.append(f"close {self.name}")
+
+    def _count_tokens(self, messages: Messages | str) -> int:
+        if isinstance(messages, str):
+            return len(messages.split())
+        return sum(1 + len(str(message["content"]).split()) for message in messages)
+
+    def _stream(
+        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        self.sent.append(messages)
+        newest = messages if isinstance(messages, str) else str(messages[-1]["content"])
+        words = newest.split()
+        with self.queue.place() as ticket:
+            yield from self.queue.wait(ticket, cancel)
+            for count, word in enumerate(words[: options.max_new_tokens]):
+                if cancel.is_set():
+                    yield Done("cancelled", Usage(completion_tokens=count))
+                    return
+                yield Delta(f"{word} ")
+            yield Done("stop", Usage(self._count_tokens(messages), completion_tokens=len(words)))

@@ -1,0 +1,179 @@
+"""One piece of work for all who ask: sharing, progress, leaving, failure."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from models.errors import BadInput, Cancelled
+from models.schema import OnProgress, Progress
+from models.shared_work import SharedWork, in_background
+
+
+class Job:
+    """Work that begins, reports, and waits until it may end or is stopped."""
+
+    def __init__(self, result: object = "result") -> None:
+        self.runs = 0
+        self.begun, self.go, self.stopped = threading.Event(), threading.Event(), threading.Event()
+        self.result = result
+
+    def __call__(self, report: OnProgress, stop: threading.Event) -> object:
+        self.runs += 1
+        report(Progress("load", self.runs, 10))
+        self.begun.set()
+        while not self.go.wait(0.01):
+            if stop.is_set():
+                self.stopped.set()
+                raise Cancelled
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+def asker(
+    work: SharedWork[object], job: Callable[..., object], key: str = "key", **how: object
+) -> threading.Thread:
+    thread = threading.Thread(target=lambda: work.run(key, job, **how), daemon=True)
+    thread.start()
+    return thread
+
+
+def test_all_who_ask_at_once_share_one_run_and_its_progress() -> None:
+    work: SharedWork[object] = SharedWork()
+    job = Job(object())
+    told: list[list[Progress]] = [[] for _ in range(5)]
+    everybody = threading.Barrier(5)
+
+    def ask(number: int) -> object:
+        def progress(step: Progress) -> None:
+            told[number].append(step)
+            everybody.wait(5)  # nobody goes on before all have been told
+            job.go.set()
+
+        return work.run("key", job, progress)
+
+    with ThreadPoolExecutor(5) as pool:
+        results = list(pool.map(ask, range(5)))
+    assert job.runs == 1
+    assert all(result is job.result for result in results)
+    assert told == [[Progress("load", 1, 10)]] * 5
+
+
+def test_different_keys_run_beside_each_other() -> None:
+    work: SharedWork[object] = SharedWork()
+    one, two = Job(1), Job(2)
+    threads = [asker(work, one, "one"), asker(work, two, "two")]
+    assert one.begun.wait(5) and two.begun.wait(5)
+    one.go.set(), two.go.set()
+    for thread in threads:
+        thread.join(5)
+
+
+def test_one_who_leaves_does_not_disturb_the_others() -> None:
+    work: SharedWork[object] = SharedWork()
+    job, cancel = Job(), threading.Event()
+    results: list[object] = []
+    stays = threading.Thread(target=lambda: results.append(work.run("key", job)))
+    stays.start()
+    assert job.begun.wait(5)
+    cancel.set()
+    with pytest.raises(Cancelled):
+        work.run("key", job, cancel=cancel)
+    assert not job.stopped.wait(0.3)
+    job.go.set()
+    stays.join(5)
+    assert results == ["result"] and job.runs == 1
+
+
+def test_the_last_to_leave_stops_the_work_and_the_next_one_begins_anew() -> None:
+    work: SharedWork[object] = SharedWork()
+    job, cancel = Job(), threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        work.run("key", job, cancel=cancel)
+    assert job.stopped.wait(5)
+    job.go.set()
+    assert work.run("key", job) == "result"
+    assert job.runs == 2
+
+
+def test_who_asks_while_stopped_work_still_winds_down_gets_work_of_their_own() -> None:
+    work: SharedWork[object] = SharedWork()
+    cancel, slow = threading.Event(), threading.Event()
+
+    def stubborn(report: OnProgress, stop: threading.Event) -> object:
+        slow.wait(5)  # deaf to stop
+        return "late"
+
+    cancel.set()
+    with pytest.raises(Cancelled):
+        work.run("key", stubborn, cancel=cancel)
+    assert work.run("key", lambda report, stop: "fresh") == "fresh"
+    slow.set()
+
+
+def test_a_failure_reaches_everybody_and_is_forgotten() -> None:
+    work: SharedWork[object] = SharedWork()
+    job = Job(BadInput("No.", "不。"))
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            work.run("key", job)
+        except BadInput as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert job.begun.wait(5)
+    job.go.set()
+    for thread in threads:
+        thread.join(5)
+    assert len(failures) == 3
+    assert work.run("key", lambda report, stop: "again") == "again"
+
+
+def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
+    """What was made may be gone by then: an engine that was unloaded, a file that was deleted."""
+    work: SharedWork[object] = SharedWork()
+    finished, hold = threading.Event(), threading.Event()
+
+    def slow_reader(step: Progress) -> None:
+        finished.set()
+        hold.wait(5)
+
+    def quick(report: OnProgress, stop: threading.Event) -> object:
+        report(Progress("load", 1, 1))
+        finished.wait(5)
+        return "first"
+
+    first = asker(work, quick, progress=slow_reader)
+    assert finished.wait(5)
+    while not work._running["key"].result.done():
+        pass
+    assert work.run("key", lambda report, stop: "second") == "second"
+    hold.set()
+    first.join(5)
+
+
+def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:
+    work: SharedWork[object] = SharedWork()
+    job = Job()
+
+    def broken(step: Progress) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work.run("key", job, broken)
+    assert job.stopped.wait(5)
+
+
+def test_background_work_hands_over_even_what_is_no_exception() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        in_background(leave).result(5)

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
+from models.headers import read_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,13 +71,11 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def stored_tensors(folder: Path) -> "dict[str, Tensor]":
-    """Every tensor of a folder under its name, mapped into memory but not read.
+    """Every tensor of a folder under its name, without its data: on the meta device.
 
     Raises CheckpointNotFound without weights, CheckpointCorrupt for a damaged file.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
@@ -87,12 +87,23 @@ def stored_tensors(folder: Path) -> "dict[str, Tensor]":
     for path in files:
         try:
             if path.suffix == ".safetensors":
-                tensors |= load_file(path)
+                tensors |= _safetensors(path)
             else:
-                tensors |= torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+                tensors |= torch.load(path, map_location="meta", mmap=True, weights_only=True)
+        except (RuntimeError, EOFError, ValueError, KeyError, OSError, UnpicklingError) as error:
             raise _damaged(path) from error
     return tensors
+
+
+def _safetensors(path: Path) -> "dict[str, Tensor]":
+    import torch
+
+    header = read_safetensors(path)
+    # Of the types only int8 tells something: the makers' own quantisation.
+    kinds = {name: torch.int8 if kind == "I8" else torch.float16 for name, kind in header.facts.items()}
+    return {
+        name: torch.empty(shape, dtype=kinds[name], device="meta") for name, shape in header.tensors.items()
+    }
 
 
 def check_loaded(info: Mapping[str, Any]) -> None:

@@ -486,3 +486,10 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (folder / "config.json").write_text("{")
     with pytest.raises(CheckpointCorrupt, match=r"config\.json"):
         load(folder)
+
+
+@pytest.mark.parametrize("change", [{"ffn_hidden_size": 81}, {"kv_channels": 16}, {"padded_vocab_size": 161}])
+def test_a_config_that_does_not_fit_its_weights(tmp_path: Path, change: dict[str, int]) -> None:
+    folder = tiny.write(tmp_path, tiny.GLM3 | change, tiny.glm3_tensors(tiny.GLM3))
+    with pytest.raises(CheckpointCorrupt, match="shape"):
+        load(folder)

@@ -264,6 +264,26 @@ def test_a_vocabulary_of_our_own_in_the_format_of_chatglm3(own_bpe: Path, tmp_pa
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_model_and_tokenizer_together(own_bpe: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    import glm_checkpoints as tiny
+
+    from models.chatglm import load
+
+    config = tiny.GLM3 | {"padded_vocab_size": 448}
+    folder = tiny.write(tmp_path / "model", config, tiny.glm3_tensors(config))
+    (folder / "tokenizer.model").write_bytes((own_bpe / "tokenizer.model").read_bytes())
+    model, tokenizer = load(folder, torch.float32, cache=tmp_path / "cache")
+    prompts = [[{"role": "user", "content": text}] for text in ("hi", "今天的天气怎么样？")]
+    batch = tokenizer.apply_chat_template(prompts, padding=True, return_tensors="pt")
+    together = model.generate(**batch, max_new_tokens=8, do_sample=False)
+    alone = tokenizer.apply_chat_template(prompts[0], return_tensors="pt")
+    alone = model.generate(**alone, max_new_tokens=8, do_sample=False)[0].tolist()
+    made = [token for token in together[0].tolist() if token != tokenizer.pad_token_id]
+    assert made == [token for token in alone if token != tokenizer.pad_token_id]
+    assert model.generation_config.eos_token_id == list(tokenizer.stop_ids)
+
+
 def test_nothing_typed_becomes_a_special_token(own_bpe: Path) -> None:
     tokenizer = load_tokenizer(own_bpe)
     typed = "".join([*MASKS, *ROLES, "<s></s><unk>"])

@@ -152,7 +152,7 @@ class StoredQuantizer(HfQuantizer):
                     model.set_submodule(name, packed)
 
     def is_serializable(self) -> bool:
-        return True
+        return False
 
     @property
     def is_trainable(self) -> bool:

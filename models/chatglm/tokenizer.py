@@ -161,6 +161,7 @@ class ChatGLM3Tokenizer(ChatGLMTokenizer):
         names = dict(zip((*MASKS, *ROLES), range(len(self) - count, len(self)), strict=True))
         self.start = [names["[gMASK]"], names["sop"]]
         self.roles = {name.strip("<|>"): names[name] for name in ROLES}
+        # A new turn ends an answer; "<|assistant|>" does not, it stands between a text and a call.
         turns_end = (self.roles["user"], self.roles["observation"]) if generation == "chatglm3" else ()
         self.stop_ids = (self.eos_token_id, *turns_end)
 

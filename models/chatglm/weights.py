@@ -121,8 +121,9 @@ class SplitHeads(ConversionOps):
         (fused,) = input_dict.values()
         fused = fused[0] if isinstance(fused, list) else fused
         config = kwargs["config"]
-        heads = (config.num_attention_heads, config.num_key_value_heads, config.num_key_value_heads)
-        parts = fused.split([count * config.head_dim for count in heads])
+        queries = config.num_attention_heads * config.head_dim
+        keys = config.num_key_value_heads * config.head_dim
+        parts = fused.tensor_split((queries, queries + keys))
         return {name: part.contiguous() for name, part in zip(target_patterns, parts, strict=True)}
 
     @property
@@ -205,6 +206,7 @@ def load_model(
         dtype=dtype,
         quantization_config=own or quantization_config,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # `check_loaded` says which
         local_files_only=True,
         **kwargs,
     )

@@ -121,7 +121,8 @@ class ChatGLMTokenizer(PreTrainedTokenizerFast):
     ) -> Any:
         """The prompt of a conversation, or of several, with the ids of the original `chat()`.
 
-        The arguments are the library's, but an answer is asked for unless told otherwise.
+        The arguments are the library's, but an answer is asked for unless told otherwise, and those for
+        Jinja templates have no effect.
         """
         single = bool(conversation) and isinstance(conversation[0], Mapping)
         conversations = [conversation] if single else conversation

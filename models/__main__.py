@@ -5,10 +5,12 @@ it worked, 2 for wrong arguments, 130 after Ctrl-C, 1 otherwise.
 """
 
 import argparse
+import io
 import locale
+import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
 from typing import Any
@@ -24,7 +26,9 @@ CONTEXT = Text("tokens one conversation may hold", "一次对话可容纳的 tok
 
 
 def _chinese() -> bool:
-    return (locale.getlocale(locale.LC_CTYPE)[0] or "").startswith("zh")
+    # The variables first: a language may be asked for whose locale is not installed.
+    named = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), None)
+    return (named or locale.getlocale()[0] or "").lower().startswith(("zh", "chinese"))
 
 
 def say(text: Text) -> str:
@@ -37,12 +41,19 @@ def note(text: str, end: str = "\n") -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # a terminal that cannot show a character gets a "?"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     given = _parser().parse_args(arguments)
     try:
         command: Callable[[argparse.Namespace], None] = given.command
         command(given)
+        sys.stdout.flush()
     except ModelError as error:
         note(say(Text(error.en, error.zh)))
+        return 1
+    except BrokenPipeError:  # whoever read the answer has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 1
     except KeyboardInterrupt:
         return 130
@@ -106,12 +117,12 @@ def _add_options(parser: argparse.ArgumentParser, specs: Iterable[Field[Any]]) -
             parser.add_argument(flag, type=kind, metavar=spec.name.upper(), help=help)
 
 
-def _given(
-    arguments: argparse.Namespace, specs: Iterable[Field[Any]], defaults: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What was typed, over the checkpoint's own defaults."""
+def _given(arguments: argparse.Namespace, specs: Iterable[Field[Any]]) -> dict[str, Any]:
+    """What was typed, over the checkpoint's own defaults; known, and checked, before anything is loaded."""
     typed = {spec.name: getattr(arguments, spec.name) for spec in specs}
     lists = {name: tuple(value) if isinstance(value, list) else value for name, value in typed.items()}
+    own = models.catalog.find(arguments.name).options  # a Whisper's, perhaps, where a chat is asked for
+    defaults = {name: value for name, value in own.items() if name in typed}
     return {**defaults, **{name: value for name, value in lists.items() if value is not None}}
 
 
@@ -148,15 +159,15 @@ def get(arguments: argparse.Namespace) -> None:
 
 
 def chat(arguments: argparse.Namespace) -> None:
+    options = ChatOptions(**_given(arguments, fields(ChatOptions)))
     engine = _load(arguments)
     if not isinstance(engine, ChatEngine):
         raise models.BadInput(
             f"{arguments.name} does not chat: use transcribe, or another checkpoint.",
             f"{arguments.name} 不能对话：请使用 transcribe，或换一个模型。",
         )
-    options = ChatOptions(**_given(arguments, fields(ChatOptions), engine.checkpoint.options))
     messages = [{"role": "system", "content": arguments.system}] if arguments.system else []
-    for prompt in [arguments.prompt] if arguments.prompt else _typed():
+    for prompt in _typed() if arguments.prompt is None else [arguments.prompt]:
         if engine.has_chat_template:
             messages.append({"role": "user", "content": prompt})
             messages.append({"role": "assistant", "content": _answer(engine, messages, options)})
@@ -197,20 +208,20 @@ def _typed() -> Iterator[str]:
 
 
 def transcribe(arguments: argparse.Namespace) -> None:
+    options = SpeechOptions(**_given(arguments, fields(SpeechOptions)))
     engine = _load(arguments)
     if not isinstance(engine, SpeechEngine):
         raise models.BadInput(
             f"{arguments.name} does not transcribe: choose a Whisper checkpoint.",
             f"{arguments.name} 不能转写语音：请选择 Whisper 模型。",
         )
-    options = SpeechOptions(**_given(arguments, fields(SpeechOptions), engine.checkpoint.options))
     with _cancelling() as cancel, _progress() as progress:
         result = engine.transcribe(arguments.file, options, cancel)
         segments = []
         for segment in result:
             segments.append(segment)
             progress(Progress("transcribe", int(segment.end), int(result.duration)))
-    print(write(segments, arguments.format), end="")
+    print(write(segments, arguments.format, result.language), end="")
 
 
 def _load(arguments: argparse.Namespace) -> models.Engine:

@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from ipaddress import ip_address
 from pathlib import Path
 
 from models.checkpoints import CHECKPOINTS
@@ -13,7 +14,8 @@ from models.schema import Checkpoint
 
 __all__ = ["CHECKPOINTS", "allowed", "default", "describe", "family", "find"]
 
-_ADDRESS = re.compile(r"https?://\S+/v1/?")
+# Strict, so that everybody who parses it finds the same host: no user, no query, no backslash.
+_ADDRESS = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d+)?(/[\w.~-]+)*/v1/?", re.ASCII | re.IGNORECASE)
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
 
@@ -95,15 +97,24 @@ def _family_of(text: str) -> str:
 
 
 def allowed(text: str) -> None:
-    """Refuse paths that visitors of this server may not open; names and addresses always pass.
+    """Refuse paths and addresses that visitors of this server may not open; names always pass.
+
+    An address is asked by this machine, which may reach what its visitors cannot.
 
     Raises:
         BadInput: a path that, links resolved, lies outside the folders of QUINTET_MODEL_DIRS
-            (default: the home folder) and of the *MODEL_PATH variables.
+            (default: the home folder) and of the *MODEL_PATH variables; or an address that is not in
+            QUINTET_REMOTES (whole addresses, hosts or host:port, separated by commas; default: this
+            machine) nor in a *MODEL_PATH variable.
     """
     text = text.strip()
-    if _known(text) or _ADDRESS.fullmatch(text) or not _is_path(text):
-        return
+    if address := _ADDRESS.fullmatch(text):
+        _check_address(address)
+    elif not _known(text) and _is_path(text):
+        _check_path(text)
+
+
+def _check_path(text: str) -> None:
     path = absolute(Path(text)).resolve()
     if not any(path.is_relative_to(folder) for folder in _folders()):
         raise BadInput(
@@ -116,9 +127,31 @@ def allowed(text: str) -> None:
 def _folders() -> list[Path]:
     listed = os.environ.get("QUINTET_MODEL_DIRS")
     folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
-    named = [
-        value
-        for key, value in os.environ.items()
-        if key.endswith("MODEL_PATH") and value and not _known(value) and _is_path(value)
+    named = [Path(value) for value in _model_paths() if not _known(value) and _is_path(value)]
+    return [absolute(folder).resolve() for folder in [*folders, *named]]
+
+
+def _model_paths() -> list[str]:
+    return [
+        value.strip() for key, value in os.environ.items() if key.endswith("MODEL_PATH") and value.strip()
     ]
-    return [absolute(folder).resolve() for folder in [*folders, *map(Path, named)]]
+
+
+def _check_address(address: re.Match[str]) -> None:
+    text, host, port = address[0].rstrip("/").lower(), address[1].lower(), address[2] or ""
+    remotes = os.environ.get("QUINTET_REMOTES", "").strip()
+    listed = {part.strip().rstrip("/").lower() for part in [*remotes.split(","), *_model_paths()]}
+    by_default = not remotes and _is_loopback(host.strip("[]"))
+    if not by_default and listed.isdisjoint({text, host, host + port}):
+        raise BadInput(
+            f"{text} is not a server that visitors may use: choose a name from the list, or ask the operator "
+            "to add its host to QUINTET_REMOTES.",
+            f"{text} 不在允许访问的服务器之列：请从列表中选择，或请管理员将其主机名加入 QUINTET_REMOTES。",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

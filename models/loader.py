@@ -90,7 +90,8 @@ class Loader:
             name: catalog name, hub id, path to a folder, .gguf or .pt, or an address ending in /v1.
             device: "auto", "cpu", "mps", "cuda:0", …
             precision: "auto", "fp32", "bf16", "fp16", "int8", "int4".
-            context: tokens one conversation may hold; None: the checkpoint's own, at most 8192.
+            context: tokens one conversation may hold; None: that of the engine which is there, else the
+                checkpoint's own, at most 8192.
             progress: called with Progress from the waiting thread.
             cancel: gives up waiting; the last to give up stops the load.
 
@@ -130,7 +131,7 @@ class Loader:
     def loaded(self) -> list[Engine]:
         """Engines in memory, most recently used first."""
         with self._lock:
-            engines = [held.engine for held in self._held]
+            engines = [held.engine for held in self._held if not held.engine.closed]
         return sorted(engines, key=lambda engine: engine.last_used, reverse=True)
 
     def find_loaded(
@@ -141,31 +142,38 @@ class Loader:
 
     def unload(self, name: str | None = None) -> bool:
         """Close the idle engines of a checkpoint (of all, without a name). False: one is answering."""
-        wanted = catalog.find(name).name if name else None
         with self._lock:
-            chosen = [held for held in self._held if wanted in (None, held.plan.checkpoint.name)]
+            chosen = [held for held in self._held if name in (None, held.plan.checkpoint.name)]
+        if (
+            name and not chosen
+        ):  # perhaps another way to write it; a name as loaded needs no look at its files
+            wanted = catalog.find(name).name
+            with self._lock:
+                chosen = [held for held in self._held if held.plan.checkpoint.name == wanted]
         return all([self._close(held) for held in chosen])
 
     # --- inside -------------------------------------------------------------------------------
 
     def _ready(self, request: _Request) -> Engine | None:
         with self._lock:
-            matching = [held.engine for held in self._held if request.met_by(held)]
-        for engine in matching:
-            engine.last_used = time.monotonic()
-            return engine
+            for held in self._held:
+                if request.met_by(held) and not held.engine.closed:
+                    held.engine.last_used = time.monotonic()
+                    return held.engine
         return None
 
     def _load(
         self, checkpoint: Checkpoint, request: _Request, report: OnProgress, stop: threading.Event
     ) -> Engine:
+        if checkpoint.format != "unknown":
+            _engine_class(checkpoint)  # raises before anything is fetched for nothing
         path, checkpoint = self._files(checkpoint, report, stop)
+        make = _engine_class(checkpoint)
         with self._device(checkpoint, request, report, stop) as plan:
             if engine := self._ready(request):  # loaded while this one waited for the device
                 return engine
-            self._replace(request, plan)
-            self._make_room(plan)
-            engine = _engine_class(checkpoint)(path, checkpoint, plan.placement, report, stop)
+            self._make_room(plan, already=self._replace(request, plan))
+            engine = make(path, checkpoint, plan.placement, report, stop)
             if stop.is_set():
                 engine.close_if_idle()
                 raise Cancelled
@@ -217,6 +225,8 @@ class Loader:
                 if stop.is_set():
                     raise Cancelled
         try:
+            if stop.is_set():  # since the last look
+                raise Cancelled
             yield
         finally:
             lock.release()
@@ -240,8 +250,8 @@ class Loader:
                 sums[device] = sums.get(device, 0) + held.gives_back // len(devices)
         return sums
 
-    def _replace(self, request: _Request, plan: Plan) -> None:
-        """Close an engine of the same key whose context is too short for this request."""
+    def _replace(self, request: _Request, plan: Plan) -> int:
+        """Close an engine of the same key whose context is too short; the bytes that this gave back."""
         with self._lock:
             same = [held for held in self._held if _key(held.plan) == _key(plan)]
         for held in same:
@@ -252,11 +262,15 @@ class Loader:
                     "ask again when it is idle.",
                     f"{request.name} 正以 {has} 个 token 的上下文回答他人：请使用该长度，或等其空闲后再试。",
                 )
+        return sum(held.gives_back for held in same)
 
-    def _make_room(self, plan: Plan) -> None:
-        """Close idle engines on the plan's devices, least recently used first, until it fits."""
+    def _make_room(self, plan: Plan, already: int) -> None:
+        """Close idle engines on the plan's devices, least recently used first, until it fits.
+
+        `already` bytes were given back since the plan was made.
+        """
         names = set(plan.placement.devices or (plan.placement.device,))
-        missing = plan.total - plan.free
+        missing = plan.total - plan.free - already
         with self._lock:
             candidates = sorted(self._held, key=lambda held: held.engine.last_used)
         for held in candidates:

@@ -76,7 +76,7 @@ def weight_bytes(checkpoint: Checkpoint, precision: str) -> int:
     While-loading quantisation covers the linear layers; embeddings and output head stay 16 bits
     wide. Int4 adds one 16-bit scale per 128 weights, int8 one per row (too small to count).
     """
-    if precision in ("file", "remote"):
+    if precision == "file":
         return checkpoint.bytes
     parameters = checkpoint.parameters or checkpoint.bytes // 2
     if precision not in ("int8", "int4") or checkpoint.shape is None or checkpoint.kind == "speech":
@@ -103,8 +103,6 @@ def kv_bytes(checkpoint: Checkpoint, precision: str, context: int, slots: int = 
 
 def overhead_bytes(checkpoint: Checkpoint, device: str, context: int) -> int:
     """Working memory: the runtime itself, and the activations of a prompt read in one go."""
-    if checkpoint.format == "openai-api":
-        return 0
     runtime = RUNTIME[device.split(":")[0]]
     shape = checkpoint.shape or Shape(0, 0, 0, 1024, 32000)
     tokens = WHISPER_FRAMES if checkpoint.kind == "speech" else min(context, 2048)

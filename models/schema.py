@@ -209,7 +209,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     step: float | None = None,
-    choices: Mapping[Any, Text] | None = None,
+    choices: Mapping[str, Text] | None = None,
     advanced: bool = False,
 ) -> Any:
     """A dataclass field that carries what a slider, a flag or a JSON schema needs to know."""
@@ -227,28 +227,46 @@ def option(
     )
 
 
+def _kind(spec: Field[Any]) -> tuple[Callable[[Any], bool], Text]:
+    """What the values of an option have to be: a test, and its name."""
+    low, step = spec.metadata["low"], spec.metadata["step"]
+    if isinstance(spec.default, bool):
+        return lambda value: isinstance(value, bool), Text("true or false", "true 或 false")
+    if isinstance(spec.default, tuple):
+        return _are_texts, Text("a tuple of texts that are not empty", "由非空文本组成的元组")
+    if low is None:
+        return lambda value: isinstance(value, str), Text("a text", "文本")
+    whole = isinstance(low, int) and isinstance(step, int)
+    numbers, name = (
+        (int, Text("a whole number", "整数")) if whole else ((int, float), Text("a number", "数字"))
+    )
+    return lambda value: isinstance(value, numbers) and not isinstance(value, bool), name
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(text, str) and text for text in value)
+
+
 def _check(spec: Field[Any], value: Any) -> None:
     low, high, choices = (spec.metadata[key] for key in ("low", "high", "choices"))
     if value is None and spec.default is None:
         return
+    fits, kind = _kind(spec)
+    if not fits(value):
+        raise BadInput(
+            f"{spec.name} has to be {kind.en}, not {value!r}.",
+            f"{spec.name} 必须是{kind.zh}，而不是 {value!r}。",
+        )
     if choices is not None and value not in choices:
-        listed = ", ".join(str(choice) for choice in choices)
+        listed = ", ".join(choices)
         raise BadInput(
             f"{spec.name} cannot be {value!r}: choose one of {listed}.",
-            f"{spec.name} 不能是 {value!r}:请从 {listed} 中选择。",
+            f"{spec.name} 不能是 {value!r}：请从 {listed} 中选择。",
         )
-    if low is None:
-        return
-    whole = isinstance(low, int) and isinstance(spec.metadata["step"], int)
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise BadInput(
-            f"{spec.name} has to be a number, not {value!r}.",
-            f"{spec.name} 必须是数字,而不是 {value!r}。",
-        )
-    if not low <= value <= (high if high is not None else value):  # also refuses NaN
+    if low is not None and not low <= value <= high:  # also refuses NaN
         raise BadInput(
             f"{spec.name} is {value}: it has to lie between {low} and {high}.",
-            f"{spec.name} 为 {value}:必须在 {low} 与 {high} 之间。",
+            f"{spec.name} 为 {value}：必须在 {low} 与 {high} 之间。",
         )
 
 
@@ -268,8 +286,8 @@ class ChatOptions:
         0.7,
         Text("Temperature", "温度"),
         Text(
-            "0 always takes the likeliest token; higher is more varied.",
-            "0 总是取概率最高的 token;越高越多样。",
+            "0 always takes the likeliest token； higher is more varied.",
+            "0 总是取概率最高的 token；越高越多样。",
         ),
         low=0.0,
         high=2.0,
@@ -289,7 +307,7 @@ class ChatOptions:
     top_k: int = option(
         50,
         Text("Top k", "Top k"),
-        Text("Sample among this many likeliest tokens; 0: all.", "只在前 k 个 token 中采样;0 为全部。"),
+        Text("Sample among this many likeliest tokens; 0: all.", "只在前 k 个 token 中采样；0 为全部。"),
         low=0,
         high=1000,
         step=1,
@@ -346,13 +364,13 @@ class SpeechOptions:
         Text("Language", "语言"),
         Text(
             "Spoken language as a code like en or zh; empty: detect it.",
-            "语言代码,如 en、zh;留空则自动检测。",
+            "语言代码，如 en、zh；留空则自动检测。",
         ),
     )
     task: str = option(
         "transcribe",
         Text("Task", "任务"),
-        Text("Write what is said, or translate it to English.", "转写原文,或翻译成英文。"),
+        Text("Write what is said, or translate it to English.", "转写原文，或翻译成英文。"),
         choices={
             "transcribe": Text("write what is said", "转写原文"),
             "translate": Text("translate to English", "翻译成英文"),
@@ -368,14 +386,14 @@ class SpeechOptions:
         Text("Skip silence", "跳过静音"),
         Text(
             "Only what sounds like speech reaches the model, so that silence cannot become words.",
-            "只把像语音的部分送入模型,避免静音被“听”成文字。",
+            "只把像语音的部分送入模型，避免静音被“听”成文字。",
         ),
     )
     beam_size: int = option(
         5,
         Text("Beam size", "集束宽度"),
         Text(
-            "Hypotheses kept while decoding; 1 is greedy and fastest.", "解码时保留的候选数;1 为贪心,最快。"
+            "Hypotheses kept while decoding; 1 is greedy and fastest.", "解码时保留的候选数；1 为贪心，最快。"
         ),
         low=1,
         high=10,
@@ -387,7 +405,7 @@ class SpeechOptions:
         Text("Temperature", "温度"),
         Text(
             "Where decoding starts; it rises by 0.2 when a passage fails its checks.",
-            "解码的起始温度;某段未通过检查时每次提高 0.2。",
+            "解码的起始温度；某段未通过检查时每次提高 0.2。",
         ),
         low=0.0,
         high=1.0,
@@ -399,14 +417,14 @@ class SpeechOptions:
         Text("Use the text so far", "参考前文"),
         Text(
             "Keeps names and style consistent; switch it off when a transcript starts to loop.",
-            "保持用词一致;若文字开始循环重复,请关闭。",
+            "保持用词一致；若文字开始循环重复，请关闭。",
         ),
         advanced=True,
     )
     initial_prompt: str = option(
         "",
         Text("Names and terms", "人名与术语"),
-        Text("Words that occur in the recording, to spell them right.", "录音中出现的词,帮助正确拼写。"),
+        Text("Words that occur in the recording, to spell them right.", "录音中出现的词，帮助正确拼写。"),
         advanced=True,
     )
 

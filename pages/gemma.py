@@ -5,8 +5,6 @@ from pages.shared.words import tr
 
 chat_page(
     "gemma",
-    "Gemma",
-    ":material/diamond:",
     tr(
         "Google's open models, on this machine: chat, or continue a text with a base model.",
         "在本机运行 Google 的开放模型：与指令模型对话，或用基座模型续写文本。",

@@ -5,8 +5,6 @@ from pages.shared.words import tr
 
 chat_page(
     "llama2",
-    "LLaMA 2",
-    ":material/chat:",
     tr(
         "LLaMA 2 and other open chat models, on this machine. ★ starters load within a minute.",
         "在本机运行 LLaMA 2 及其他开放对话模型。★ 入门模型一分钟内即可使用。",

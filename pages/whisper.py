@@ -4,8 +4,6 @@ from pages.shared.speech import speech_page
 from pages.shared.words import tr
 
 speech_page(
-    tr("Whisper: speech to text", "Whisper：语音转文字"),
-    ":material/mic:",
     tr(
         "Audio or video to text, on this machine; nothing is uploaded anywhere else.",
         "在本机将音频或视频转为文字；数据不会上传到其他地方。",

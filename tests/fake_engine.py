@@ -30,6 +30,7 @@ class Stage:
         self.go.set()
         self.begun = threading.Semaphore(0)  # released when a load begins
         self.failure: Exception | None = None
+        self.memory = 2.5  # GiB on the accelerator: two engines, and not quite a third
         self.loading = self.most_loading = self.open = 0
 
 

@@ -19,7 +19,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test depends on the machine's variables or home folder."""
     for name in [name for name in os.environ if name.endswith("MODEL_PATH")]:
         monkeypatch.delenv(name)
-    monkeypatch.delenv("QUINTET_MODEL_DIRS", raising=False)
+    for name in ("QUINTET_MODEL_DIRS", "QUINTET_REMOTES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
 
@@ -200,11 +201,79 @@ def test_a_broken_model_path_is_left_for_its_page_to_report(monkeypatch: pytest.
 # --- what visitors may type ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text", ["gemma-2b", "owner/name", "THUDM/chatglm3-6b", "http://localhost:8000/v1", "?"]
-)
-def test_names_and_addresses_are_allowed(text: str) -> None:
+@pytest.mark.parametrize("text", ["gemma-2b", "owner/name", "THUDM/chatglm3-6b", "?"])
+def test_names_are_allowed(text: str) -> None:
     allowed(text)
+
+
+ELSEWHERE = [
+    "http://10.0.0.5/v1",
+    "https://example.org/v1",
+    "http://169.254.169.254/latest/v1",
+    "http://localhost.example.org/v1",
+    "http://2130706433/v1",
+    "http://[::::]/v1",
+]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000"])
+def test_servers_on_this_machine_are_allowed_until_some_are_listed(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed(f"http://{host}/v1")
+    monkeypatch.setenv("QUINTET_REMOTES", "gpu1")
+    with pytest.raises(BadInput, match="QUINTET_REMOTES"):
+        allowed(f"http://{host}/v1")
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_servers_elsewhere_are_not(address: str) -> None:
+    with pytest.raises(BadInput, match="QUINTET_REMOTES"):
+        allowed(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "fits"),
+    [
+        ("http://gpu1/v1", True),
+        ("https://GPU1:9000/api/v1/", True),
+        ("http://gpu2:8000/v1", True),
+        ("http://gpu2:8001/v1", False),
+        ("https://example.org/team/v1/", True),
+        ("https://example.org/other/v1", False),
+        ("http://gpu1.example.org/v1", False),
+        ("http://notgpu1/v1", False),
+    ],
+)
+def test_the_operator_names_the_servers(address: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUINTET_REMOTES", "gpu1, gpu2:8000, https://example.org/team/v1")
+    if fits:
+        allowed(address)
+    else:
+        with pytest.raises(BadInput):
+            allowed(address)
+
+
+def test_a_server_given_as_model_path_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMMA_MODEL_PATH", "http://10.0.0.5:8000/v1/")
+    allowed("http://10.0.0.5:8000/v1")
+    with pytest.raises(BadInput):
+        allowed("http://10.0.0.5:8001/v1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://gpu1@example.org/v1",
+        "http://example.org\\@localhost/v1",
+        "http://localhost/?x=/v1",
+        "http://example.org#@localhost/v1",
+        "ftp://localhost/v1",
+    ],
+)
+def test_what_could_be_read_as_two_hosts_is_no_address(text: str) -> None:
+    with pytest.raises(CheckpointNotFound):
+        find(text)
 
 
 def test_paths_at_home_are_allowed_and_others_are_not(tmp_path: Path) -> None:

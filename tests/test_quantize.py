@@ -168,7 +168,7 @@ before, peak, done = own(), 0, threading.Event()
 
 def watch():
     global peak
-    while not done.wait(0.001):
+    while not done.wait(0.005):
         peak = max(peak, own())
 
 thread = threading.Thread(target=watch)

@@ -16,18 +16,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from models.engines.base import ChatEngine, FairQueue, plain_text, text_only
-from models.errors import BadInput, CheckpointCorrupt, EngineFailed
+from models.errors import CheckpointCorrupt, EngineFailed
+from models.openai_form import Chunk, events, refusal, request
 from models.schema import (
     ChatOptions,
     Checkpoint,
-    Delta,
     Done,
     Event,
     LoadReport,
     Messages,
     OnProgress,
     Placement,
-    Prefill,
     Progress,
     Text,
     Usage,
@@ -116,7 +115,7 @@ class GgufEngine(ChatEngine):
         finally:
             connection.close()
         if "error" in answer:
-            raise _translate(answer["error"])
+            raise refusal(answer["error"], "llama.cpp")
         return answer
 
     def _count_tokens(self, messages: Messages | str) -> int:
@@ -141,24 +140,21 @@ class GgufEngine(ChatEngine):
     def _answer(
         self, messages: Messages | str, options: ChatOptions, cancel: threading.Event, began: float
     ) -> Iterator[Event]:
-        request = _sampling(options)
         if isinstance(messages, str) or not self.has_chat_template:
-            handle = self._server.handle_completions
-            request["prompt"] = plain_text(messages)
+            handle, asked = self._server.handle_completions, request(plain_text(messages), options)
         else:
-            handle = self._server.handle_chat_completions
-            request["messages"] = text_only(messages)
-        chunks: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+            handle, asked = self._server.handle_chat_completions, request(text_only(messages), options)
+        chunks: queue.SimpleQueue[Chunk | BaseException | None] = queue.SimpleQueue()
         abandoned = threading.Event()
 
-        def hear(chunk: dict[str, Any]) -> bool:
+        def hear(chunk: Chunk) -> bool:
             """Called by llama.cpp for every chunk; True ends the request there and then."""
             chunks.put(chunk)
             return cancel.is_set() or abandoned.is_set()
 
         def work() -> None:
             try:
-                handle(request, hear)
+                handle(asked, hear)
             except BaseException as error:
                 chunks.put(error)
             finally:
@@ -167,18 +163,14 @@ class GgufEngine(ChatEngine):
         worker = threading.Thread(target=work, name=f"llama.cpp {self.checkpoint.name}", daemon=True)
         worker.start()
         try:
-            yield from _events(chunks, cancel, began)
+            yield from events(_heard(chunks), cancel, began)
         finally:
             abandoned.set()
             worker.join()  # the slot is free when the next request takes this place in the queue
 
 
-def _events(chunks: Any, cancel: threading.Event, began: float) -> Iterator[Event]:
-    """Server chunks (OpenAI form) to events, and the figures of the last chunks to Usage."""
-    first: float | None = None
-    pieces = 0
-    reason = "stop"
-    timings: dict[str, Any] = {}
+def _heard(chunks: "queue.SimpleQueue[Chunk | BaseException | None]") -> Iterator[Chunk]:
+    """What the worker heard, up to its end. Raises what went wrong there."""
     while (chunk := chunks.get()) is not None:
         if isinstance(chunk, BaseException):
             raise EngineFailed(
@@ -186,62 +178,8 @@ def _events(chunks: Any, cancel: threading.Event, began: float) -> Iterator[Even
                 f"llama.cpp 中止：{chunk}；请重试，或重新加载模型。",
             ) from chunk
         if "error" in chunk:
-            raise _translate(chunk["error"])
-        timings = chunk.get("timings", timings)
-        if "prompt_progress" in chunk:
-            step = chunk["prompt_progress"]
-            yield Prefill(step["processed"], step["total"])
-        for choice in chunk.get("choices", ()):
-            text = choice.get("text") or (choice.get("delta") or {}).get("content")
-            reason = choice.get("finish_reason") or reason
-            if text:
-                first = first or time.monotonic()
-                pieces += 1
-                yield Delta(text)
-    seconds = time.monotonic() - (first or began)
-    usage = Usage(
-        prompt_tokens=timings.get("cache_n", 0) + timings.get("prompt_n", 0),
-        cached_tokens=timings.get("cache_n", 0),
-        completion_tokens=timings.get("predicted_n", pieces),
-        seconds_to_first_token=(first or time.monotonic()) - began,
-        tokens_per_second=timings.get("predicted_per_second", pieces / seconds if seconds else 0.0),
-    )
-    # A request that was cut has no last chunk, and so no timings.
-    cut = cancel.is_set() and not timings
-    yield Done("cancelled" if cut else "length" if reason == "length" else "stop", usage)
-
-
-def _sampling(options: ChatOptions) -> dict[str, Any]:
-    return {
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        "return_progress": True,
-        "cache_prompt": True,
-        "reasoning_format": "none",  # the answer as the model wrote it
-        "max_tokens": options.max_new_tokens,
-        "temperature": options.temperature,
-        "top_p": options.top_p,
-        "top_k": options.top_k,
-        "min_p": options.min_p,
-        "repeat_penalty": options.repetition_penalty,
-        "seed": -1 if options.seed is None else options.seed,
-        "stop": list(options.stop),
-    }
-
-
-def _translate(error: dict[str, Any]) -> BadInput | EngineFailed:
-    if error.get("type") == "exceed_context_size_error":
-        asked, held = error.get("n_prompt_tokens"), error.get("n_ctx")
-        return BadInput(
-            f"The text takes {asked} tokens and the context holds {held}: shorten it, or load with a "
-            "longer context.",
-            f"文本有 {asked} 个 token，而上下文只有 {held}：请缩短文本，或以更长的上下文加载。",
-        )
-    message = str(error.get("message", error)).splitlines()[0]
-    return EngineFailed(
-        f"llama.cpp refused the request: {message}; change the request and try again.",
-        f"llama.cpp 拒绝了该请求：{message}；请修改后重试。",
-    )
+            raise refusal(chunk["error"], "llama.cpp")
+        yield chunk
 
 
 def _file_type(path: Path) -> str:

@@ -204,6 +204,52 @@ class FasterWhisperEngine(WhisperEngine):
         del self.model
 
 
+class OpenAIWhisperEngine(WhisperEngine):
+    """OpenAI's `.pt` files and Hugging Face's Whisper folders. float16 on CUDA, float32 anywhere."""
+
+    def _load(self, path: Path) -> tuple[str, int]:
+        from models.openai_whisper.weights import read
+
+        device, precision = self.placement.device, self.placement.precision
+        if precision != "fp32" and (precision != "fp16" or not device.startswith("cuda")):
+            raise _unsupported(self.placement, "openai-whisper")
+        self.model = read(path, device, half=precision == "fp16")
+        known = self.model.num_languages if self.model.is_multilingual else 1
+        self.languages = tuple(languages.LANGUAGES)[:known]
+        parameters = [*self.model.parameters(), *self.model.buffers()]
+        weights = sum(tensor.nbytes for tensor in parameters if not tensor.is_sparse)
+        return "float16" if precision == "fp16" else "float32", weights
+
+    def _recognise(
+        self,
+        samples: Any,
+        options: SpeechOptions,
+        language: str | None,
+        cancel: threading.Event,
+        result: Transcript,
+    ) -> Iterator[Segment]:
+        from models.openai_whisper.windows import Windows
+
+        beams = options.beam_size if options.beam_size > 1 else None
+        attempts: list[dict[str, Any]] = [
+            {"temperature": value, **({"best_of": BEST_OF} if value else {"beam_size": beams})}
+            for value in temperatures(options)
+        ]
+        windows = Windows(self.model, samples, options, language, attempts, cancel)
+        result.language, result.language_probability = windows.language, windows.language_probability
+        yield from windows.segments()
+
+    def _close(self) -> None:
+        import gc
+
+        import torch
+
+        del self.model
+        gc.collect()
+        if self.placement.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+
+
 def temperatures(options: SpeechOptions) -> tuple[float, ...]:
     """Where decoding starts, and what it falls back to: steps of 0.2 up to 1."""
     steps = int((1.0 - options.temperature) / 0.2 + 1e-6)

@@ -19,12 +19,10 @@ ANSWERED = {
 }
 
 
-def chat_page(family: str, title: str, icon: str, intro: str) -> None:
+def chat_page(family: str, intro: str) -> None:
     """A page of one family: a chat, or for a base model a text to be continued."""
-    frame.page(title, icon)
+    frame.page(family, intro)
     choice, values = frame.sidebar(family, fields(ChatOptions))
-    st.title(title)
-    st.caption(intro)
     try:
         options = ChatOptions(**values)
     except BadInput as error:
@@ -55,7 +53,7 @@ def _chat(choice: frame.Choice, options: ChatOptions) -> None:
     conversation.settle()
     dropped = _dropped(engine, conversation, options)
     if not conversation.turns:
-        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + _first_time(choice))
+        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + frame.first_time(choice))
     unsent = conversation.turns_within(dropped)
     for index, turn in enumerate(conversation.turns):
         if unsent and index == unsent:
@@ -82,16 +80,6 @@ def _chat(choice: frame.Choice, options: ChatOptions) -> None:
             _answer(family, ready, conversation, options, own_stop=not typed)
         elif loaded:
             st.rerun()
-
-
-def _first_time(choice: frame.Choice) -> str:
-    if choice.engine or not choice.checkpoint:
-        return ""
-    name = choice.checkpoint.title or choice.name
-    return tr(
-        f"{name} is loaded with the first one, and fetched before that if it is not here yet.",
-        f"首条消息会自动加载 {name}；若本机没有，会先下载。",
-    )
 
 
 def _dropped(engine: ChatEngine | None, conversation: Conversation, options: ChatOptions) -> int:
@@ -334,6 +322,8 @@ def _completion(choice: frame.Choice, options: ChatOptions) -> None:
             "This is a base model: it continues a text and does not answer questions.",
             "这是基座模型：它会续写文本，而不是回答问题。",
         )
+        + " "
+        + frame.first_time(choice)
     )
     number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
     text = st.text_area(
@@ -346,15 +336,17 @@ def _completion(choice: frame.Choice, options: ChatOptions) -> None:
     st.session_state[key] = text
     room = st.container()
     with st.container(horizontal=True):
-        go = st.button(tr("Continue", "续写"), type="primary", disabled=not text.strip(), key=f"{family}.go")
+        go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
         before = st.session_state.get(f"{family}.before")
         if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
             _set_text(family, st.session_state.pop(f"{family}.before"))
     frame.show_failure(family)
     if figures := st.session_state.get(f"{family}.figures"):
         _figures(figures)
-    if go:
+    if go and text.strip():
         frame.begin(choice)
+    elif go:
+        st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
     with room:
         loaded = frame.wait_for_load(choice)
         ready = choice.engine or loaded

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -27,6 +27,21 @@ STAGES = {
 }
 
 
+class Page(NamedTuple):
+    """One entry of the page list."""
+
+    file: str
+    title: str
+    icon: str
+
+
+PAGES = (
+    Page("pages/llama2.py", "LLaMA 2", ":material/chat:"),
+    Page("pages/gemma.py", "Gemma", ":material/diamond:"),
+    Page("pages/whisper.py", "Whisper", ":material/mic:"),
+)
+
+
 @st.cache_resource(show_spinner=False)
 def loader() -> Loader:
     """The one loader of this process, for all sessions."""
@@ -44,7 +59,12 @@ class Choice:
     context: int | None
     checkpoint: Checkpoint | None
     engine: Engine | None
-    loadable: bool
+    accepted: bool  # the licence terms, where there are some to accept
+    fits: bool
+
+    @property
+    def loadable(self) -> bool:
+        return self.accepted and self.fits
 
     @property
     def loading(self) -> Background[Engine] | None:
@@ -61,10 +81,16 @@ class Choice:
             )
 
 
-def page(title: str, icon: str) -> None:
+def page(family: str, intro: str) -> None:
     """Page setup; every page calls it first, since any page may be the first to run."""
-    st.set_page_config(page_title=f"{title} · Quintet", page_icon=icon, layout="centered")
+    this = next(page for page in PAGES if page.file == f"pages/{family}.py")
+    st.set_page_config(page_title=f"{this.title} · Quintet", page_icon=this.icon, layout="centered")
     keep_settings()
+    with st.sidebar:
+        for other in PAGES:
+            st.page_link(other.file, label=other.title, icon=other.icon)
+    st.title(this.title)
+    st.caption(intro)
 
 
 # --- sidebar -----------------------------------------------------------------------------------
@@ -86,8 +112,8 @@ def sidebar(family: str, specs: Sequence[Any] = ()) -> tuple[Choice, dict[str, A
             bar(plan, loader())
         engine = loader().find_loaded(name, device, precision, context) if plan else None
         accepted = _terms(described) if described else False
-        loadable = plan is not None and plan.fits and accepted
-        choice = Choice(family, name, device, precision, context, described, engine, loadable)
+        fits = plan is not None and plan.fits
+        choice = Choice(family, name, device, precision, context, described, engine, accepted, fits)
         _buttons(choice)
         if engine:
             _report(engine)
@@ -274,6 +300,22 @@ def begin(choice: Choice) -> None:
         st.warning(
             tr("Choose a checkpoint that can be loaded, in the sidebar.", "请在侧边栏选择可以加载的模型。")
         )
+
+
+def first_time(choice: Choice) -> str:
+    """What will happen before the first answer, or nothing to say once the engine is there."""
+    if choice.engine or not choice.checkpoint:
+        return ""
+    name = choice.checkpoint.title or choice.name
+    if not choice.accepted:
+        return tr(
+            f"Before its first use, read and accept the terms of {name} in the sidebar.",
+            f"首次使用前，请在侧边栏阅读并接受 {name} 的条款。",
+        )
+    return tr(
+        f"{name} is loaded when it is first needed, and fetched before that if it is not here yet.",
+        f"{name} 会在首次使用时自动加载；若本机没有，会先下载。",
+    )
 
 
 def asked(choice: Choice) -> bool:

@@ -32,7 +32,10 @@ def bar(plan: Plan, loader: Loader) -> None:
         f":blue[■] Quintet {gigabytes(held)}",
         f":gray[■] {tr('free', '空闲')} {gigabytes(device.free)}",
     ]
-    st.caption(" · ".join(legend) + f"  \n{device.title} · {plan.placement.precision}")
+    way = plan.placement.precision
+    if way == "file":
+        way = tr("the file's own precision", "文件自身的精度")
+    st.caption(" · ".join(legend) + f"  \n{device.title} · {way}")
 
 
 def _shares(device: Device, held: int, needed: int) -> dict[str, float]:

@@ -35,13 +35,12 @@ class Result:
     complete: bool = False
 
 
-def speech_page(title: str, icon: str, intro: str) -> None:
-    frame.page(title, icon)
+def speech_page(intro: str) -> None:
+    """The Whisper page."""
+    frame.page(FAMILY, intro)
     choice, values = frame.sidebar(
         FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"]
     )
-    st.title(title)
-    st.caption(intro)
     recording = _recording()
     try:
         options = SpeechOptions(language=_language(), **values)
@@ -59,6 +58,8 @@ def speech_page(title: str, icon: str, intro: str) -> None:
         key="whisper.go",
     )
     stop = right.empty()
+    if recording is None:
+        st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + frame.first_time(choice))
     frame.show_failure(FAMILY)
     if start:
         frame.begin(choice)

@@ -1,0 +1,282 @@
+"""Any OpenAI-compatible server as an engine: vLLM, SGLang, llama-server, a Quintet cluster.
+
+The checkpoint's name is the server's address and ends in /v1. A key is taken from QUINTET_REMOTE_KEY,
+else from OPENAI_API_KEY. Redirects are not followed: they would carry requests to another machine.
+"""
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.engines.base import ChatEngine
+from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
+from models.openai_form import Chunk, events, refusal, request
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Event,
+    LoadReport,
+    Message,
+    Messages,
+    OnProgress,
+    Placement,
+    Progress,
+    Text,
+)
+
+KEYS = ("QUINTET_REMOTE_KEY", "OPENAI_API_KEY")
+THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+UNKNOWN_CONTEXT = 8192  # tokens, where the server does not say
+# Seconds: for a short answer; without a byte of a long one; between two looks at `cancel`.
+SHORT, SILENCE, LOOK = 10.0, 600.0, 0.05
+PROBE: tuple[Message, ...] = ({"role": "user", "content": "a"},)
+
+
+class RemoteEngine(ChatEngine):
+    """The first model of one server, whose context length and token counts are used where it has them."""
+
+    has_chat_template = True
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        import httpx2
+
+        began = time.monotonic()
+        self.address = checkpoint.name
+        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+        self._settings: dict[str, Any] = {
+            "headers": {"Authorization": f"Bearer {key}"} if key else {},
+            "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says
+            "verify": httpx2.create_ssl_context(),  # made once: reading the certificates takes a while
+        }
+        if progress:
+            progress(Progress("load", detail=self.address))
+        self._client = httpx2.Client(timeout=SHORT, **self._settings)
+        try:
+            self.model, served = self._first_model()
+            self.context_length = min(
+                served or UNKNOWN_CONTEXT, placement.context or served or UNKNOWN_CONTEXT
+            )
+            self._counter = self._find_counter()
+        except BaseException:
+            self._client.close()
+            raise
+        super().__init__(checkpoint, replace(placement, context=self.context_length))
+        self.report = LoadReport(
+            dtype="remote",
+            weights=0,
+            device_map={"model": self.address},
+            seconds=time.monotonic() - began,
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[Text]:
+        yield Text(f"{self.model} answers", f"由 {self.model} 回答")
+        if self._counter is estimate:
+            yield Text(
+                "this server does not count tokens: the numbers are estimates",
+                "此服务器不提供 token 计数：数值为估计",
+            )
+
+    def _close(self) -> None:
+        self._client.close()
+
+    # --- short questions ----------------------------------------------------------------------
+
+    def _ask(self, path: str, field: str, question: dict[str, Any] | None = None) -> Any:
+        """One field of the JSON that the server answers at once."""
+        import httpx2
+
+        method, url = ("POST" if question else "GET"), self.address.removesuffix("/v1") + path
+        try:
+            response = self._client.request(method, url, json=question)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise HubUnreachable(
+                f"No server answers at {self.address}: start it, or check the address.",
+                f"{self.address} 没有服务器应答：请启动服务器，或检查地址。",
+            ) from error
+        if response.status_code != 200:
+            raise self._refused(response.status_code, response.content)
+        try:
+            return response.json()[field]
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._not_openai() from error
+
+    def _first_model(self) -> tuple[str, int | None]:
+        """Id and context length of the model that the server lists first."""
+        try:
+            card = self._ask("/v1/models", "data")[0]
+            length = card.get("max_model_len") or (card.get("meta") or {}).get("n_ctx")
+            return str(card["id"]), int(length) if length else None
+        except (LookupError, AttributeError, TypeError, ValueError) as error:
+            raise self._not_openai() from error
+
+    def _count_tokens(self, messages: Messages | str) -> int:
+        return self._counter(messages)
+
+    def _find_counter(self) -> Callable[[Messages | str], int]:
+        """The first way of counting that this server knows."""
+        for counter in (self._llama_cpp_count, self._vllm_count):
+            try:
+                counter(PROBE)
+            except ModelError:
+                continue
+            return counter
+        return estimate
+
+    def _llama_cpp_count(self, messages: Messages | str) -> int:
+        if not isinstance(messages, str):
+            messages = self._ask("/apply-template", "prompt", {"messages": [dict(m) for m in messages]})
+        question = {"content": messages, "add_special": True, "parse_special": True}
+        return len(self._ask("/tokenize", "tokens", question))
+
+    def _vllm_count(self, messages: Messages | str) -> int:
+        asked = (
+            {"prompt": messages} if isinstance(messages, str) else {"messages": [dict(m) for m in messages]}
+        )
+        return int(self._ask("/tokenize", "count", {"model": self.model, **asked}))
+
+    # --- answers ------------------------------------------------------------------------------
+
+    def _stream(
+        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        began = time.monotonic()
+        path = "completions" if isinstance(messages, str) else "chat/completions"
+        with closing(
+            self._chunks(path, {"model": self.model, **request(messages, options)}, cancel)
+        ) as chunks:
+            yield from events(chunks, cancel, began)
+
+    def _chunks(
+        self, path: str, asked: dict[str, Any], cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        """The chunks of one answer. `cancel`, or closing the iterator, closes the connection."""
+        loop = asyncio.new_event_loop()
+        lines = self._data(f"{self.address}/{path}", asked)
+
+        async def following() -> bytes | None:
+            return await anext(lines, None)
+
+        try:
+            while (line := _unless(cancel, loop, following())) is not None:
+                yield self._chunk(line)
+        finally:
+            loop.run_until_complete(lines.aclose())
+            loop.close()
+
+    async def _data(self, url: str, asked: dict[str, Any]) -> AsyncGenerator[bytes, None]:
+        """The data of every server-sent event up to [DONE]."""
+        import httpx2
+
+        timeout = httpx2.Timeout(SILENCE, connect=SHORT)
+        try:
+            async with (
+                httpx2.AsyncClient(timeout=timeout, **self._settings) as client,
+                client.stream("POST", url, json=asked) as response,
+            ):
+                if response.status_code != 200:
+                    raise self._refused(response.status_code, await response.aread())
+                async for line in _lines(response.aiter_bytes()):
+                    if line == b"data: [DONE]":
+                        return
+                    if line.startswith(b"data:"):
+                        yield line.removeprefix(b"data:")
+        except httpx2.HTTPError as error:
+            raise self._broken() from error
+        raise self._broken()
+
+    def _chunk(self, line: bytes) -> Chunk:
+        try:
+            chunk = json.loads(line)
+        except ValueError as error:
+            raise self._broken() from error
+        if told := _error_in(chunk):
+            raise refusal(told, self.address)
+        return dict(chunk)
+
+    # --- errors -------------------------------------------------------------------------------
+
+    def _refused(self, status: int, answer: bytes) -> ModelError:
+        if status in (401, 403):
+            return AccessDenied(
+                f"{self.address} asks for a key: put it into {KEYS[0]} and start Quintet again.",
+                f"{self.address} 需要密钥：请将其写入 {KEYS[0]} 并重新启动 Quintet。",
+            )
+        if status < 400 or status in (404, 405):
+            return self._not_openai()
+        try:
+            told = _error_in(json.loads(answer))
+        except ValueError:
+            told = None
+        return refusal(told or f"status {status}", self.address)
+
+    def _not_openai(self) -> UnsupportedCheckpoint:
+        return UnsupportedCheckpoint(
+            f"{self.address} is no OpenAI-compatible server, or serves no model: check the address.",
+            f"{self.address} 不是兼容 OpenAI 的服务器，或未提供模型：请检查地址。",
+        )
+
+    def _broken(self) -> EngineFailed:
+        return EngineFailed(
+            f"{self.address} ended the answer before it was complete: see whether the server runs, and try "
+            "again.",
+            f"{self.address} 在回答完成前中断：请确认服务器仍在运行，然后重试。",
+        )
+
+
+def estimate(messages: Messages | str) -> int:
+    """Tokens by rule of thumb: one for three bytes of UTF-8, and four for the frame of a message.
+
+    Too many for English, about right for Chinese. Images and other parts are not counted.
+    """
+    if isinstance(messages, str):
+        return -(-len(messages.encode()) // 3)
+    contents = [message["content"] for message in messages]
+    texts = [
+        text if isinstance(text, str) else "".join(part.get("text", "") for part in text) for text in contents
+    ]
+    return sum(4 + estimate(text) for text in texts)
+
+
+def _unless(
+    cancel: threading.Event, loop: asyncio.AbstractEventLoop, step: Coroutine[Any, Any, bytes | None]
+) -> bytes | None:
+    """The step's result; None, with the step undone, as soon as `cancel` is set."""
+    task = loop.create_task(step)
+    while not task.done():
+        if cancel.is_set():
+            task.cancel()
+            loop.run_until_complete(asyncio.wait([task]))
+            return None
+        loop.run_until_complete(asyncio.wait([task], timeout=LOOK))
+    return task.result()
+
+
+async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Lines by line feed alone: the library's own also end at U+2028, which JSON may hold."""
+    rest = b""
+    async for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.strip()
+
+
+def _error_in(answer: Any) -> Any:
+    """What went wrong, in the places where OpenAI, vLLM and FastAPI put it; None: nothing."""
+    if not isinstance(answer, dict):
+        return f"an answer of type {type(answer).__name__}"
+    return answer.get("error") or (answer if answer.get("object") == "error" else answer.get("detail"))

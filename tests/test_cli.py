@@ -1,0 +1,202 @@
+"""The command line: what goes to standard output, what to standard error, and the exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.catalog import CHECKPOINTS
+
+ROOT = Path(__file__).parent.parent
+
+
+def models(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", **how.pop("environment", {})}
+    return subprocess.run(
+        [sys.executable, "-m", "models", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=ROOT,
+        env=environment,
+        timeout=600,
+        **how,
+    )
+
+
+def test_list_names_every_checkpoint() -> None:
+    run = models("list")
+    assert run.returncode == 0 and run.stderr == ""
+    assert [line.split()[0] for line in run.stdout.splitlines()] == list(CHECKPOINTS)
+    starters = [line.split()[0] for line in run.stdout.splitlines() if "starter" in line]
+    assert starters == [row.name for row in CHECKPOINTS.values() if row.starter]
+
+
+def test_plan_says_what_a_load_takes() -> None:
+    run = models("plan", "smollm2-135m-instruct", "--device", "cpu", "--context", "512")
+    assert run.returncode == 0 and run.stderr == ""
+    assert "weights" in run.stdout and "94 MB" in run.stdout and "512 tokens" in run.stdout
+
+
+def test_a_plan_that_does_not_fit_is_shown_and_refused() -> None:
+    run = models("plan", "llama-2-13b-chat", "--precision", "fp32", "--device", "cpu", "--context", "4096")
+    if run.returncode == 0:
+        pytest.skip("this machine has more than 50 GB of free memory")
+    assert run.returncode == 1 and "total" in run.stdout
+    assert run.stderr.count("\n") == 1 and "choose" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "no-such-name"),
+        ("get", "no-such-name"),
+        ("chat", "no-such-name", "--prompt", "hello"),
+        ("transcribe", "no-such-name", "audio.wav"),
+        ("plan", "smollm2-135m-instruct", "--device", "tpu"),
+        ("chat", "smollm2-135m-instruct", "--prompt", "hello", "--temperature", "9"),
+        ("chat", "./nothing.gguf", "--prompt", "hello"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_on_standard_error(arguments: tuple[str, ...]) -> None:
+    run = models(*arguments)
+    assert run.returncode == 1 and run.stdout == ""
+    assert run.stderr.endswith(".\n") and run.stderr.count("\n") == 1
+
+
+def test_a_wrong_option_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    run = models(
+        "chat",
+        "smollm2-135m-instruct",
+        "--prompt=hello",
+        "--top-p=2",
+        environment={"QUINTET_CACHE": str(cache)},
+    )
+    assert run.returncode == 1 and "top_p is 2.0" in run.stderr and not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("dance",),
+        ("plan",),
+        ("chat", "smollm2-135m-instruct", "--temperature", "hot"),
+        ("chat", "smollm2-135m-instruct", "--no-such-option"),
+        ("transcribe", "whisper-base"),
+        ("transcribe", "whisper-base", "a.wav", "--format", "docx"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:
+    run = models(*arguments)
+    assert run.returncode == 2 and run.stdout == "" and "usage:" in run.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "plan", "get", "chat", "transcribe"])
+@pytest.mark.parametrize("language", ["C.UTF-8", "zh_CN.UTF-8"])
+def test_every_command_explains_itself(command: str, language: str) -> None:
+    run = models(command, "--help", environment={"LC_ALL": language})
+    assert run.returncode == 0 and run.stderr == "" and f"models {command}" in run.stdout
+
+
+def test_every_option_is_a_flag() -> None:
+    from dataclasses import fields
+
+    from models.schema import ChatOptions, SpeechOptions
+
+    for command, kind in (("chat", ChatOptions), ("transcribe", SpeechOptions)):
+        help = models(command, "--help").stdout
+        assert all("--" + spec.name.replace("_", "-") in help for spec in fields(kind))
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "zh_CN.UTF-8"},  # whether or not that locale is installed
+        {"LC_ALL": "", "LC_MESSAGES": "", "LANG": "zh_TW.UTF-8"},
+        {"LC_ALL": "", "LC_MESSAGES": "zh_CN.UTF-8", "LANG": "en_GB.UTF-8"},
+    ],
+)
+def test_it_speaks_the_language_of_the_terminal(environment: dict[str, str]) -> None:
+    environment["PYTHONUTF8"] = "1"
+    assert models("plan", "no-such-name", environment=environment).stderr.startswith("没有名为")
+    english = {**environment, "LC_ALL": "en_US.UTF-8"}
+    assert models("plan", "no-such-name", environment=english).stderr.startswith("No checkpoint")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+def test_a_terminal_that_cannot_show_a_character_shows_the_rest(encoding: str) -> None:
+    environment = {"PYTHONIOENCODING": encoding, "LC_ALL": "zh_CN.UTF-8"}
+    run = models("plan", "smollm2-135m-instruct", "--device=cpu", environment=environment)
+    assert run.returncode == 0 and "smollm2-135m-instruct" in run.stdout and run.stderr == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_is_no_disaster(unbuffered: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        run = subprocess.run(
+            [sys.executable, "-m", "models", "list"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            timeout=60,
+        )
+    assert run.returncode == 1 and run.stderr == b""
+
+
+# --- with weights --------------------------------------------------------------------------------
+
+CHAT = ("chat", "smollm2-135m-instruct", "--context=1024", "--temperature=0", "--max-new-tokens=24")
+FRANCE = "What is the capital of France?"
+
+
+@pytest.mark.weights
+def test_chat_prints_the_answer_and_nothing_else() -> None:
+    run = models(*CHAT, "--prompt", FRANCE)
+    assert run.returncode == 0
+    assert run.stdout == "The capital of France is Paris.\n"
+    assert "tokens/s" in run.stderr and "Paris" not in run.stderr
+
+
+@pytest.mark.weights
+def test_a_pipe_is_one_question() -> None:
+    assert models(*CHAT, input=f"{FRANCE}\n").stdout == models(*CHAT, "--prompt", FRANCE).stdout
+
+
+@pytest.mark.weights
+def test_chat_with_a_base_model_continues_the_text() -> None:
+    run = models(
+        "chat", "gemma-3-270m", "--context=512", "--prompt=1, 2, 3, 4,", *CHAT[3:4], "--max-new-tokens=9"
+    )
+    assert run.returncode == 0 and run.stdout.startswith(" 5, 6, 7")
+
+
+@pytest.mark.weights
+def test_get_prints_where_the_files_are() -> None:
+    run = models("get", "smollm2-135m-instruct")
+    assert run.returncode == 0 and Path(run.stdout.rstrip("\n")).is_file()
+
+
+@pytest.mark.weights
+def test_engines_are_not_mixed_up(jfk: Path) -> None:
+    run = models("transcribe", "smollm2-135m-instruct", str(jfk), "--context=512")
+    assert run.returncode == 1 and run.stdout == "" and "does not transcribe" in run.stderr
+    run = models("chat", "whisper-tiny.en", "--prompt", "hello")
+    assert run.returncode == 1 and run.stdout == "" and "does not chat" in run.stderr
+
+
+@pytest.mark.weights
+def test_a_transcript_knows_its_language(jfk: Path) -> None:
+    run = models("transcribe", "whisper-tiny.en", str(jfk), "--format", "json")
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert "your country" in found["text"] and found["language"] == "en"

@@ -1,0 +1,474 @@
+"""The loader: sharing, room, failure. Engines are fake, checkpoints are tiny, everything between is real."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models import catalog, loader, placement
+from models.engines.base import Engine
+from models.errors import (
+    BadInput,
+    Cancelled,
+    CheckpointCorrupt,
+    CheckpointNotFound,
+    DoesNotFit,
+    EngineClosed,
+    ModelError,
+    UnsupportedCheckpoint,
+    UnsupportedPlacement,
+)
+from models.loader import Loader
+from models.schema import Device, GiB, Progress
+from tests.fake_engine import FakeEngine, Stage
+from tests.tiny_checkpoints import cut, write_folder, write_gguf
+
+WAIT = 10  # seconds after which a test has failed
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
+    """A graphics card on which every open fake engine takes a GiB."""
+    own = Stage()
+
+    def devices() -> list[Device]:
+        ways = ("bf16", "fp16", "fp32", "int8", "int4")
+        room = int(own.memory * GiB)
+        free = room - own.open * GiB
+        return [Device("cuda:0", "GPU", room, free, ways), Device("cpu", "CPU", GiB, GiB // 8, ("fp32",))]
+
+    monkeypatch.setattr(FakeEngine, "stage", own)
+    monkeypatch.setattr(placement, "devices", devices)
+    monkeypatch.setattr(
+        loader, "ENGINES", dict.fromkeys(("transformers", "gguf"), "tests.fake_engine:FakeEngine")
+    )
+    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
+    return own
+
+
+@pytest.fixture
+def shop(stage: Stage) -> Loader:
+    return Loader()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[[str], str]:
+    """Folders of tiny checkpoints, by name."""
+    return lambda name: str(write_folder(tmp_path / name))
+
+
+def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Run `work` beside the test; the list gets its result or its error."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except ModelError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread, outcome
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+# --- one load for all ----------------------------------------------------------------------------
+
+
+def test_what_is_loaded_is_handed_out_again(shop: Loader, stage: Stage, folder: Any) -> None:
+    engine = shop.load(folder("a"))
+    assert shop.load(folder("a")) is engine
+    assert shop.load(folder("a"), "cuda:0", "bf16") is engine
+    assert shop.find_loaded(folder("a"), "cuda") is engine
+    assert shop.find_loaded(folder("a"), "cpu") is None
+    assert shop.find_loaded(folder("b")) is None
+    assert shop.loaded() == [engine]
+    assert stage.diary == ["load a"]
+
+
+def test_many_who_ask_at_once_get_one_load_and_all_its_progress(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    name, told = folder("a"), [list[Progress]() for _ in range(6)]
+    stage.go.clear()
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(shop.load, name, progress=told[n].append) for n in range(6)]
+        until(lambda: all(told))
+        stage.go.set()
+        engines = {id(future.result(WAIT)) for future in asked}
+    assert len(engines) == 1 and stage.diary == ["load a"]
+    assert all(Progress("load", 1, 2) in steps for steps in told)
+
+
+def test_who_asks_in_other_words_gets_the_same_engine(shop: Loader, stage: Stage, folder: Any) -> None:
+    name = folder("a")
+    stage.go.clear()
+    one, first = in_thread(lambda: shop.load(name))
+    assert stage.begun.acquire(timeout=WAIT)
+    two, second = in_thread(lambda: shop.load(name, "cuda:0", "bf16"))
+    stage.go.set()
+    one.join(WAIT), two.join(WAIT)
+    assert first == second and stage.diary == ["load a"]
+
+
+def test_one_who_gives_up_does_not_disturb_the_others(shop: Loader, stage: Stage, folder: Any) -> None:
+    name, gives_up = folder("a"), threading.Event()
+    stage.go.clear()
+    stays, kept = in_thread(lambda: shop.load(name))
+    leaves, left = in_thread(lambda: shop.load(name, cancel=gives_up))
+    assert stage.begun.acquire(timeout=WAIT)
+    gives_up.set()
+    leaves.join(WAIT)
+    assert isinstance(left[0], Cancelled)
+    stage.go.set()
+    stays.join(WAIT)
+    assert isinstance(kept[0], Engine) and shop.loaded() == kept
+
+
+def test_the_last_to_give_up_stops_the_load_and_nothing_stays(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    name, gives_up = folder("a"), threading.Event()
+    stage.go.clear()
+    thread, outcome = in_thread(lambda: shop.load(name, cancel=gives_up))
+    assert stage.begun.acquire(timeout=WAIT)
+    gives_up.set()
+    thread.join(WAIT)
+    assert isinstance(outcome[0], Cancelled)
+    until(lambda: stage.loading == 0 and stage.open == 0)
+    assert shop.loaded() == []
+    stage.go.set()
+    assert shop.load(name) in shop.loaded()
+
+
+def test_loads_to_one_device_wait_for_each_other(shop: Loader, stage: Stage, folder: Any) -> None:
+    names, told = [folder("a"), folder("b"), folder("c")], list[Progress]()
+    stage.memory = 10
+    stage.go.clear()
+    first, _ = in_thread(lambda: shop.load(names[0]))
+    assert stage.begun.acquire(timeout=WAIT)
+    others = [in_thread(lambda name=name: shop.load(name, progress=told.append)) for name in names[1:]]
+    until(lambda: Progress("queue", detail="cuda:0") in told)
+    stage.go.set()
+    for thread in (first, *(thread for thread, _ in others)):
+        thread.join(WAIT)
+    assert stage.most_loading == 1 and stage.open == 3
+
+
+def test_who_waits_for_a_device_can_give_up(shop: Loader, stage: Stage, folder: Any) -> None:
+    names, gives_up = [folder("a"), folder("b")], threading.Event()
+    stage.go.clear()
+    first, _ = in_thread(lambda: shop.load(names[0]))
+    assert stage.begun.acquire(timeout=WAIT)
+    second, outcome = in_thread(lambda: shop.load(names[1], cancel=gives_up))
+    gives_up.set()
+    second.join(WAIT)
+    assert isinstance(outcome[0], Cancelled)
+    stage.go.set()
+    first.join(WAIT)
+    assert stage.diary == ["load a"]
+
+
+# --- room ----------------------------------------------------------------------------------------
+
+
+def test_the_least_recently_used_makes_room_before_the_new_one_is_read(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    a, b = shop.load(folder("a")), shop.load(folder("b"))
+    list(a.stream([{"role": "user", "content": "used again"}]))  # type: ignore[attr-defined]
+    c = shop.load(folder("c"))
+    assert stage.diary == ["load a", "load b", "close b", "load c"]
+    assert shop.loaded() == [c, a] and b.closed
+
+
+def test_asking_for_an_engine_again_counts_as_use(shop: Loader, stage: Stage, folder: Any) -> None:
+    shop.load(folder("a")), shop.load(folder("b")), shop.load(folder("a")), shop.load(folder("c"))
+    assert stage.diary[-2:] == ["close b", "load c"]
+
+
+def test_no_more_is_closed_than_needed(shop: Loader, stage: Stage, folder: Any) -> None:
+    stage.memory = 3.5
+    for name in "abcd":
+        shop.load(folder(name))
+    assert [entry for entry in stage.diary if entry.startswith("close")] == ["close a"]
+
+
+def test_who_is_answering_is_never_closed(shop: Loader, stage: Stage, folder: Any) -> None:
+    a, b = shop.load(folder("a")), shop.load(folder("b"))
+    answer = a.stream([{"role": "user", "content": "one two"}])  # type: ignore[attr-defined]
+    next(answer)
+    shop.load(folder("c"))
+    assert not a.closed and b.closed
+    assert [type(event).__name__ for event in answer] == ["Delta", "Done"]
+
+
+def test_when_all_are_answering_the_newcomer_is_refused_and_may_come_back(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    answers = []
+    for name in "ab":
+        answer = shop.load(folder(name)).stream([{"role": "user", "content": "one two"}])  # type: ignore[attr-defined]
+        next(answer)
+        answers.append(answer)
+    with pytest.raises(DoesNotFit):
+        shop.load(folder("c"))
+    assert stage.diary == ["load a", "load b"]
+    answers[0].close()
+    assert shop.load(folder("c")) and stage.diary[-2:] == ["close a", "load c"]
+
+
+def test_a_plan_says_what_idle_engines_would_give_back(shop: Loader, stage: Stage, folder: Any) -> None:
+    engine = shop.load(folder("a"))
+    made = shop.plan(folder("b"))
+    assert made.fits and made.reclaimable >= GiB
+    answer = engine.stream([{"role": "user", "content": "one two"}])  # type: ignore[attr-defined]
+    next(answer)
+    assert shop.plan(folder("b")).reclaimable == 0
+    assert stage.diary == ["load a"]
+
+
+def test_an_engine_that_is_being_closed_is_not_handed_out(
+    shop: Loader, stage: Stage, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, closing, go = folder("a"), threading.Event(), threading.Event()
+    engine = shop.load(name)
+
+    def slow_close(self: FakeEngine) -> None:
+        closing.set()
+        go.wait(WAIT)
+        self.stage.open -= 1
+
+    monkeypatch.setattr(FakeEngine, "_close", slow_close)
+    thread, _ = in_thread(lambda: shop.unload(name))
+    assert closing.wait(WAIT)
+    assert shop.find_loaded(name) is None and shop.loaded() == []
+    go.set()
+    thread.join(WAIT)
+    again = shop.load(name)
+    assert again is not engine and not again.closed
+
+
+# --- contexts ------------------------------------------------------------------------------------
+
+
+def test_a_smaller_context_is_met_and_a_larger_one_loads_anew(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    name = folder("a")
+    engine = shop.load(name, context=128)
+    assert engine.placement.context == 128
+    assert shop.load(name, context=64) is engine and shop.load(name) is engine
+    larger = shop.load(name, context=512)
+    assert larger.placement.context == 512 and engine.closed and shop.loaded() == [larger]
+    assert stage.diary == ["load a", "close a", "load a"]
+
+
+def test_the_one_that_is_replaced_is_room_enough(shop: Loader, stage: Stage, folder: Any) -> None:
+    """Others need not go when the same model only grows its context."""
+    other, name = shop.load(folder("other")), folder("a")
+    shop.load(name, context=128)
+    shop.load(name, context=512)
+    assert not other.closed
+
+
+def test_a_larger_context_is_refused_while_somebody_is_answered(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    stage.memory = 10
+    engine = shop.load(folder("a"), context=128)
+    answer = engine.stream([{"role": "user", "content": "one two"}])  # type: ignore[attr-defined]
+    next(answer)
+    with pytest.raises(UnsupportedPlacement, match="128 tokens"):
+        shop.load(folder("a"), context=512)
+    assert not engine.closed and len(list(answer)) == 2
+
+
+# --- unloading -----------------------------------------------------------------------------------
+
+
+def test_unloading(shop: Loader, stage: Stage, folder: Any) -> None:
+    a, b = shop.load(folder("a")), shop.load(folder("b"))
+    answer = a.stream([{"role": "user", "content": "one two"}])  # type: ignore[attr-defined]
+    next(answer)
+    assert not shop.unload(folder("a")) and not a.closed
+    assert not shop.unload() and b.closed and shop.loaded() == [a]
+    answer.close()
+    assert shop.unload() and shop.loaded() == [] and stage.open == 0
+    assert shop.unload(folder("a"))  # nothing left to close
+    with pytest.raises(EngineClosed):
+        next(a.stream([{"role": "user", "content": "hello"}]))  # type: ignore[attr-defined]
+
+
+def test_a_model_whose_files_are_gone_can_be_unloaded(shop: Loader, folder: Any) -> None:
+    name = folder("a")
+    engine = shop.load(name)
+    for file in Path(name).iterdir():
+        file.unlink()
+    assert shop.unload(engine.checkpoint.name) and engine.closed
+
+
+# --- failure -------------------------------------------------------------------------------------
+
+
+def test_a_failed_load_leaves_everything_as_it_was(shop: Loader, stage: Stage, folder: Any) -> None:
+    engine = shop.load(folder("a"))
+    stage.failure = CheckpointCorrupt("Broken.", "已损坏。")
+    with pytest.raises(CheckpointCorrupt):
+        shop.load(folder("b"))
+    assert shop.loaded() == [engine] and stage.open == 1 and not engine.closed
+    stage.failure = None
+    assert shop.load(folder("b")) in shop.loaded()
+
+
+def test_a_format_that_nothing_reads_closes_and_fetches_nothing(
+    shop: Loader, stage: Stage, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.load(folder("a")), shop.load(folder("b"))
+    monkeypatch.setattr(shop.hub, "fetch", lambda *_: pytest.fail("fetched for nothing"))
+    monkeypatch.setattr(loader, "ENGINES", {})
+    with pytest.raises(UnsupportedCheckpoint, match="cannot run yet"):
+        shop.load("chatglm3-6b")
+    assert stage.diary == ["load a", "load b"]
+
+
+def test_every_format_that_is_promised_has_its_engine() -> None:
+    for where in loader.ENGINES.values():
+        module, name = where.split(":")
+        assert issubclass(getattr(import_module(module), name), Engine)
+
+
+def half(path: Path) -> str:
+    return str(cut(write_gguf(path), 4000))
+
+
+def without_config(path: Path) -> str:
+    (write_folder(path) / "config.json").unlink()
+    return str(path)
+
+
+def half_download(path: Path) -> str:
+    write_folder(path)
+    (path / "model.safetensors").rename(path / "model.safetensors.incomplete")
+    return str(path)
+
+
+def text_named_gguf(path: Path) -> str:
+    path.write_text("Once upon a time")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda path: str(path / "nothing"), CheckpointNotFound),
+        (lambda path: "no-such-name", CheckpointNotFound),
+        (lambda path: "", CheckpointNotFound),
+        (lambda path: without_config(path / "a"), UnsupportedCheckpoint),
+        (lambda path: half_download(path / "a"), CheckpointCorrupt),
+        (lambda path: half(path / "half.gguf"), CheckpointCorrupt),
+        (lambda path: text_named_gguf(path / "text.gguf"), UnsupportedCheckpoint),
+    ],
+)
+def test_what_cannot_be_loaded_says_so_before_anything_is_closed(
+    shop: Loader, stage: Stage, tmp_path: Path, make: Callable[[Path], str], error: type[ModelError]
+) -> None:
+    name = make(tmp_path)
+    for ask in (shop.load, shop.plan):
+        with pytest.raises(error) as raised:
+            ask(name)
+        assert raised.value.en.endswith(".") and raised.value.zh.endswith("。")
+    assert stage.diary == []
+
+
+def test_a_flipped_byte_is_noticed(
+    shop: Loader, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import hashlib
+
+    file = write_gguf(tmp_path / "a.gguf")
+    row = replace(catalog.describe(file), sha256={"a.gguf": hashlib.sha256(file.read_bytes()).hexdigest()})
+    monkeypatch.setattr(catalog, "find", lambda name: row)
+    monkeypatch.setattr(placement, "devices", lambda: [Device("cpu", "CPU", 8 * GiB, 8 * GiB, ("fp32",))])
+    shop.load("a")
+    assert shop.unload()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file)
+    with pytest.raises(CheckpointCorrupt, match="a.gguf is damaged"):
+        shop.load("a")
+    assert file.is_file() and shop.loaded() == []  # the user chose this file: it is not ours to delete
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"device": "cuda:9"}, UnsupportedPlacement),
+        ({"device": "toaster"}, UnsupportedPlacement),
+        ({"precision": "int3"}, UnsupportedPlacement),
+        ({"device": "cpu", "precision": "int4"}, UnsupportedPlacement),
+        ({"context": 513}, UnsupportedPlacement),
+        ({"context": 0}, UnsupportedPlacement),
+        ({"device": "cpu"}, DoesNotFit),
+    ],
+)
+def test_placements_that_cannot_be(
+    shop: Loader, stage: Stage, folder: Any, asked: dict[str, Any], error: type[ModelError]
+) -> None:
+    with pytest.raises(error):
+        shop.load(folder("a"), **asked)
+    assert stage.diary == [] and shop.loaded() == []
+
+
+def test_int4_of_a_file_that_is_already_quantised(shop: Loader, stage: Stage, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "a.gguf")
+    with pytest.raises(UnsupportedPlacement, match="already quantised"):
+        shop.load(str(file), device="cpu", precision="int4")
+
+
+def test_a_failure_inside_an_engine_is_not_swallowed(shop: Loader, stage: Stage, folder: Any) -> None:
+    stage.failure = BadInput("No.", "不。")
+    with pytest.raises(BadInput):
+        shop.load(folder("a"))
+    stage.failure = ZeroDivisionError()  # not one of ours: a bug must show
+    with pytest.raises(ZeroDivisionError):
+        shop.load(folder("a"))
+    assert shop.loaded() == []
+
+
+def test_many_at_once_never_exceed_the_memory(shop: Loader, stage: Stage, folder: Any) -> None:
+    """Six sessions, four models, room for two."""
+    names = [folder(name) for name in "abcd"]
+    peak = 0
+
+    def session(number: int) -> int:
+        nonlocal peak
+        answered = 0
+        for turn in range(8):
+            try:
+                engine = shop.load(names[(number + turn) % 4])
+                peak = max(peak, stage.open)
+                answered += len(list(engine.stream([{"role": "user", "content": "a b"}])))  # type: ignore[attr-defined]
+            except (DoesNotFit, EngineClosed):  # all were answering; or evicted before the question came
+                continue
+        return answered
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(session, range(6)))
+    assert peak <= 2 and stage.most_loading == 1 and all(answers)
+    assert len(shop.loaded()) == stage.open

@@ -22,6 +22,7 @@ from models.transcript import FORMATS, write
 
 DEVICE = Text("auto, cpu, mps, cuda:0, …", "auto、cpu、mps、cuda:0 等")
 PRECISION = Text("auto, fp32, bf16, fp16, int8, int4", "auto、fp32、bf16、fp16、int8、int4")
+INTERRUPTED = 130  # as shells say it
 CONTEXT = Text("tokens one conversation may hold", "一次对话可容纳的 token 数")
 
 
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 1
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return 0
 
 
@@ -261,4 +262,8 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == INTERRUPTED:
+        # Threads may still be inside a library that does not survive the orderly end of Python.
+        os._exit(code)
+    sys.exit(code)

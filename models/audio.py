@@ -189,7 +189,7 @@ def _frames(container: Any) -> Iterator[Any]:
     for packet in _packets(container):
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except av.FFmpegError:
             continue
 
 

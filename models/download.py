@@ -42,38 +42,40 @@ class Remote:
 
 
 class Transfer:
-    """How far one fetch is, for everyone who waits for it, and their way to stop it.
-
-    Only the fetching thread calls the methods; any thread reads ``latest`` and sets ``stop``.
-    """
+    """How far one fetch is, told ten times a second, and the way to stop it from another thread."""
 
     def __init__(self, stop: threading.Event | None = None, report: OnProgress | None = None) -> None:
-        self.latest = Progress("find")
         self.stop = stop or threading.Event()
         self._report = report
+        self._latest, self._told = Progress("find"), 0.0
         self._rate, self._mark = 0.0, (time.monotonic(), 0)
 
     def begin(
         self, stage: Literal["queue", "find", "download", "verify", "unpack"], total: int = 0, done: int = 0
     ) -> None:
         self.check()
-        self.latest = Progress(stage, done, total)
         self._rate, self._mark = 0.0, (time.monotonic(), done)
+        self._tell(Progress(stage, done, total))
 
     def advance(self, count: int, detail: str = "") -> None:
         """Adds ``count`` bytes. Raises Cancelled once nobody waits any more."""
         self.check()
-        now, last = time.monotonic(), self.latest
+        now, last = time.monotonic(), self._latest
         done = last.done + count
         since, before = self._mark
         if now - since >= 0.25:
             speed = max(done - before, 0) / (now - since)
             self._rate += (speed - self._rate) * (0.3 if self._rate else 1.0)
             self._mark = now, done
-            if self._report:
-                self._report(last)
         left = (last.total - done) / self._rate if last.total and self._rate else None
-        self.latest = Progress(last.stage, done, last.total, self._rate, left, detail)
+        self._latest = Progress(last.stage, done, last.total, self._rate, left, detail)
+        if now - self._told >= 0.1:
+            self._tell(self._latest)
+
+    def _tell(self, progress: Progress) -> None:
+        self._latest, self._told = progress, time.monotonic()
+        if self._report:
+            self._report(progress)
 
     def check(self) -> None:
         if self.stop.is_set():

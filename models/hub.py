@@ -6,13 +6,11 @@ Everything that decides (variables, caches, endpoints) is read when a fetch happ
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from models.download import Transfer
 from models.errors import (
@@ -27,6 +25,7 @@ from models.errors import (
 from models.files import entry
 from models.local import cache_dir, lacking, locate, stamps, verify
 from models.schema import Checkpoint, OnProgress
+from models.shared_work import POLL, SharedWork, in_background
 from models.sources import (
     Fetch,
     answers,
@@ -40,31 +39,18 @@ from models.sources import (
 )
 from models.wheels import from_index
 
-__all__ = ["Hub", "cache_dir", "in_background", "locate", "verify"]
+__all__ = ["Hub", "cache_dir", "locate", "verify"]
 
 PROBE = 3.0  # seconds a hub has to answer at all
 REMEMBERED = 60.0  # seconds that this is believed
-POLL = 0.1  # seconds between looks at a running fetch
-
-Result = TypeVar("Result")
-
-
-@dataclass
-class _Fetch:
-    """A running fetch and how many wait for it."""
-
-    transfer: Transfer
-    result: Future[Path]
-    waiting: int = 0
 
 
 class Hub:
     """Fetches for all sessions of a process: whoever asks for the same checkpoint shares one download."""
 
     def __init__(self) -> None:
-        self._running: dict[str, _Fetch] = {}
+        self._fetches: SharedWork[Path] = SharedWork()
         self._probes: dict[str, tuple[float, bool]] = {}
-        self._lock = threading.Lock()
 
     def fetch(
         self,
@@ -88,42 +74,16 @@ class Hub:
             return found
         if checkpoint.path:
             raise _incomplete(checkpoint)
-        running = self._join(checkpoint)
-        shown = None
         try:
-            while not wait([running.result], POLL).done:
-                if cancel and cancel.is_set():
-                    raise Cancelled
-                if progress and running.transfer.latest is not shown:
-                    progress(shown := running.transfer.latest)
-            return running.result.result()
+            return self._fetches.run(checkpoint.name, partial(self._bring, checkpoint), progress, cancel)
         except HubUnreachable as error:
             if instead:
                 raise _offering(error, instead) from error
             raise
-        finally:
-            self._leave(checkpoint, running)
 
-    def _join(self, checkpoint: Checkpoint) -> _Fetch:
-        with self._lock:
-            running = self._running.get(checkpoint.name)
-            if running is None or running.transfer.stop.is_set():
-                transfer = Transfer()
-                running = _Fetch(transfer, in_background(partial(self._bring, checkpoint, transfer)))
-                self._running[checkpoint.name] = running
-            running.waiting += 1
-            return running
-
-    def _leave(self, checkpoint: Checkpoint, running: _Fetch) -> None:
-        with self._lock:
-            running.waiting -= 1
-            if running.waiting == 0:
-                running.transfer.stop.set()
-                if self._running.get(checkpoint.name) is running:
-                    del self._running[checkpoint.name]
-
-    def _bring(self, checkpoint: Checkpoint, transfer: Transfer) -> Path:
+    def _bring(self, checkpoint: Checkpoint, report: OnProgress, stop: threading.Event) -> Path:
         """Runs in the background, once for all who wait and once among processes."""
+        transfer = Transfer(stop, report)
         with _storing(), _alone(checkpoint, transfer):
             if found := locate(checkpoint):  # another process was faster
                 return found
@@ -162,20 +122,6 @@ class Hub:
             answered = bool(wait([probe], PROBE).done) and probe.result()
             self._probes[endpoint] = time.monotonic(), answered
         return answered
-
-
-def in_background(work: Callable[[], Result]) -> Future[Result]:
-    """Runs ``work`` in a thread that does not keep the process alive, as an executor's would."""
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # handed to whoever waits
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 @contextmanager

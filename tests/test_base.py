@@ -187,6 +187,8 @@ def test_a_newest_message_longer_than_the_context_is_refused(length: int) -> Non
         [],
         [system("only a system prompt")],
         [assistant("nobody asked")],
+        [user("")],
+        [{"role": "user", "content": []}],
         [{"role": "user"}],
         [{"content": "no role"}],
         [{"role": "robot", "content": "x"}],
@@ -207,6 +209,12 @@ def test_malformed_conversations_are_refused_by_all_who_take_one(messages: Any) 
     with pytest.raises(BadInput):
         engine.count_tokens(messages)
     assert engine.active == 0
+
+
+def test_an_empty_text_is_refused() -> None:
+    engine = make(kind="completion")
+    with pytest.raises(BadInput, match="no question"):
+        next(engine.stream(""))
 
 
 # --- conversations -------------------------------------------------------------------------------

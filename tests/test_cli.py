@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,25 @@ def test_chat_prints_the_answer_and_nothing_else() -> None:
     assert run.returncode == 0
     assert run.stdout == "The capital of France is Paris.\n"
     assert "tokens/s" in run.stderr and "Paris" not in run.stderr
+
+
+@pytest.mark.weights
+def test_ctrl_c_ends_an_answer_and_the_program() -> None:
+    arguments = (
+        "chat",
+        "smollm2-135m-instruct",
+        "--context=512",
+        "--max-new-tokens=400",
+        "--prompt",
+        "Count to 500.",
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "models", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout and process.stderr
+        assert process.stdout.read(5)  # it is answering
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"" and process.wait(60) == 130
 
 
 @pytest.mark.weights

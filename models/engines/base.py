@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import deque
@@ -136,6 +137,7 @@ class ChatEngine(Engine):
         cancel = cancel or threading.Event()
         with self.request():
             dropped = 0
+            check_messages(messages)
             if not isinstance(messages, str):
                 dropped = self.dropped(messages, options)
                 messages = self._complete(drop_oldest(messages, dropped))
@@ -251,13 +253,15 @@ class SpeechEngine(Engine):
         options = options or SpeechOptions(**dict(self.checkpoint.options))
         cancel = cancel or threading.Event()
         result = Transcript()
+        # Weak, so that a transcript nobody reads on gives its place up at once, not at a collection.
+        facts = weakref.proxy(result)
 
         def run() -> Iterator[Segment]:
             with self.request(), self.queue.place() as ticket:
                 for _ in self.queue.wait(ticket, cancel):
                     pass
                 if not cancel.is_set():
-                    yield from self._transcribe(audio, options, cancel, result)
+                    yield from self._transcribe(audio, options, cancel, facts)
 
         return result.start(run())
 
@@ -301,14 +305,16 @@ class FairQueue:
 # --- conversations -----------------------------------------------------------------------------
 
 
-def check_messages(messages: Messages) -> None:
-    """Raise BadInput unless `messages` is a conversation that asks for an answer."""
+def check_messages(messages: Messages | str) -> None:
+    """Raise BadInput unless `messages` is a text, or a conversation that asks for an answer."""
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
     if not all(_is_message(message) for message in messages):
         raise BadInput(
             "Every message needs a role (system, user, assistant or tool) and a content of text or parts.",
             "每条消息都需要 role（system、user、assistant 或 tool）和由文本或分段组成的 content。",
         )
-    if not any(message["role"] == "user" for message in messages):
+    if not any(message["role"] == "user" and message["content"] for message in messages):
         raise BadInput(
             "There is no question to answer: write a message first.",
             "没有可回答的问题：请先输入一条消息。",

@@ -7,6 +7,7 @@ it, and the token counts below are asked for there, since the library has no cal
 import http.client
 import json
 import queue
+import re
 import secrets
 import threading
 import time
@@ -35,6 +36,7 @@ from models.schema import (
 # The prompt is read in steps of this many tokens, and Stop is heard between two of them.
 PREFILL_STEP = {"cpu": 128}
 PREFILL_STEP_GPU = 512
+QUANTISATION = re.compile(r"(?i)(?<![a-z0-9])([it]?q\d\w*|b?f16|fp16|f32|mxfp4)(?![a-z0-9])")
 # Prefixes of conversations that lost their slot, kept in main memory (MiB).
 PREFIX_CACHE_MIB = 256
 
@@ -79,6 +81,10 @@ class GgufEngine(ChatEngine):
         params.n_batch = PREFILL_STEP.get(self.placement.device, PREFILL_STEP_GPU)
         params.cpuparams.n_threads = psutil.cpu_count(logical=False) or 1
         params.n_gpu_layers = 0 if self.placement.device == "cpu" else 999
+        if self.placement.device.startswith("cuda") and len(self.placement.devices) < 2:
+            # Its own default is all cards at once.
+            params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE
+            params.main_gpu = int(self.placement.device.partition(":")[2] or 0)
         params.fit_params = False  # placement has decided; llama.cpp must not shrink the context
         params.cache_ram_mib = PREFIX_CACHE_MIB
         params.check_tensors = True
@@ -184,6 +190,5 @@ def _heard(chunks: "queue.SimpleQueue[Chunk | BaseException | None]") -> Iterato
 
 def _file_type(path: Path) -> str:
     """Quantisation as GGUF file names carry it by convention ("…-Q4_K_M.gguf")."""
-    parts = path.stem.replace(".", "-").split("-")
-    named = [part for part in parts if part[:1] in "QqIFfB" and any(c.isdigit() for c in part)]
-    return named[-1].upper() if named else "GGUF"
+    named = QUANTISATION.findall(path.stem)
+    return str(named[-1]).upper() if named else "GGUF"

@@ -52,16 +52,8 @@ def _chat(choice: frame.Choice, options: ChatOptions) -> None:
     engine = choice.engine if isinstance(choice.engine, ChatEngine) else None
     conversation.settle()
     dropped = _dropped(engine, conversation, options)
-    if not conversation.turns:
-        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + frame.first_time(choice))
-    unsent = conversation.turns_within(dropped)
-    for index, turn in enumerate(conversation.turns):
-        if unsent and index == unsent:
-            st.caption(
-                ":material/vertical_align_top: "
-                + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送")
-            )
-        _turn(choice, conversation, index, turn)
+    with st.container():  # one element, however many turns: what follows keeps its place
+        _turns(choice, conversation, conversation.turns_within(dropped))
     room = st.container()
     frame.show_failure(family)
     _context_meter(engine, conversation)
@@ -80,6 +72,19 @@ def _chat(choice: frame.Choice, options: ChatOptions) -> None:
             _answer(family, ready, conversation, options, own_stop=not typed)
         elif loaded:
             st.rerun()
+
+
+def _turns(choice: frame.Choice, conversation: Conversation, unsent: int) -> None:
+    """All turns, with a line under the oldest `unsent` ones."""
+    if not conversation.turns:
+        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + frame.first_time(choice))
+    for index, turn in enumerate(conversation.turns):
+        if unsent and index == unsent:
+            st.caption(
+                ":material/vertical_align_top: "
+                + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送")
+            )
+        _turn(choice, conversation, index, turn)
 
 
 def _dropped(engine: ChatEngine | None, conversation: Conversation, options: ChatOptions) -> int:

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 import models
 from models import Checkpoint, Engine, Loader, ModelError, Plan, Progress
@@ -88,7 +90,8 @@ def page(family: str, intro: str) -> None:
     keep_settings()
     with st.sidebar:
         for other in PAGES:
-            st.page_link(other.file, label=other.title, icon=other.icon)
+            with suppress(StreamlitAPIException):  # a page that is itself the main script has no others
+                st.page_link(other.file, label=other.title, icon=other.icon)
     st.title(this.title)
     st.caption(intro)
 

@@ -1,0 +1,226 @@
+"""The running app in headless Chromium, on the real starters: what a visitor does and sees."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.weights]
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SLOW = 180_000  # milliseconds: a starter may have to be fetched first
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
+    server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page as a new visitor: `visit("/gemma", locale="zh-CN", width=390)`."""
+    contexts = []
+
+    def open_page(path: str = "/", locale: str = "en-US", width: int = 1280):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, locale=locale, permissions=["microphone"]
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def key(name: str) -> str:
+    """The class that Streamlit gives to the element with this key."""
+    return ".st-key-" + name.replace(".", "-")
+
+
+def ask(page, text: str) -> None:
+    page.locator("[data-testid=stChatInputTextArea]").fill(text)
+    page.keyboard.press("Enter")
+
+
+def answers(page):
+    return page.locator("[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarAssistant])")
+
+
+def test_a_visitor_asks_and_is_answered(visit):
+    page = visit()
+    ask(page, "What is the capital of Japan?")
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    assert "Tokyo" in answers(page).last.inner_text()
+    assert page.get_by_text("Context:").is_visible()
+
+
+def test_stop_keeps_the_part_and_regenerate_keeps_both(visit):
+    page = visit()
+    ask(page, "Count from one to five hundred in words.")
+    page.locator("[data-testid=stChatInputStopButton]").wait_for()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",
+        timeout=SLOW,
+    )
+    page.locator("[data-testid=stChatInputStopButton]").click()
+    page.get_by_text("stopped · ").wait_for()
+    part = answers(page).last.inner_text().split("stopped")[0].strip()
+    assert len(part) > 20
+    page.locator(key("llama2.again") + " button").first.click()
+    page.locator(key("llama2.stop") + " button").first.click()
+    page.get_by_text("2 / 2").wait_for()
+    page.locator(key("llama2.choose.0.-1") + " button").first.click()
+    page.get_by_text("1 / 2").wait_for()
+    assert part in answers(page).last.inner_text()
+
+
+def test_edit_resends_and_undo_brings_it_back(visit):
+    page = visit()
+    ask(page, "Say one word.")
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    page.locator(key("llama2.edit.0") + " button").first.click()
+    page.locator("[data-testid=stForm] textarea").fill("What is the capital of Japan?")
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("Tokyo").first.wait_for(timeout=SLOW)
+    page.get_by_text("System prompt and conversation").click()
+    page.locator(key("llama2.undo") + " button").first.click()
+    page.get_by_text("Say one word.").wait_for()
+
+
+def test_two_browsers_at_once_never_mix(visit):
+    first, second = visit(), visit()
+    ask(first, "What color is the sky on a clear day?")
+    ask(second, "What is the capital of Japan?")
+    first.get_by_text("first after").wait_for(timeout=SLOW)
+    second.get_by_text("first after").wait_for(timeout=SLOW)
+    assert "blue" in answers(first).last.inner_text()
+    assert "Tokyo" in answers(second).last.inner_text()
+    assert "Japan" not in first.locator("body").inner_text()
+    assert "sky" not in second.locator("body").inner_text()
+
+
+def test_other_pages_and_back_keeps_the_conversation(visit):
+    page = visit()
+    ask(page, "What is the capital of Japan?")
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    page.get_by_role("link", name="Whisper").click()
+    page.get_by_text("Spoken language").wait_for()
+    page.get_by_role("link", name="LLaMA 2").click()
+    page.get_by_text("first after").wait_for()
+    assert "Tokyo" in answers(page).last.inner_text()
+
+
+def test_gemma_continues_a_text_once_its_terms_are_accepted(visit):
+    page = visit("/gemma")
+    page.get_by_text("Before its first use").wait_for()
+    assert page.locator(key("gemma.load_button") + " button").is_disabled()
+    page.get_by_text("I accept these terms").click()
+    page.locator(key("set.gemma.max_new_tokens.1024") + " input").fill("16")
+    page.keyboard.press("Enter")
+    page.get_by_text("loaded when it is first needed").wait_for()
+    page.locator(key("gemma.text.0") + " textarea").fill("The capital of France is")
+    page.locator(key("gemma.go") + " button").click()
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    text = page.locator("textarea[aria-label='Text to continue']").input_value()
+    assert text.startswith("The capital of France is")
+    assert len(text) > len("The capital of France is")
+
+
+def test_a_recording_becomes_a_transcript(visit, jfk):
+    page = visit("/whisper")
+    page.set_input_files("[data-testid=stFileUploaderDropzoneInput]", str(jfk))
+    page.locator(key("whisper.go") + " button:not([disabled])").click()
+    page.get_by_text("seconds of audio per second").wait_for(timeout=SLOW)
+    shown = page.locator("[data-testid=stTable]").inner_text().lower()
+    assert "country" in shown
+    with page.expect_download() as waiting:
+        page.locator(key("whisper.download.srt") + " button").click()
+    assert "00:00:0" in Path(waiting.value.path()).read_text(encoding="utf-8")
+
+
+def test_the_microphone_records(visit):
+    page = visit("/whisper")
+    page.get_by_role("tab", name="Record").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Stop recording").click()
+    page.locator(key("whisper.go") + " button:not([disabled])").click()
+    # Chromium's fake microphone beeps: no words, but an answer.
+    page.get_by_text("0:0").first.wait_for(timeout=SLOW)
+    page.locator("[data-testid=stSubheader], h3").first.wait_for(timeout=SLOW)
+
+
+def test_a_mislabelled_upload_is_explained_and_the_page_lives(visit, tmp_path):
+    wrong = tmp_path / "song.mp3"
+    wrong.write_text("this is not sound", encoding="utf-8")
+    page = visit("/whisper")
+    page.set_input_files("[data-testid=stFileUploaderDropzoneInput]", str(wrong))
+    page.locator(key("whisper.go") + " button:not([disabled])").click()
+    page.locator("[data-testid=stAlertContentError]").wait_for(timeout=SLOW)
+    assert "Traceback" not in page.locator("body").inner_text()
+    assert page.locator(key("whisper.go") + " button").is_enabled()
+
+
+def test_chinese_visitors_read_chinese(visit):
+    page = visit("/", locale="zh-CN", width=390)
+    page.get_by_placeholder("输入消息").wait_for()
+    assert "系统提示词" in page.locator("body").inner_text()
+
+
+def test_a_page_reached_by_its_own_address_has_the_links(visit):
+    page = visit("/whisper")
+    page.get_by_role("link", name="Gemma").click()
+    page.get_by_text("Text to continue").wait_for()

@@ -286,7 +286,7 @@ class ChatOptions:
         0.7,
         Text("Temperature", "温度"),
         Text(
-            "0 always takes the likeliest token； higher is more varied.",
+            "0 always takes the likeliest token; higher is more varied.",
             "0 总是取概率最高的 token；越高越多样。",
         ),
         low=0.0,

@@ -150,8 +150,14 @@ class ChatEngine(Engine):
         return ChatOptions(**dict(self.checkpoint.options))
 
     def count_tokens(self, messages: Messages | str) -> int:
-        """Tokens of the prompt that `stream` would send, were nothing dropped; special ones included."""
-        return self._count_tokens(messages if isinstance(messages, str) else self._complete(messages))
+        """Tokens of the prompt that `stream` would send, were nothing dropped; special ones included.
+
+        Raises:
+            BadInput: malformed messages.
+            EngineClosed: the engine was unloaded.
+        """
+        with self.request():
+            return self._count_tokens(messages if isinstance(messages, str) else self._complete(messages))
 
     def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
         """How many of the oldest messages (the system prompt apart) no longer fit the context.

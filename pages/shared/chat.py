@@ -1,12 +1,12 @@
 """The chat view that every family of language models shares."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import streamlit as st
 
 from models import BadInput, ChatEngine, ChatOptions, Delta, Done, Event, ModelError, Prefill, Queued
-from pages.shared import frame
+from pages.shared import frame, loading
 from pages.shared.conversation import Answer, Conversation, Turn
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.markdown import readable
@@ -16,6 +16,7 @@ CURSOR = "▌"
 ANSWERED = {
     "length": ("stopped at the longest answer allowed", "达到最长回答长度"),
     "cancelled": ("stopped", "已停止"),
+    "failed": ("broke off", "意外中断"),
 }
 
 
@@ -45,39 +46,34 @@ def _conversation(family: str) -> Conversation:
     return found
 
 
-def _chat(choice: frame.Choice, options: ChatOptions) -> None:
+def _chat(choice: loading.Choice, options: ChatOptions) -> None:
     family = choice.family
     conversation = _conversation(family)
+    conversation.settle()
     _tools(choice, conversation)
     engine = choice.engine if isinstance(choice.engine, ChatEngine) else None
-    conversation.settle()
     dropped = _dropped(engine, conversation, options)
     with st.container():  # one element, however many turns: what follows keeps its place
         _turns(choice, conversation, conversation.turns_within(dropped))
     room = st.container()
-    frame.show_failure(family)
+    loading.show_failure(family)
     _context_meter(engine, conversation)
     # Its Stop works for the run that a message starts; other runs bring a Stop of their own.
     typed = st.chat_input(tr("Your message", "输入消息"), submit_mode="stop", key=f"{family}.input")
     with room:
-        if typed:
-            conversation.ask(str(typed))
+        if typed and typed.strip():
+            conversation.ask(typed)
             with st.chat_message("user"):
-                st.markdown(readable(str(typed)))
-            frame.begin(choice)
-        loaded = frame.wait_for_load(choice)
-        ready = engine or loaded
-        if frame.asked(choice) and isinstance(ready, ChatEngine):
-            frame.answering(choice)
+                st.markdown(readable(typed))
+            loading.ask(family)
+        if ready := loading.engine_to_answer(choice, ChatEngine):
             _answer(family, ready, conversation, options, own_stop=not typed)
-        elif loaded:
-            st.rerun()
 
 
-def _turns(choice: frame.Choice, conversation: Conversation, unsent: int) -> None:
+def _turns(choice: loading.Choice, conversation: Conversation, unsent: int) -> None:
     """All turns, with a line under the oldest `unsent` ones."""
     if not conversation.turns:
-        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + frame.first_time(choice))
+        st.info(tr("Write a message to begin. ", "输入消息即可开始。") + loading.first_time(choice))
     for index, turn in enumerate(conversation.turns):
         if unsent and index == unsent:
             st.caption(
@@ -116,43 +112,47 @@ def _context_meter(engine: ChatEngine | None, conversation: Conversation) -> Non
 # --- one turn ----------------------------------------------------------------------------------
 
 
-def _turn(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
+def _turn(choice: loading.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
     with st.chat_message("user"):
-        _question(choice, conversation, index, turn)
-    answer = turn.answer
-    if answer is None:
-        return
-    with st.chat_message("assistant"):
-        st.markdown(readable(answer.text) or tr("*no text*", "*无内容*"))
-        _figures(answer)
-        _actions(choice, conversation, index, turn)
+        _question(choice.family, conversation, index, turn)
+    last = index == len(conversation.turns) - 1
+    if turn.answer or (last and not loading.asked(choice.family)):
+        with st.chat_message("assistant"):
+            if turn.answer:
+                st.markdown(readable(turn.answer.text) or tr("*no text*", "*无内容*"))
+                _figures(turn.answer)
+            _actions(choice.family, conversation, index, turn)
 
 
-def _question(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
-    family = choice.family
-    key = f"{family}.edit"
-    if st.session_state.get(key) != index:
-        text, pen = st.columns([12, 1])
-        text.markdown(readable(turn.question))
-        if pen.button(
-            "",
-            icon=":material/edit:",
-            key=f"{family}.edit.{index}",
-            type="tertiary",
-            help=tr("Edit and resend", "编辑并重新发送"),
-        ):
-            st.session_state[key] = index
-            st.rerun()
+def _question(family: str, conversation: Conversation, index: int, turn: Turn) -> None:
+    if conversation.editing == index:
+        _edit(family, conversation, index, turn)
         return
+    text, pen = st.columns([12, 1])
+    text.markdown(readable(turn.question))
+    if pen.button(
+        "",
+        icon=":material/edit:",
+        key=f"{family}.edit.{index}",
+        type="tertiary",
+        help=tr("Edit and resend", "编辑并重新发送"),
+    ):
+        conversation.editing = index
+        st.rerun()
+
+
+def _edit(family: str, conversation: Conversation, index: int, turn: Turn) -> None:
     with st.form(f"{family}.edit.form", border=False):
         text = st.text_area(tr("Your message", "输入消息"), turn.question)
         left, right = st.columns(2)
-        sent = left.form_submit_button(tr("Send", "发送"), type="primary")
-        if right.form_submit_button(tr("Cancel", "取消")) or sent:
-            del st.session_state[key]
-            if sent and text.strip():
+        if left.form_submit_button(tr("Send", "发送"), type="primary"):
+            if text.strip():
                 conversation.edit(index, text)
-                frame.begin(choice)
+                loading.ask(family)
+                st.rerun()
+            st.info(tr("Write a message first.", "请先输入消息。"))
+        if right.form_submit_button(tr("Cancel", "取消")):
+            conversation.editing = None
             st.rerun()
 
 
@@ -163,7 +163,7 @@ def _figures(answer: Answer) -> None:
         tokens, speed = int(figures["completion_tokens"]), figures["tokens_per_second"]
         first = figures["seconds_to_first_token"]
         parts += [
-            f"{tokens} token" if tr("en", "zh") == "zh" else f"{tokens} tokens",
+            tr(f"{tokens} tokens", f"{tokens} token"),
             tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
             tr(f"first after {first:.2f} s", f"首个 {first:.2f} 秒"),
         ]
@@ -175,9 +175,8 @@ def _figures(answer: Answer) -> None:
     st.caption(" · ".join(parts))
 
 
-def _actions(choice: frame.Choice, conversation: Conversation, index: int, turn: Turn) -> None:
-    """Under an answer: its siblings, its raw text, and, for the last one, another try."""
-    family = choice.family
+def _actions(family: str, conversation: Conversation, index: int, turn: Turn) -> None:
+    """Under a question: its answers to choose from, the raw text, and, for the last one, another try."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if len(turn.answers) > 1:
             shown = turn.chosen % len(turn.answers)
@@ -192,17 +191,20 @@ def _actions(choice: frame.Choice, conversation: Conversation, index: int, turn:
             icon=":material/refresh:",
             key=f"{family}.again",
             type="tertiary",
-            help=tr("Regenerate; this answer is kept", "重新生成，保留此回答"),
+            help=tr("Regenerate; this answer is kept", "重新生成，保留此回答")
+            if turn.answer
+            else tr("Ask again", "重新提问"),
         ):
-            frame.begin(choice)
+            loading.ask(family)
             st.rerun()
-        with st.popover(
-            "",
-            icon=":material/notes:",
-            type="tertiary",
-            help=tr("The text as the model wrote it", "模型的原始文本"),
-        ):
-            st.code(turn.answer.text if turn.answer else "", language=None, wrap_lines=True)
+        if turn.answer:
+            with st.popover(
+                "",
+                icon=":material/notes:",
+                type="tertiary",
+                help=tr("The text as the model wrote it", "模型的原始文本"),
+            ):
+                st.code(turn.answer.text, language=None, wrap_lines=True)
 
 
 # --- the answer as it comes ----------------------------------------------------------------------
@@ -225,14 +227,9 @@ def _answer(
             st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
         try:
             _follow(job, conversation, place)
-        except ModelError as error:
-            conversation.drop_empty_answer()
-            st.error(sentence(error), icon=":material/error:")
-            return
         except Exception as error:  # the page stays alive, whatever a library throws
-            conversation.drop_empty_answer()
-            frame.show_unexpected(error)
-            return
+            conversation.fail_answer()
+            loading.fail(family, error)
     st.rerun()
 
 
@@ -265,7 +262,7 @@ def _status(batch: list[Event]) -> str:
 # --- tools of the conversation -------------------------------------------------------------------
 
 
-def _tools(choice: frame.Choice, conversation: Conversation) -> None:
+def _tools(choice: loading.Choice, conversation: Conversation) -> None:
     family = choice.family
     with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
         number = st.session_state.setdefault(f"{family}.imports", 0)  # a new key empties the widgets
@@ -286,14 +283,14 @@ def _tools(choice: frame.Choice, conversation: Conversation) -> None:
             )
             if st.button(tr("Undo", "撤销"), disabled=not conversation.can_undo, key=f"{family}.undo"):
                 conversation.undo()
-                st.rerun()
+                _rerun(family)
             if st.button(tr("Clear", "清空"), disabled=not conversation.turns, key=f"{family}.clear"):
                 conversation.clear()
-                st.rerun()
-        _import(family, number)
+                _rerun(family)
+        _import(family, conversation, number)
 
 
-def _import(family: str, number: int) -> None:
+def _import(family: str, conversation: Conversation, number: int) -> None:
     file = st.file_uploader(
         tr("Import a conversation (JSON)", "导入会话（JSON）"), type="json", key=f"{family}.import.{number}"
     )
@@ -311,14 +308,20 @@ def _import(family: str, number: int) -> None:
         )
         return
     st.session_state[f"{family}.imports"] = number + 1
-    st.session_state[f"{family}.conversation"] = imported
+    conversation.take_over(imported)
+    _rerun(family)
+
+
+def _rerun(family: str) -> None:
+    """Draw another conversation; an answer that was asked for in the one before is not wanted."""
+    loading.withdraw(family)
     st.rerun()
 
 
 # --- base models -------------------------------------------------------------------------------
 
 
-def _completion(choice: frame.Choice, options: ChatOptions) -> None:
+def _completion(choice: loading.Choice, options: ChatOptions) -> None:
     """A base model does not answer, it continues: one text that grows."""
     family = choice.family
     key = f"{family}.text"
@@ -328,7 +331,7 @@ def _completion(choice: frame.Choice, options: ChatOptions) -> None:
             "这是基座模型：它会续写文本，而不是回答问题。",
         )
         + " "
-        + frame.first_time(choice)
+        + loading.first_time(choice)
     )
     number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
     text = st.text_area(
@@ -344,56 +347,53 @@ def _completion(choice: frame.Choice, options: ChatOptions) -> None:
         go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
         before = st.session_state.get(f"{family}.before")
         if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
-            _set_text(family, st.session_state.pop(f"{family}.before"))
-    frame.show_failure(family)
-    if figures := st.session_state.get(f"{family}.figures"):
-        _figures(figures)
+            _take_back(family)
+    loading.show_failure(family)
+    if answer := st.session_state.get(f"{family}.continued"):
+        _figures(answer)
     if go and text.strip():
-        frame.begin(choice)
+        loading.ask(family)
     elif go:
         st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
     with room:
-        loaded = frame.wait_for_load(choice)
-        ready = choice.engine or loaded
-        if frame.asked(choice) and isinstance(ready, ChatEngine):
-            frame.answering(choice)
+        if ready := loading.engine_to_answer(choice, ChatEngine):
             _continue(family, ready, text, options)
-        elif loaded:
-            st.rerun()
 
 
 def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
-    st.session_state[f"{family}.before"] = text
+    """Stream what follows `text` into the session, piece by piece: an interruption keeps it."""
+    state = st.session_state
+    state[f"{family}.before"] = text
+    state[f"{family}.texts"] += 1  # at once: the run that interrupts this one shows what was written
+    answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
+    state[f"{family}.continued"] = answer
+    when_stopped(f"{family}.watched")
     place = st.empty()
-    st.button(
-        tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop"
-    )  # any click interrupts the script
-    grown = text
+    # Any click interrupts the script.
+    st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
     job = Job(lambda cancel: engine.stream(text, options, cancel))
     try:
         for batch in job.batches():
-            for event in batch:
-                if isinstance(event, Delta):
-                    grown += event.text
-                elif isinstance(event, Done):
-                    st.session_state[f"{family}.figures"] = Answer(
-                        reason=event.finish_reason,
-                        figures=asdict(event.usage),
-                        checkpoint=engine.checkpoint.name,
-                    )
-            job.shown = len(grown)
-            st.session_state[f"{family}.text"] = grown
+            text += "".join(event.text for event in batch if isinstance(event, Delta))
+            job.shown = len(text)
+            state[f"{family}.text"] = text
             if batch:
-                place.code(grown + CURSOR, language=None, wrap_lines=True)
-    except ModelError as error:
-        st.error(sentence(error), icon=":material/error:")
-        return
-    finally:
-        st.session_state[f"{family}.texts"] += 1
+                place.code(text + CURSOR, language=None, wrap_lines=True)
+                if isinstance(done := batch[-1], Done):
+                    state[f"{family}.continued"] = _finished(answer, done)
+    except Exception as error:  # the page stays alive, whatever a library throws
+        state[f"{family}.continued"] = replace(answer, reason="failed")
+        loading.fail(family, error)
     st.rerun()
 
 
-def _set_text(family: str, text: Any) -> None:
-    st.session_state[f"{family}.text"] = text
+def _finished(answer: Answer, done: Done) -> Answer:
+    return replace(answer, reason=done.finish_reason, figures=asdict(done.usage))
+
+
+def _take_back(family: str) -> None:
+    """The text as it was before the last continuation."""
+    st.session_state[f"{family}.text"] = st.session_state.pop(f"{family}.before")
     st.session_state[f"{family}.texts"] += 1
+    st.session_state.pop(f"{family}.continued", None)
     st.rerun()

@@ -6,6 +6,7 @@ Plain data without Streamlit or models. What is sent to a model is `messages()`.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 VERSION = 1
@@ -40,6 +41,7 @@ class Conversation:
     def __init__(self, turns: tuple[Turn, ...] = (), system: str = "") -> None:
         self.turns = turns
         self.system = system
+        self.editing: int | None = None  # the turn whose question is open for a change
         self._past: list[tuple[Turn, ...]] = []
 
     # --- changes ------------------------------------------------------------------------------
@@ -47,6 +49,7 @@ class Conversation:
     def _change(self, turns: tuple[Turn, ...]) -> None:
         self._past.append(self.turns)
         self.turns = turns
+        self.editing = None
 
     def ask(self, question: str) -> None:
         self._change((*self.turns, Turn(question)))
@@ -58,9 +61,15 @@ class Conversation:
     def clear(self) -> None:
         self._change(())
 
+    def take_over(self, other: "Conversation") -> None:
+        """Put another conversation in the place of this one; a system prompt only if it has one."""
+        self._change(other.turns)
+        self.system = other.system or self.system
+
     def undo(self) -> None:
         if self._past:
             self.turns = self._past.pop()
+            self.editing = None
 
     @property
     def can_undo(self) -> bool:
@@ -86,11 +95,15 @@ class Conversation:
         if answer is not None and not answer.reason:
             self.end_answer("cancelled", {})
 
-    def drop_empty_answer(self) -> None:
-        """Take back an answer that never got a word, as after an error."""
+    def fail_answer(self) -> None:
+        """Close an answer after an error. One that never got a word is taken back."""
         last = self.turns[-1]
-        if last.answers and not last.answers[-1].text:
-            self._set_last(replace(last, answers=last.answers[:-1]))
+        if self._writing().text:
+            self.end_answer("failed", {})
+        elif len(last.answers) > 1:
+            self.undo()
+        else:
+            self._set_last(replace(last, answers=()))
 
     def choose(self, index: int, answer: int) -> None:
         turn = replace(self.turns[index], chosen=answer)
@@ -154,9 +167,9 @@ class Conversation:
         try:
             data = json.loads(text)
             if isinstance(data, dict) and "turns" in data:
-                return cls(tuple(_turn(item) for item in data["turns"]), str(data.get("system", "")))
+                return cls(tuple(_turn(item) for item in data["turns"]), _text(data.get("system", "")))
             return cls._from_messages(data["messages"] if isinstance(data, dict) else data)
-        except (KeyError, TypeError, AttributeError, IndexError, UnicodeDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise ValueError("not a conversation") from error
 
     @classmethod
@@ -164,29 +177,42 @@ class Conversation:
         turns: list[Turn] = []
         system = ""
         for message in messages:
-            role, content = message["role"], message["content"]
-            if not isinstance(content, str):
-                raise ValueError("only text messages can be imported")
-            if role == "system":
-                system = content
-            elif role == "user":
-                turns.append(Turn(content))
-            elif role == "assistant":
-                turns[-1] = replace(turns[-1], answers=(Answer(content, "stop"),))
+            content = _text(message["content"])
+            match message["role"]:
+                case "system":
+                    system = content
+                case "user":
+                    turns.append(Turn(content))
+                case "assistant" if not turns[-1].answers:
+                    turns[-1] = Turn(turns[-1].question, (Answer(content, "stop"),))
+                case role:
+                    raise ValueError(f"a message of {role!r} has no place here")
         return cls(tuple(turns), system)
 
 
 def _turn(data: dict[str, Any]) -> Turn:
-    answers = tuple(
-        Answer(
-            str(item["text"]),
-            str(item.get("reason") or "stop"),
-            {str(key): float(value) for key, value in item.get("figures", {}).items()},
-            str(item.get("checkpoint", "")),
-        )
-        for item in data.get("answers", ())
-    )
+    answers = tuple(map(_answer, data.get("answers", ())))
     chosen = int(data.get("chosen", -1))
     if answers and not -1 <= chosen < len(answers):
         raise ValueError("no such answer")
-    return Turn(str(data["question"]), answers, chosen)
+    return Turn(_text(data["question"]), answers, chosen)
+
+
+def _answer(data: dict[str, Any]) -> Answer:
+    figures = {_text(key): float(value) for key, value in data.get("figures", {}).items()}
+    if not all(map(isfinite, figures.values())):
+        raise ValueError("figures are numbers")
+    return Answer(
+        _text(data["text"]),
+        _text(data.get("reason", "")) or "stop",
+        figures,
+        _text(data.get("checkpoint", "")),
+    )
+
+
+def _text(value: Any) -> str:
+    """`value`, if it is a text that can be sent to a browser: JSON can hold half a surrogate pair."""
+    if not isinstance(value, str):
+        raise ValueError("only text can be imported")
+    value.encode()
+    return value

@@ -26,6 +26,7 @@ class Job(Generic[Item]):
     def __init__(self, work: Callable[[threading.Event], Iterator[Item]]) -> None:
         self.cancel = threading.Event()
         self.shown = 0  # characters on the page so far, kept up to date by whoever shows them
+        self._error: Exception | None = None
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
@@ -33,14 +34,16 @@ class Job(Generic[Item]):
         try:
             for item in work(self.cancel):
                 self._items.put(item)
-            self._items.put(_END)
         except BaseException as error:  # raised again in the script that waits for it
-            self._items.put(error)
+            self._error = _ordinary(error)
+        finally:
+            self._items.put(_END)
 
     def batches(self) -> Iterator[list[Item]]:
         """What has come, every INTERVAL seconds and less often as the shown text grows.
 
-        Whoever leaves the loop early, for whatever reason, cancels the work.
+        An error of the work is raised after everything that came before it. Whoever leaves the loop
+        early, for whatever reason, cancels the work.
         """
         try:
             ended = False
@@ -50,6 +53,8 @@ class Job(Generic[Item]):
                 yield batch
         finally:
             self.cancel.set()
+        if self._error is not None:
+            raise self._error
 
     def _take(self, seconds: float) -> tuple[list[Item], bool]:
         batch: list[Item] = []
@@ -61,14 +66,17 @@ class Job(Generic[Item]):
                 break
             if item is _END:
                 return batch, True
-            if isinstance(item, BaseException):
-                raise item
             batch.append(item)
         return batch, False
 
 
-def when_stopped(key: str, action: Callable[[], None]) -> None:
-    """Do `action` and draw the page again when Stop ends the script from here on.
+def _ordinary(error: BaseException) -> Exception:
+    """A panic in a library's Rust part, or an exit, in a form that ends one answer and no more."""
+    return error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def when_stopped(key: str, action: Callable[[], None] = lambda: None) -> None:
+    """Do `action`, if any, and draw the page again when Stop ends the script from here on.
 
     Streamlit ends a stopped script without a new run, so the page would keep what it showed. A
     fragment's timer stands still while the script runs; the first tick after that means Stop.
@@ -98,7 +106,7 @@ class Background(Generic[Item]):
         self.cancel = threading.Event()
         self.progress: Any = None
         self.result: Item | None = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
@@ -106,7 +114,7 @@ class Background(Generic[Item]):
         try:
             self.result = work(self._report, self.cancel)
         except BaseException as error:  # shown by the page that asks for it
-            self.error = error
+            self.error = _ordinary(error)
 
     def _report(self, progress: Any) -> None:
         self.progress = progress

@@ -6,42 +6,46 @@ mathematics; and a picture address in an answer would make the browser fetch it,
 
 import re
 
-# Fenced blocks (an open one reaches to the end: text is shown while it streams) and inline code.
-_CODE = re.compile(
-    r"(^ {0,3}(?P<fence>`{3,}|~{3,}).*?(?:^ {0,3}(?P=fence)[`~]*[ \t]*$|\Z)|(?P<tick>`+)(?!`).+?(?<!`)(?P=tick)(?!`))",
-    re.S | re.M,
+# What is found first counts, as in Markdown itself. No branch looks past the next beginning of its own
+# kind or gives back what it took (`++`), so that the time is linear in the text, whatever is in it.
+_SPECIAL = re.compile(
+    r"""
+    # A block of code, also within a list or a quote. One still open reaches to the end: text streams.
+    ^[ \t>]*+ (?: (?:[-*+]|\d{1,9}[.)]) [ \t]++ )? (?P<fence> `{3,}+(?=[^`\n]*+$) | ~{3,}+ )
+        .*? (?: ^[ \t>]*+ (?P=fence) [`~]*+ [ \t]*+ $ | \Z )
+    # Code within a paragraph.
+    | (?<!`) (?P<tick> `++ ) (?: [^`\n] | \n(?![ \t]*+\n) | (?!(?P=tick)(?!`)) `++ )++ (?P=tick) (?!`)
+    # Mathematics. A backslash before a backslash is the end of a row: \\[2pt] opens nothing.
+    | \\\[ (?P<display> (?: (?!\\[\[\]]) (?: \\. | [^\\] ) )++ ) \\\]
+    | \\\( (?P<inline>  (?: (?!\\[()])   (?: \\. | [^\\] ) )++ ) \\\)
+    | (?P<written> \$\$ (?: (?!\$\$) . )++ \$\$ )
+    # Between single signs as Pandoc decides it: no space inside them, no digit after the closing one,
+    # and here no Latin letter before: US$.
+    | (?P<between> (?<![A-Za-z0-9$]) \$ (?![\s$]) [^$`\n]*+ (?<![\s\\]) \$ (?![\d$]) )
+    # A picture written in full; any other beginning of one; an escaped sign; a sign that is money.
+    | !\[ (?P<alt> [^][\n]*+ ) \]\( [ \t]*+ <?+ (?P<target> [^()<>\s]*+ ) >?+ (?: [ \t]++ [^()\n]*+ )? \)
+    | (?P<picture> ! (?=[![]) )
+    | (?P<escape> \\. )
+    | (?P<money> \$ )
+    """,
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
-_DISPLAY = re.compile(r"\\\[(.+?)\\\]", re.S)
-_INLINE = re.compile(r"\\\((.+?)\\\)", re.S)
-_DOLLARS = re.compile(r"\$\$.+?\$\$", re.S)
-# As Pandoc decides it: no space inside the signs, no digit after the closing one.
-_DOLLAR = re.compile(r"(?<![\\$\w])\$(?![\s$])([^$\n]*?[^\s\\$])\$(?![\d$])")
-_IMAGE = re.compile(r"!\[([^\]]*)\]\(\s*<?([^)\s>]*)[^)]*\)")
-_IMAGE_REFERENCE = re.compile(r"!(?=\[)")
 
 
 def readable(text: str) -> str:
     """`text` with its mathematics, money and pictures made safe; code is left as it is."""
-    parts = []
-    end = 0
-    for code in _CODE.finditer(text):
-        parts += [_prose(text[end : code.start()]), code.group()]
-        end = code.end()
-    return "".join([*parts, _prose(text[end:])])
+    return _SPECIAL.sub(_rewrite, text.replace("\r\n", "\n"))
 
 
-def _prose(text: str) -> str:
-    text = _IMAGE.sub(lambda found: f"[{found[1] or found[2]}]({found[2]})", text)
-    text = _IMAGE_REFERENCE.sub(r"\\!", text)
-    formulas: list[str] = []
-
-    def keep(formula: str) -> str:
-        formulas.append(formula)
-        return f"\0{len(formulas) - 1}\0"
-
-    text = _DISPLAY.sub(lambda found: keep(f"\n$$\n{found[1].strip()}\n$$\n"), text)
-    text = _INLINE.sub(lambda found: keep(f"${found[1].strip()}$"), text)
-    text = _DOLLARS.sub(lambda found: keep(found[0]), text)
-    text = _DOLLAR.sub(lambda found: keep(found[0]), text)
-    text = re.sub(r"(?<!\\)\$", r"\\$", text)
-    return re.sub("\0(\\d+)\0", lambda found: formulas[int(found[1])], text)
+def _rewrite(found: re.Match[str]) -> str:
+    if (formula := found["display"]) is not None:
+        line = found.string[found.string.rfind("\n", 0, found.start()) + 1 : found.start()]
+        indent = "\n" + " " * (len(line) - len(line.lstrip(" ")))  # stays in its list
+        return f"{indent}$${indent}{formula.strip()}{indent}$${indent}"
+    if (formula := found["inline"]) is not None:
+        return f"${formula.strip()}$"
+    if (target := found["target"]) is not None:
+        return f"[{found['alt'] or target}]({target})"
+    if found["picture"] or found["money"]:
+        return "\\" + found[0]
+    return found[0]

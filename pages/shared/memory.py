@@ -24,7 +24,7 @@ def bar(plan: Plan, loader: Loader) -> None:
     )
     over = "" if plan.fits or here else ";outline:2px solid #e03131"
     st.html(
-        f'<div role="img" aria-label="memory" style="display:flex;height:14px;border-radius:7px;overflow:hidden'
+        f'<div role="img" aria-label="{tr("memory", "内存")}" style="display:flex;height:14px;border-radius:7px;overflow:hidden'
         f'{over}">{blocks}</div>'
     )
     legend = [

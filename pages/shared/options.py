@@ -44,7 +44,8 @@ def _widget(family: str, spec: Field[Any], default: Any) -> Any:
     if low is None:
         return st.text_input(label, key=key, help=help) or spec.default
     if default is None or high > 2000:
-        return st.number_input(label, low, high, None, step, key=key, help=help)
+        value = st.number_input(label, low, high, None, step, key=key, help=help)
+        return default if value is None else value  # the field can be emptied
     return st.slider(label, low, high, step=step, key=key, help=help)
 
 

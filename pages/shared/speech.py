@@ -10,11 +10,11 @@ from typing import Any
 
 import streamlit as st
 
-from models import BadInput, ModelError, Segment, SpeechEngine, SpeechOptions, Transcript
+from models import BadInput, Segment, SpeechEngine, SpeechOptions, Transcript
 from models.languages import LANGUAGES
 from models.transcript import FORMATS, MIME, write
-from pages.shared import frame
-from pages.shared.jobs import Job
+from pages.shared import frame, loading
+from pages.shared.jobs import Job, when_stopped
 from pages.shared.words import remember, say, sentence, tr
 
 FAMILY = "whisper"
@@ -59,34 +59,42 @@ def speech_page(intro: str) -> None:
     )
     stop = right.empty()
     if recording is None:
-        st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + frame.first_time(choice))
-    frame.show_failure(FAMILY)
+        st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + loading.first_time(choice))
+    loading.show_failure(FAMILY)
     if start:
-        frame.begin(choice)
-    loaded = frame.wait_for_load(choice)
-    ready = choice.engine or loaded
-    if recording is not None and frame.asked(choice) and isinstance(ready, SpeechEngine):
-        frame.answering(choice)
-        stop.button(
-            tr("Stop", "停止"), width="stretch", key="whisper.stop"
-        )  # any click interrupts the script
+        loading.ask(FAMILY)
+    if recording is None:  # taken away while the model was loading
+        loading.withdraw(FAMILY)
+    if ready := loading.engine_to_answer(choice, SpeechEngine):
+        # Any click interrupts the script.
+        stop.button(tr("Stop", "停止"), width="stretch", key="whisper.stop")
         _transcribe(ready, recording, options)
-    elif loaded:
-        st.rerun()
-    else:
-        result: Result | None = st.session_state.get("whisper.result")
-        if result is not None:
-            _show(result)
+    result: Result | None = st.session_state.get("whisper.result")
+    if result is not None:
+        _show(result)
 
 
 def _recording() -> Any:
-    """The file that was uploaded or recorded, whichever tab was used."""
+    """The file that was uploaded or recorded, the newer of the two."""
     upload, record = st.tabs([tr("Upload", "上传"), tr("Record", "录音")])
-    file = upload.file_uploader(tr("Audio or video", "音频或视频"), type=SOUND + VIDEO, key="whisper.file")
-    spoken = record.audio_input(
-        tr("Speak, then stop the recording", "开始说话，然后停止录音"), key="whisper.record"
+    file = upload.file_uploader(
+        tr("Audio or video", "音频或视频"),
+        type=SOUND + VIDEO,
+        key="whisper.file",
+        on_change=_set_newest,
+        args=("file",),
     )
-    return file or spoken
+    spoken = record.audio_input(
+        tr("Speak, then stop the recording", "开始说话，然后停止录音"),
+        key="whisper.record",
+        on_change=_set_newest,
+        args=("record",),
+    )
+    return spoken if spoken and st.session_state.get("whisper.newest") == "record" else file or spoken
+
+
+def _set_newest(source: str) -> None:
+    st.session_state["whisper.newest"] = source
 
 
 def _language() -> str | None:
@@ -111,26 +119,27 @@ def _transcribe(engine: SpeechEngine, recording: Any, options: SpeechOptions) ->
     """Fill the session's result line by line; an interruption leaves the lines that are there."""
     result = Result(recording.name)
     data, suffix = recording.getvalue(), Path(recording.name).suffix
-    st.session_state["whisper.result"] = result
+    when_stopped("whisper.watched")
     job = Job(lambda cancel: _segments(engine, data, suffix, options, cancel, result))
     place = st.empty()
+    with place.container():
+        _progress(result)
     began = time.monotonic()
     try:
         for batch in job.batches():
-            result.segments += batch
-            result.seconds = time.monotonic() - began
-            with place.container():
-                _progress(result)
-                _lines(result)
-        result.complete = True
-    except ModelError as error:
-        place.empty()
-        st.error(sentence(error), icon=":material/error:")
-        return
+            if batch:
+                result.segments += batch
+                result.seconds = time.monotonic() - began
+                job.shown = sum(len(segment.text) for segment in result.segments)
+                st.session_state["whisper.result"] = result  # until here an earlier one stays
+                with place.container():
+                    _progress(result)
+                    _lines(result)
     except Exception as error:  # the page stays alive, whatever a library throws
-        place.empty()
-        frame.show_unexpected(error)
-        return
+        loading.fail(FAMILY, error)
+    result.complete = True
+    result.seconds = time.monotonic() - began
+    st.session_state["whisper.result"] = result
     st.rerun()
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
@@ -90,7 +89,7 @@ def stored_tensors(folder: Path) -> "dict[str, Tensor]":
                 tensors |= _safetensors(path)
             else:
                 tensors |= torch.load(path, map_location="meta", mmap=True, weights_only=True)
-        except (RuntimeError, EOFError, ValueError, KeyError, OSError, UnpicklingError) as error:
+        except Exception as error:  # both readers raise whatever their parsers do
             raise _damaged(path) from error
     return tensors
 

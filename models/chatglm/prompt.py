@@ -178,7 +178,7 @@ def parse_call(content: str) -> dict[str, Any]:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise BadInput(
             "The model's tool call cannot be read: it has to be tool_call(name=value, …) with plain values.",
-            "无法解析模型的工具调用：应为 tool_call(参数=值, …)，且值须为字面量。",
+            "无法解析模型的工具调用：应为 tool_call(name=value, …) 的形式，且值须为字面量。",
         ) from error
 
 

@@ -1,10 +1,10 @@
-"""An engine that needs no weights, for tests of what stands around engines."""
+"""Engines that need no weights, for tests of what stands around engines."""
 
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.engines.base import ChatEngine, FairQueue
+from models.engines.base import Audio, ChatEngine, FairQueue, SpeechEngine, Transcript
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -17,6 +17,8 @@ from models.schema import (
     OnProgress,
     Placement,
     Progress,
+    Segment,
+    SpeechOptions,
     Usage,
 )
 
@@ -30,6 +32,9 @@ class Stage:
         self.go.set()
         self.begun = threading.Semaphore(0)  # released when a load begins
         self.failure: Exception | None = None
+        self.breaks: tuple[int, BaseException] | None = None  # an answer ends so after that many words
+        self.heard: list[Segment] = []  # what a recording says
+        self.options: list[ChatOptions | SpeechOptions] = []  # of every request, in order
         self.memory = 2.5  # GiB on the accelerator: two engines, and not quite a third
         self.loading = self.most_loading = self.open = 0
 
@@ -84,6 +89,7 @@ class FakeEngine(ChatEngine):
         self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
     ) -> Iterator[Event]:
         self.sent.append(messages)
+        self.stage.options.append(options)
         newest = messages if isinstance(messages, str) else str(messages[-1]["content"])
         words = newest.split()
         with self.queue.place() as ticket:
@@ -92,5 +98,39 @@ class FakeEngine(ChatEngine):
                 if cancel.is_set():
                     yield Done("cancelled", Usage(completion_tokens=count))
                     return
+                if self.stage.breaks and count == self.stage.breaks[0]:
+                    raise self.stage.breaks[1]
                 yield Delta(f"{word} ")
             yield Done("stop", Usage(self._count_tokens(messages), completion_tokens=len(words)))
+
+
+class FakeSpeechEngine(SpeechEngine):
+    """Hears what its stage says, one second a segment, in English."""
+
+    stage = Stage()  # a test puts its own
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        super().__init__(checkpoint, placement)
+        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+
+    def _close(self) -> None:
+        pass
+
+    def _transcribe(
+        self, audio: Audio, options: SpeechOptions, cancel: threading.Event, result: Transcript
+    ) -> Iterator[Segment]:
+        self.stage.options.append(options)
+        result.duration, result.language = float(len(self.stage.heard)), "en"
+        for count, segment in enumerate(self.stage.heard):
+            if self.stage.breaks and count == self.stage.breaks[0]:
+                raise self.stage.breaks[1]
+            yield segment
+        if self.stage.breaks and not self.stage.heard:
+            raise self.stage.breaks[1]

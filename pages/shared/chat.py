@@ -177,8 +177,8 @@ def _figures(answer: Answer) -> None:
     figures = answer.figures
     parts = [tr(*ANSWERED[answer.reason])] if answer.reason in ANSWERED else []
     if figures.get("completion_tokens"):
-        tokens, speed = int(figures["completion_tokens"]), figures["tokens_per_second"]
-        first = figures["seconds_to_first_token"]
+        tokens, speed = int(figures["completion_tokens"]), figures.get("tokens_per_second", 0.0)
+        first = figures.get("seconds_to_first_token", 0.0)
         parts += [
             tr(f"{tokens} tokens", f"{tokens} token"),
             tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
@@ -330,8 +330,9 @@ def _import(family: str, conversation: Conversation, number: int) -> None:
 
 
 def _rerun(family: str) -> None:
-    """Draw another conversation; an answer that was asked for in the one before is not wanted."""
+    """Draw another conversation: what was asked for in the one before, or failed there, is past."""
     loading.withdraw(family)
+    loading.forget_failure(family)
     st.rerun()
 
 

@@ -87,17 +87,11 @@ def _checkpoint(family: str) -> str:
     default = models.catalog.default(family)
     names = [*([] if default in rows else [default]), *rows]
 
-    def label(name: str) -> str:
-        row = rows.get(name)
-        if row is None:
-            return name
-        marks = f" · {models.gigabytes(row.bytes)}" + (tr(" · gated", " · 需申请") if row.gated else "")
-        return f"{'★ ' if row.starter else ''}{row.title or row.name}{marks}"
-
+    labels = {name: _label(row) for name, row in rows.items()}
     chosen = st.selectbox(
         tr("Checkpoint", "模型"),
         names,
-        format_func=label,
+        format_func=lambda name: labels.get(name, name),
         accept_new_options=True,
         key=remember(f"set.{family}.checkpoint", default),
         on_change=forget_failure,
@@ -110,6 +104,11 @@ def _checkpoint(family: str) -> str:
         ),
     )
     return str(chosen or default)
+
+
+def _label(row: Checkpoint) -> str:
+    gated = tr(" · gated", " · 需申请") if row.gated else ""
+    return f"{'★ ' if row.starter else ''}{row.title or row.name} · {models.gigabytes(row.bytes)}{gated}"
 
 
 def _describe(family: str, name: str) -> tuple[Checkpoint | None, ModelError | None]:
@@ -131,11 +130,13 @@ def _describe(family: str, name: str) -> tuple[Checkpoint | None, ModelError | N
 
 def _placement(family: str, checkpoint: Checkpoint | None) -> tuple[str, str, int | None]:
     devices = {device.name: device for device in models.devices()}
+    auto = {"auto": tr("auto", "自动")}
+    titles = auto | {device.name: device.title for device in devices.values()}
     left, right = st.columns(2)
     device = left.selectbox(
         tr("Device", "设备"),
-        ["auto", *devices],
-        format_func=lambda name: tr("auto", "自动") if name == "auto" else devices[name].title,
+        list(titles),
+        format_func=titles.__getitem__,
         key=remember(f"set.{family}.device", "auto"),
     )
     ways: dict[str, None] = {}
@@ -145,7 +146,7 @@ def _placement(family: str, checkpoint: Checkpoint | None) -> tuple[str, str, in
     precision = right.selectbox(
         tr("Precision", "精度"),
         choices,
-        format_func=lambda way: tr("auto", "自动") if way == "auto" else way,
+        format_func=lambda way: auto.get(way, way),
         key=remember(f"set.{family}.precision.{'.'.join(choices)}", "auto"),
         help=tr(
             "auto takes the best that fits. Quantised files keep their own precision.",
@@ -156,6 +157,8 @@ def _placement(family: str, checkpoint: Checkpoint | None) -> tuple[str, str, in
         return device, precision, None
     most = checkpoint.context_length or CONTEXTS[3]
     lengths = sorted({length for length in CONTEXTS if length <= most} | {most})
+    if len(lengths) == 1:  # nothing to slide
+        return device, precision, most
     context = st.select_slider(
         tr("Context length (tokens)", "上下文长度（token）"),
         lengths,

@@ -33,9 +33,8 @@ def _widget(family: str, spec: Field[Any], default: Any) -> Any:
     key = remember(f"set.{family}.{spec.name}.{default}", _shown(spec, default))
     low, high, step = (spec.metadata[name] for name in ("low", "high", "step"))
     if choices := spec.metadata["choices"]:
-        return st.selectbox(
-            label, list(choices), format_func=lambda choice: say(choices[choice]), key=key, help=help
-        )
+        names = {choice: say(name) for choice, name in choices.items()}
+        return st.selectbox(label, list(names), format_func=names.__getitem__, key=key, help=help)
     if isinstance(default, bool):
         return st.toggle(label, key=key, help=help)
     if isinstance(default, tuple):

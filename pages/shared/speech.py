@@ -98,12 +98,15 @@ def _set_newest(source: str) -> None:
 
 
 def _language() -> str | None:
-    def name(code: str) -> str:
-        return say(LANGUAGES[code]) if code else tr("detect", "自动检测")
-
-    key = remember("set.whisper.language", "")
+    names = {"": tr("detect", "自动检测")} | {code: say(name) for code, name in LANGUAGES.items()}
     return (
-        st.selectbox(tr("Spoken language", "语音语言"), ["", *LANGUAGES], format_func=name, key=key) or None
+        st.selectbox(
+            tr("Spoken language", "语音语言"),
+            list(names),
+            format_func=names.__getitem__,
+            key=remember("set.whisper.language", ""),
+        )
+        or None
     )
 
 

@@ -1,0 +1,629 @@
+"""Every page as a visitor uses it, without a browser: engines are fake, everything between is real."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from models import catalog, loader
+from models.errors import BadInput, EngineFailed
+from models.schema import Segment
+from models.transcript import FORMATS
+from pages.shared import jobs, loading
+from pages.shared.conversation import Conversation
+from tests.fake_engine import FakeEngine, FakeSpeechEngine, Stage
+from tests.tiny_checkpoints import write_ctranslate2, write_gguf
+
+APP = str(Path(__file__).parents[1] / "app.py")
+PAGES = ("llama2", "gemma", "whisper")
+WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
+    """Every family's own checkpoint is a tiny file of its format, read by a fake engine."""
+    own = Stage()
+    monkeypatch.setattr(FakeEngine, "stage", own)
+    monkeypatch.setattr(FakeSpeechEngine, "stage", own)
+    engines = {"gguf": "FakeEngine", "ctranslate2": "FakeSpeechEngine"}
+    monkeypatch.setattr(loader, "ENGINES", {k: f"tests.fake_engine:{v}" for k, v in engines.items()})
+    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
+    monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "chat.gguf")))
+    monkeypatch.setenv("GEMMA_MODEL_PATH", str(write_gguf(tmp_path / "base.gguf", "gemma3", template=None)))
+    monkeypatch.setenv("WHISPER_MODEL_PATH", str(write_ctranslate2(tmp_path / "whisper")))
+    monkeypatch.setattr(loading, "REFRESH", 0.01)
+    monkeypatch.setattr(jobs, "INTERVAL", 0.01)
+    loader.shared.cache_clear()
+    st.cache_resource.clear()
+    yield own
+    loader.shared.cache_clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What every download button that was drawn would give, by file name."""
+    given: dict[str, Any] = {}
+    draw = st.download_button
+
+    def record(label: str, data: Any, file_name: str, *arguments: Any, **named: Any) -> bool:
+        given[file_name] = data
+        return draw(label, data, file_name, *arguments, **named)
+
+    monkeypatch.setattr(st, "download_button", record)
+    return given
+
+
+def visit(page: str = "llama2", locale: str = "en-US") -> AppTest:
+    """A new visitor on a page."""
+    at = AppTest.from_file(APP, default_timeout=30)
+    at.context["locale"] = locale
+    alive(at.run())
+    return at if page == PAGES[0] else to(at, page)
+
+
+def to(at: AppTest, page: str) -> AppTest:
+    alive(at.switch_page(f"pages/{page}.py").run())
+    return at
+
+
+def alive(at: AppTest) -> AppTest:
+    assert not at.exception, [error.value for error in at.exception]
+    return at
+
+
+def ask(at: AppTest, text: str) -> AppTest:
+    return alive(at.chat_input[0].set_value(text).run())
+
+
+def click(at: AppTest, key: str) -> AppTest:
+    return alive(at.button(key=key).click().run())
+
+
+def edit(at: AppTest, text: str, button: str) -> AppTest:
+    """Fill the form of an edited question and press a button of it."""
+    next(area for area in at.text_area if area.label == "Your message").set_value(text)
+    return alive(next(found for found in at.button if found.label == button).click().run())
+
+
+def keys(at: AppTest) -> set[str]:
+    return {button.key for button in at.button}
+
+
+def sentences(at: AppTest) -> list[str]:
+    return [element.value for element in at.error]
+
+
+def conversation(at: AppTest, family: str = "llama2") -> Conversation:
+    found: Conversation = at.session_state[f"{family}.conversation"]
+    return found
+
+
+def said(at: AppTest) -> list[tuple[str, list[str]]]:
+    """Questions and their answers, as the session holds them."""
+    return [(turn.question, [answer.text for answer in turn.answers]) for turn in conversation(at).turns]
+
+
+def shown(at: AppTest) -> list[str]:
+    """The first text of every message on the page."""
+    return [message.markdown[0].value for message in at.chat_message if message.markdown]
+
+
+def captions(at: AppTest) -> str:
+    return "\n".join(caption.value for caption in at.caption)
+
+
+def engine(at: AppTest) -> Any:
+    (only,) = loader.shared().loaded()
+    return only
+
+
+# --- every page ----------------------------------------------------------------------------------
+
+# The same in both languages: names of things, and codes.
+NAMES = re.compile(
+    r"English|中文|Language / 语言|LLaMA 2|Gemma|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
+    r"|★|:material/|\d|/|<div|fp32|bf16|int8"
+)
+
+
+def texts(at: AppTest) -> Iterator[str]:
+    """Everything on a page that can be read: labels, helps, values, options."""
+    for node in (*at.main, *at.sidebar):
+        for spec, value in node.proto.ListFields() if hasattr(node, "proto") and node.proto else ():
+            if spec.name in ("label", "help", "placeholder", "body", "text"):
+                yield value
+            elif spec.name == "options":
+                yield from (getattr(option, "content", option) for option in value)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_drawn_in_either_language(page: str, stage: Stage) -> None:
+    english, chinese = list(texts(visit(page))), list(texts(visit(page, "zh-CN")))
+    assert len(english) == len(chinese) > 20
+    assert not {text for text in english if text in chinese and text and not NAMES.match(text)}
+    # Two English words in a row that are no name.
+    rest = "\n".join(chinese)
+    assert not re.findall(r"\b(?:the|of|is|and|to|an?|in|or|this|it|you)\b +[a-z]+", rest)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_language_can_be_switched_and_stays(page: str, stage: Stage) -> None:
+    at = visit(page)
+    at.segmented_control[0].select("zh").run()
+    assert "加载" in [button.label for button in alive(at).button]
+    other = next(name for name in PAGES if name != page)
+    assert "加载" in [button.label for button in to(at, other).button]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_checkpoint_can_be_chosen(page: str, stage: Stage) -> None:
+    at = visit(page)
+    for row in catalog.family(page):
+        choose(at, row.name, page)
+
+
+def test_no_page_starts_a_load_by_itself(stage: Stage) -> None:
+    at = visit()
+    for page in PAGES:
+        to(at, page)
+    assert stage.diary == [] and loader.shared().loaded() == []
+
+
+# --- choosing and loading ------------------------------------------------------------------------
+
+
+def choose(at: AppTest, name: str, page: str = "llama2") -> AppTest:
+    """Type a name or a path where the checkpoint is chosen."""
+    box = at.selectbox(key=f"set.{page}.checkpoint")
+    box.options.append(name)  # what the browser does with a new option
+    return alive(box.set_value(name).run())
+
+
+def test_a_wrong_path_is_one_sentence_and_another_name_mends_it(stage: Stage, tmp_path: Path) -> None:
+    good = str(tmp_path / "chat.gguf")
+    at = choose(visit(), str(tmp_path / "no such folder"))
+    (sentence,) = sentences(at)
+    assert "There is nothing at" in sentence and at.button(key="llama2.load_button").disabled
+    assert sentences(choose(at, good)) == []
+    assert "hello" in shown(ask(at, "hello"))[1]
+
+
+def test_what_visitors_may_not_open_is_refused(stage: Stage) -> None:
+    at = visit()
+    for name in ("/etc/passwd", "../../etc", "~root/x", "file.gguf", "https://example.com/v1"):
+        (sentence,) = sentences(choose(at, name))
+        assert "outside the folders" in sentence or "not a server that visitors may use" in sentence
+        assert at.button(key="llama2.load_button").disabled
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_that_can_be_typed_breaks_a_page(page: str, stage: Stage) -> None:
+    at = visit(page)
+    for name in ("", "  ", "\0", "a\nb", "名", "x" * 5000, "/" + "x" * 5000, "{}", "$1$ :red[x]"):
+        choose(at, name, page)
+
+
+def test_a_file_of_another_kind_names_the_page_for_it(stage: Stage, tmp_path: Path) -> None:
+    (sentence,) = sentences(choose(visit(), str(tmp_path / "whisper")))
+    assert "open the Whisper page" in sentence
+    (sentence,) = sentences(choose(visit("whisper"), str(tmp_path / "chat.gguf"), "whisper"))
+    assert "open a page for chat" in sentence
+
+
+def test_only_what_the_device_and_the_file_can_do_is_offered(stage: Stage, tmp_path: Path) -> None:
+    at = choose(visit(), str(tmp_path / "chat.gguf"))
+    device, precision = at.selectbox[1], at.selectbox[2]
+    assert device.label == "Device" and device.options[0] == "auto" and len(device.options) > 1
+    assert precision.label == "Precision" and precision.options == ["auto"]  # the file's own
+
+
+def test_load_and_unload_by_button(stage: Stage) -> None:
+    at = click(visit(), "llama2.load_button")
+    assert stage.diary == ["load chat.gguf"] and "fake" in captions(at)
+    assert at.button(key="llama2.load_button").disabled
+    click(at, "llama2.unload_button")
+    assert stage.diary == ["load chat.gguf", "close chat.gguf"]
+    assert at.button(key="llama2.unload_button").disabled
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [(EngineFailed("It broke.", "坏了。"), "It broke."), (RuntimeError("bits fell out"), "did not foresee")],
+)
+def test_a_failed_load_is_explained_and_not_tried_again_by_itself(
+    stage: Stage, failure: Exception, words: str
+) -> None:
+    stage.failure = failure
+    at = ask(visit(), "hello world")
+    assert words in sentences(at)[0]
+    alive(at.run()), alive(at.run())
+    assert stage.diary == ["load chat.gguf"] and words in sentences(at)[0]
+    stage.failure = None
+    click(at, "llama2.again")  # the question is still there, and can be asked again
+    assert sentences(at) == [] and said(at) == [("hello world", ["hello world "])]
+
+
+def test_another_checkpoint_wipes_the_failure_of_the_one_before(stage: Stage, tmp_path: Path) -> None:
+    stage.failure = EngineFailed("It broke.", "坏了。")
+    at = click(visit(), "llama2.load_button")
+    assert sentences(at) == ["It broke."]
+    alive(at.selectbox[0].select_index(1).run())
+    assert "It broke." not in sentences(at)
+
+
+def test_a_load_is_watched_by_whoever_comes_and_can_be_cancelled(stage: Stage) -> None:
+    stage.go.clear()
+    at = visit()
+    timer = threading.Timer(0.5, lambda: at.session_state["llama2.load"].job.cancel.set())
+    timer.start()
+    ask(at, "hello")
+    timer.join()
+    assert "cancelled" in at.info[-1].value and said(at) == [("hello", [])]
+    assert "llama2.asked" not in at.session_state and loader.shared().loaded() == []
+
+
+def test_gemmas_terms_come_before_its_starter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEMMA_MODEL_PATH")
+    at = visit("gemma")
+    assert at.button(key="gemma.load_button").disabled
+    assert "accept the terms" in at.info[0].value
+    alive(at.text_area(key="gemma.text.0").set_value("Once").run())
+    click(at, "gemma.go")
+    assert "accept the terms" in at.warning[0].value and stage.diary == []
+    alive(at.checkbox[0].check().run())
+    assert not at.button(key="gemma.load_button").disabled
+
+
+# --- chat ----------------------------------------------------------------------------------------
+
+
+def test_a_question_is_answered_with_its_figures(stage: Stage) -> None:
+    at = ask(visit(), "hello there world")
+    assert shown(at) == ["hello there world", "hello there world"]
+    assert "3 tokens" in captions(at) and "first after" in captions(at) and "chat.gguf" in captions(at)
+    assert engine(at).sent == [[{"role": "user", "content": "hello there world"}]]
+
+
+def test_a_question_of_blanks_is_no_question(stage: Stage) -> None:
+    assert said(ask(visit(), "   ")) == []
+
+
+def test_regenerate_keeps_the_old_answers_beside_the_new(stage: Stage) -> None:
+    at = ask(visit(), "one two")
+    stage.breaks = None
+    click(at, "llama2.again")
+    assert said(at) == [("one two", ["one two ", "one two "])]
+    assert engine(at).sent[1] == [{"role": "user", "content": "one two"}]
+    assert "2 / 2" in captions(at) and at.button(key="llama2.choose.0.1").disabled
+    click(at, "llama2.choose.0.-1")
+    assert "1 / 2" in captions(at) and at.button(key="llama2.choose.0.-1").disabled
+    click(at, "llama2.undo")
+    assert said(at) == [("one two", ["one two "])]
+
+
+def test_the_answer_that_is_shown_is_the_one_that_is_sent(stage: Stage) -> None:
+    at = ask(visit(), "one two three")
+    alive(at.number_input(key="set.llama2.max_new_tokens.512").set_value(1).run())
+    click(at, "llama2.again")
+    click(at, "llama2.choose.0.-1")
+    ask(at, "more")
+    assert engine(at).sent[-1][1] == {"role": "assistant", "content": "one two three "}
+
+
+def test_edit_and_resend_replaces_what_followed_until_undo(stage: Stage) -> None:
+    at = ask(ask(visit(), "first"), "second")
+    edit(click(at, "llama2.edit.0"), "another", "Send")
+    assert said(at) == [("another", ["another "])]
+    click(at, "llama2.undo")
+    assert said(at) == [("first", ["first "]), ("second", ["second "])]
+
+
+def test_an_empty_edit_is_not_sent_and_cancel_closes_it(stage: Stage) -> None:
+    at = click(ask(visit(), "first"), "llama2.edit.0")
+    edit(at, "  ", "Send")
+    assert said(at) == [("first", ["first "])] and "Write a message first." in [i.value for i in at.info]
+    assert "llama2.edit.0" in keys(edit(at, "second", "Cancel"))
+    assert said(at) == [("first", ["first "])]
+
+
+def test_an_edit_does_not_stay_open_for_the_next_conversation(stage: Stage) -> None:
+    at = click(ask(visit(), "first"), "llama2.edit.0")
+    click(at, "llama2.clear")
+    assert "llama2.edit.0" in keys(ask(at, "anew"))
+
+
+def test_clear_and_undo(stage: Stage) -> None:
+    at = click(ask(visit(), "keep me"), "llama2.clear")
+    assert said(at) == [] and shown(at) == []
+    assert said(click(at, "llama2.undo")) == [("keep me", ["keep me "])]
+    click(at, "llama2.undo")
+    assert said(at) == [] and at.button(key="llama2.undo").disabled
+
+
+def test_system_prompt_and_options_reach_the_engine(stage: Stage) -> None:
+    at = visit()
+    at.text_area(key="set.llama2.system.0").set_value("Be brief.")
+    at.number_input(key="set.llama2.max_new_tokens.512").set_value(7)
+    at.number_input(key="set.llama2.seed.None").set_value(3)
+    at.text_area(key="set.llama2.stop.()").set_value("END\n\n###")
+    next(slider for slider in at.slider if slider.label == "Temperature").set_value(0.0)
+    ask(alive(at.run()), "hello")
+    assert engine(at).sent[0][0] == {"role": "system", "content": "Be brief."}
+    (options,) = stage.options
+    assert (options.max_new_tokens, options.seed, options.temperature) == (7, 3, 0.0)
+    assert options.stop == ("END", "###")
+
+
+def test_an_emptied_number_means_its_default(stage: Stage) -> None:
+    at = visit()
+    at.number_input(key="set.llama2.max_new_tokens.512").set_value(None)
+    ask(alive(at.run()), "hello")
+    assert stage.options[0].max_new_tokens == 512
+
+
+def test_what_no_longer_fits_is_marked(stage: Stage) -> None:
+    at = visit()
+    for number in range(3):  # 512 words of context, of which an answer may want half
+        ask(at, f"question{number} " + "word " * 90)
+    assert engine(at).sent[-1][0]["content"].startswith("question2")
+    mark = next(caption for caption in at.caption if "no longer sent" in caption.value)
+    assert "question0" in shown(at)[0] and mark.value
+    (meter,) = [caption for caption in at.get("progress")]
+    assert "of 512 tokens" in meter.proto.text
+
+
+def test_a_message_longer_than_the_context_is_refused(stage: Stage) -> None:
+    at = ask(visit(), "word " * 600)
+    assert "shorten it" in sentences(at)[0] and len(said(at)) == 1
+    assert sentences(click(at, "llama2.undo")) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (EngineFailed("The model tripped.", "模型绊倒了。"), "The model tripped."),
+        (RuntimeError("CUDA error"), "did not foresee"),
+        (KeyboardInterrupt("panic"), "did not foresee"),  # as a panic in Rust, no Exception
+    ],
+)
+def test_an_answer_that_breaks_off_keeps_its_words(stage: Stage, error: BaseException, words: str) -> None:
+    stage.breaks = 2, error
+    at = ask(visit(), "one two three four")
+    assert words in sentences(at)[0] and said(at) == [("one two three four", ["one two "])]
+    assert "broke off" in captions(at)
+    alive(at.run())
+    assert words in sentences(at)[0]  # stays until something else is asked
+    stage.breaks = None
+    click(at, "llama2.again")
+    assert sentences(at) == [] and said(at)[0][1] == ["one two ", "one two three four "]
+
+
+def test_an_answer_that_fails_at_once_leaves_the_question_and_the_old_answers(stage: Stage) -> None:
+    stage.breaks = 0, EngineFailed("The model tripped.", "模型绊倒了。")
+    at = ask(visit(), "hello")
+    assert said(at) == [("hello", [])] and "llama2.again" in keys(at)
+    stage.breaks = None
+    click(at, "llama2.again")
+    stage.breaks = 0, EngineFailed("The model tripped.", "模型绊倒了。")
+    click(at, "llama2.again")
+    assert said(at) == [("hello", ["hello "])] and len(sentences(at)) == 1
+
+
+def test_an_engine_closed_between_two_runs_is_loaded_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ask(visit(), "hello")
+    first, stream = engine(at), FakeEngine.stream
+
+    def closed_first(self: FakeEngine, *arguments: Any) -> Any:
+        if self is first:
+            assert self.close_if_idle()
+        return stream(self, *arguments)
+
+    monkeypatch.setattr(FakeEngine, "stream", closed_first)
+    ask(at, "again")
+    assert said(at) == [("hello", ["hello "]), ("again", ["again "])] and sentences(at) == []
+    assert stage.diary == ["load chat.gguf", "close chat.gguf", "load chat.gguf"]
+
+
+def test_an_engine_closed_while_a_page_is_drawn_is_only_missing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ask(visit(), "hello")
+    count = FakeEngine._count_tokens
+    monkeypatch.setattr(FakeEngine, "dropped", lambda *_: engine(at).close_if_idle() and 0)
+    monkeypatch.setattr(
+        FakeEngine, "_count_tokens", lambda self, m: count(self, m) if not self.closed else 1 / 0
+    )
+    alive(at.run())
+    assert said(at) == [("hello", ["hello "])]
+
+
+def test_pictures_in_an_answer_are_not_fetched(stage: Stage) -> None:
+    at = ask(visit(), "![x](http://example.com/x.png)")
+    assert shown(at) == ["[x](http://example.com/x.png)"] * 2
+
+
+# --- export and import ---------------------------------------------------------------------------
+
+
+def imported(at: AppTest, content: bytes | str) -> AppTest:
+    data = content if isinstance(content, bytes) else content.encode()
+    return alive(at.file_uploader[0].upload("talk.json", data, "application/json").run())
+
+
+def test_export_and_import_bring_everything_back(stage: Stage, downloads: dict[str, Any]) -> None:
+    at = visit()
+    at.text_area(key="set.llama2.system.0").set_value("Be brief.")
+    click(ask(ask(alive(at.run()), "one"), "二 $x$"), "llama2.again")
+    file = downloads["llama2.json"]
+    other = imported(visit(), file)
+    assert said(other) == said(at)
+    assert other.text_area(key="set.llama2.system.1").value == "Be brief."
+    assert json.loads(downloads["llama2.json"]) == json.loads(file)
+    assert len(engine(other).sent) == 3  # nothing was asked by importing
+
+
+def test_an_import_can_be_undone(stage: Stage) -> None:
+    at = imported(ask(visit(), "mine"), '[{"role": "user", "content": "theirs"}]')
+    assert said(at) == [("theirs", [])]
+    assert said(click(at, "llama2.undo")) == [("mine", ["mine "])]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "not json",
+        b"\xff\xfe\x00",
+        b"\x89PNG\r\n",
+        "[" * 100_000,
+        '{"turns": 5}',
+        '[{"role": "user", "content": "\\ud800"}]',
+        '[{"role": "user", "content": [{"type": "text", "text": "x"}]}]',
+    ],
+)
+def test_an_import_of_rubbish_is_one_sentence_and_nothing_is_lost(stage: Stage, content: bytes | str) -> None:
+    at = imported(ask(visit(), "mine"), content)
+    (sentence,) = sentences(at)
+    assert "talk.json is not a conversation" in sentence
+    assert said(ask(at, "still here")) == [("mine", ["mine "]), ("still here", ["still here "])]
+
+
+def test_an_import_with_strange_figures_is_shown(stage: Stage) -> None:
+    answer = {"text": "a", "reason": "never heard of", "figures": {"completion_tokens": 5}}
+    at = imported(visit(), json.dumps({"turns": [{"question": "q", "answers": [answer]}]}))
+    assert said(at) == [("q", ["a"])]
+
+
+# --- a base model --------------------------------------------------------------------------------
+
+
+def continue_text(at: AppTest, text: str) -> AppTest:
+    at.text_area[0].set_value(text)
+    return click(at, "gemma.go")
+
+
+def test_a_base_model_continues_the_text_and_undo_takes_it_back(stage: Stage) -> None:
+    at = continue_text(visit("gemma"), "Once upon ")
+    assert at.text_area[0].value == "Once upon Once upon "
+    assert engine(at).sent == ["Once upon "] and "2 tokens" in captions(at)
+    click(at, "gemma.go")
+    assert at.text_area[0].value == "Once upon " * 4
+    click(at, "gemma.undo_text")
+    assert at.text_area[0].value == "Once upon " * 2 and at.button(key="gemma.undo_text").disabled
+
+
+def test_a_continuation_needs_a_beginning(stage: Stage) -> None:
+    at = continue_text(visit("gemma"), "  ")
+    assert "beginning" in at.info[-1].value and stage.diary == []
+
+
+@pytest.mark.parametrize("error", [EngineFailed("The model tripped.", "模型绊倒了。"), RuntimeError("CUDA")])
+def test_a_continuation_that_breaks_off_keeps_its_words(stage: Stage, error: Exception) -> None:
+    stage.breaks = 1, error
+    at = continue_text(visit("gemma"), "one two")
+    assert at.text_area[0].value == "one twoone " and len(sentences(at)) == 1
+    assert "broke off" in captions(at)
+    assert click(at, "gemma.undo_text").text_area[0].value == "one two"
+
+
+# --- several pages, several visitors -------------------------------------------------------------
+
+
+def test_two_visitors_never_see_each_others_text(stage: Stage) -> None:
+    one, two = ask(visit(), "apples"), ask(visit(), "pears")
+    alive(one.run())
+    assert said(one) == [("apples", ["apples "])] and said(two) == [("pears", ["pears "])]
+    assert "pears" not in "".join(map(str, texts(one))) and "apples" not in "".join(map(str, texts(two)))
+    assert stage.diary == ["load chat.gguf"]
+
+
+def test_other_pages_and_back_keeps_conversations_and_settings(stage: Stage) -> None:
+    at = visit()
+    at.number_input(key="set.llama2.max_new_tokens.512").set_value(5)
+    at.text_area(key="set.llama2.system.0").set_value("Be brief.")
+    ask(alive(at.run()), "hello")
+    continue_text(to(at, "gemma"), "Once")
+    to(at, "whisper")
+    assert shown(to(at, "llama2")) == ["hello", "hello"]
+    assert at.number_input(key="set.llama2.max_new_tokens.512").value == 5
+    assert at.text_area(key="set.llama2.system.0").value == "Be brief."
+    assert to(at, "gemma").text_area[0].value == "OnceOnce "
+
+
+# --- whisper -------------------------------------------------------------------------------------
+
+
+def transcribe(at: AppTest, file: tuple[str, bytes, str] = WAV) -> AppTest:
+    alive(at.file_uploader[0].upload(*file).run())
+    return click(at, "whisper.go")
+
+
+def test_a_recording_becomes_lines_and_five_files(stage: Stage, downloads: dict[str, Any]) -> None:
+    stage.heard = [Segment(0.0, 1.5, " Hello & <b>"), Segment(1.5, 3723.25, " 世界")]
+    at = transcribe(visit("whisper"))
+    assert at.subheader[0].value == "talk.wav" and "language: en" in captions(at)
+    assert list(at.table[0].value["text"]) == ["Hello & <b>", "世界"]
+    assert {name for name in downloads if "talk" in name} == {f"talk.{format}" for format in FORMATS}
+    assert downloads["talk.txt"].splitlines() == ["Hello & <b>", "世界"]
+    assert "00:00:01,500 --> 01:02:03,250" in downloads["talk.srt"]
+    assert downloads["talk.vtt"].startswith("WEBVTT\n\n00:00.000 --> 00:01.500\n")
+    assert StringIO(downloads["talk.tsv"]).readlines()[2] == "1500\t3723250\t世界\n"
+    assert [line["start"] for line in json.loads(downloads["talk.json"])["segments"]] == [0.0, 1.5]
+
+
+def test_speech_options_reach_the_engine(stage: Stage) -> None:
+    stage.heard = [Segment(0.0, 1.0, " x")]
+    at = visit("whisper")
+    next(box for box in at.selectbox if box.label == "Spoken language").set_value("zh")
+    next(box for box in at.selectbox if box.label == "Task").set_value("translate")
+    transcribe(alive(at.run()))
+    (options,) = stage.options
+    assert (options.language, options.task) == ("zh", "translate")
+
+
+def test_what_cannot_be_heard_is_explained_and_the_last_transcript_stays(stage: Stage) -> None:
+    stage.heard = [Segment(0.0, 1.0, " x")]
+    at = transcribe(visit("whisper"))
+    stage.heard, stage.breaks = [], (0, BadInput("There is no sound in it.", "没有声音。"))
+    transcribe(at, ("cut.mp3", b"", "audio/mpeg"))
+    assert sentences(at) == ["There is no sound in it."]
+    assert at.subheader[0].value == "talk.wav" and not at.button(key="whisper.go").disabled
+
+
+def test_a_transcript_that_breaks_off_keeps_its_lines(stage: Stage) -> None:
+    stage.heard = [Segment(0.0, 1.0, " x"), Segment(1.0, 2.0, " y")]
+    stage.breaks = 1, RuntimeError("out of something")
+    at = transcribe(visit("whisper"))
+    assert "did not foresee" in sentences(at)[0]
+    assert list(at.table[0].value["text"]) == ["x"] and "what was recognised is kept" in captions(at)
+
+
+def test_silence_is_said_to_be_silence(stage: Stage) -> None:
+    at = transcribe(visit("whisper"))
+    assert "No speech was found" in at.info[0].value and sentences(at) == []
+
+
+def test_a_file_taken_away_during_the_load_is_not_waited_for(stage: Stage) -> None:
+    at = visit("whisper")
+    at.session_state["whisper.asked"] = True
+    alive(at.run())
+    assert "whisper.asked" not in at.session_state and stage.options == []
+
+
+def test_the_newer_of_upload_and_recording_is_taken(stage: Stage) -> None:
+    stage.heard = [Segment(0.0, 1.0, " x")]
+    at = transcribe(visit("whisper"))
+    at.get("audio_input")[0].upload("spoken.wav", WAV[1], WAV[2])
+    click(alive(at.run()), "whisper.go")
+    assert at.subheader[0].value == "spoken.wav"

@@ -18,7 +18,7 @@ lint: .venv/requirements-dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: .venv/requirements.stamp
+bench: .venv/requirements-dev.stamp
 	$(BIN)/python -m bench.chat $(ARGS)
 	$(BIN)/python -m bench.speech $(ARGS)
 

@@ -1,33 +1,32 @@
 """Chat speed: Quintet's engines against the libraries they are made of, same files, same run.
 
-    python -m bench.chat            # both engines, about five minutes on two cores
-    python -m bench.chat --quick
+    python -m bench.chat [--rounds 5] [--peers llama.cpp transformers]
 
-What the numbers mean. *Decode* is tokens per second once the first token is there: on a CPU it is
-bound by reading the weights from memory. *First token* is the time a person waits, mostly the
-reading of the prompt; on the tenth turn the prompt holds nine old exchanges, which a prefix cache
-saves. A ratio is Quintet's figure over the peer's for speed (above 1: Quintet is faster), and the
-peer's over Quintet's for waiting (above 1: Quintet waits less). Peers are called as their own
-documentation shows, with the same threads, context, slots and sampling (greedy). Rounds alternate,
-medians are reported, and the last line is one JSON object.
+What the numbers mean. *decode* is tokens per second once the first token is there: on a processor it
+is bound by reading the weights from memory. *first_token* is the time in seconds that a person waits,
+mostly the reading of the prompt; on the tenth turn the prompt holds nine old exchanges, which a prefix
+cache saves. *together* is tokens per second of eight conversations at once, in sum. A ratio is above 1
+where Quintet is better. Peers are called as their own documentation shows, with the same threads,
+context and slots, greedily. Figures are medians; the last line is one JSON object.
 
     llama.cpp      xllamacpp.Server.handle_chat_completions, SmolLM2-135M-Instruct Q4_1
-    transformers   AutoModelForCausalLM.generate with a TextIteratorStreamer, the same weights
-                   dequantised to float32 safetensors
+    transformers   AutoModelForCausalLM.generate with a streamer, the same weights dequantised to
+                   float32 safetensors
 """
 
 import argparse
 import json
+import queue
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import models
+from bench.contest import Job, alternate, compete
 from models import ChatEngine, ChatOptions, Delta
 
 STARTER = "smollm2-135m-instruct"
@@ -35,20 +34,24 @@ SYSTEM = {"role": "system", "content": "You are a helpful assistant."}
 CONTEXT = 4096
 TURNS = 10
 SESSIONS = 8
+SLOTS = 4  # as Quintet's plan gives where memory allows
 
 
-@dataclass(frozen=True)
-class Figures:
-    """One answer, in seconds and tokens per second."""
+Messages = list[dict[str, str]]
+Answer = Callable[[Messages, int], Iterator[str]]  # (messages, longest answer) -> pieces, one a token
 
-    first_token: float
-    decode: float
+PEERS = ["llama.cpp", "transformers"]
+# What is reported, the index of its job within a round, and the figure there.
+FIGURES = (
+    ("turn 1 first_token", 0, "first_token"),
+    ("turn 1 decode", 0, "decode"),
+    ("turn 10 first_token", 2, "first_token"),
+    ("turn 10 decode", 2, "decode"),
+    ("8 sessions together", 3, "together"),
+)
 
 
-Answer = Callable[[list[dict[str, str]], int], Figures]
-
-
-def conversation(turns: int, nonce: int) -> list[dict[str, str]]:
+def conversation(turns: int, nonce: int) -> Messages:
     """A conversation that asks for its last answer; `nonce` keeps prefix caches of other rounds cold."""
     messages = [SYSTEM]
     for turn in range(1, turns + 1):
@@ -61,122 +64,104 @@ def conversation(turns: int, nonce: int) -> list[dict[str, str]]:
     return messages
 
 
-def timed(pieces: Iterator[Any]) -> Figures:
-    """Time the pieces of one answer, one token each."""
-    began = time.perf_counter()
-    times = [time.perf_counter() for _ in pieces]
-    return Figures(times[0] - began, (len(times) - 1) / (times[-1] - times[0]))
+# --- one contestant's process ------------------------------------------------------------------
 
 
-# --- the contestants ---------------------------------------------------------------------------
+def contestant(name: str) -> Answer:
+    side, peer = name.split(":")
+    path = models.shared().fetch(STARTER)
+    if peer == "llama.cpp":
+        return quintet(STARTER) if side == "quintet" else bare_llama_cpp(path)
+    folder = dequantised(path)
+    return quintet(str(folder)) if side == "quintet" else bare_transformers(folder)
 
 
-def quintet(engine: ChatEngine) -> Answer:
-    def answer(messages: list[dict[str, str]], tokens: int) -> Figures:
-        events = engine.stream(messages, ChatOptions(max_new_tokens=tokens, temperature=0.0))
-        return timed(event for event in events if isinstance(event, Delta))
+def quintet(name: str) -> Answer:
+    engine = models.load(name, device="cpu", precision="auto" if name == STARTER else "fp32", context=CONTEXT)
+    if not isinstance(engine, ChatEngine):
+        raise SystemExit(f"{name} does not chat")
+
+    def answer(messages: Messages, tokens: int) -> Iterator[str]:
+        for event in engine.stream(messages, ChatOptions(max_new_tokens=tokens, temperature=0.0)):
+            if isinstance(event, Delta):
+                yield event.text
 
     return answer
 
 
-def bare_llama_cpp(path: Path, slots: int) -> Answer:
+def bare_llama_cpp(path: Path) -> Answer:
     import psutil
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx, params.n_parallel = CONTEXT * slots, slots
+    params.n_ctx, params.n_parallel = CONTEXT * SLOTS, SLOTS
     params.cpuparams.n_threads = psutil.cpu_count(logical=False) or 1
     params.verbosity = 0
     server = xllamacpp.Server(params)
 
-    def answer(messages: list[dict[str, str]], tokens: int) -> Figures:
-        times: list[float] = []
+    def answer(messages: Messages, tokens: int) -> Iterator[str]:
+        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
         def hear(chunk: dict[str, Any]) -> None:
-            if any((choice.get("delta") or {}).get("content") for choice in chunk.get("choices", ())):
-                times.append(time.perf_counter())
+            for choice in chunk.get("choices", ()):
+                if text := (choice.get("delta") or {}).get("content"):
+                    pieces.put(text)
 
-        began = time.perf_counter()
-        request = {"messages": messages, "stream": True, "max_tokens": tokens, "temperature": 0.0}
-        server.handle_chat_completions(request, hear)
-        return Figures(times[0] - began, (len(times) - 1) / (times[-1] - times[0]))
+        def work() -> None:
+            request = {"messages": messages, "stream": True, "max_tokens": tokens, "temperature": 0.0}
+            server.handle_chat_completions(request, hear)
+            pieces.put(None)
+
+        threading.Thread(target=work).start()
+        yield from iter(pieces.get, None)
 
     return answer
 
 
 def bare_transformers(folder: Path) -> Answer:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.generation.streamers import BaseStreamer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
-    def answer(messages: list[dict[str, str]], tokens: int) -> Figures:
+    class Pieces(BaseStreamer):
+        """A streamer that only counts: the peer is not charged for turning ids into text."""
+
+        def __init__(self) -> None:
+            self.queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+            self.put_prompt = False
+
+        def put(self, value: Any) -> None:
+            if self.put_prompt:
+                self.queue.put("token")
+            self.put_prompt = True
+
+        def end(self) -> None:
+            self.queue.put(None)
+
+    def answer(messages: Messages, tokens: int) -> Iterator[str]:
         inputs = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
-        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        arguments = {**inputs, "max_new_tokens": tokens, "do_sample": False, "streamer": streamer}
-        began = time.perf_counter()
-        worker = threading.Thread(target=model.generate, kwargs=arguments)
-        worker.start()
-        first = next(piece for piece in _clocked(streamer) if piece[1])[0]
-        rest = [moment for moment, _ in _clocked(streamer)]
-        worker.join()
-        # The streamer holds words back, so its pieces are fewer than the tokens.
-        return Figures(first - began, (tokens - 1) / (rest[-1] - first))
+        pieces = Pieces()
+        arguments = {**inputs, "max_new_tokens": tokens, "do_sample": False, "streamer": pieces}
+        threading.Thread(target=model.generate, kwargs=arguments).start()
+        yield from iter(pieces.queue.get, None)
 
     return answer
 
 
-def _clocked(pieces: Iterator[str]) -> Iterator[tuple[float, str]]:
-    for piece in pieces:
-        yield time.perf_counter(), piece
-
-
-# --- the races ---------------------------------------------------------------------------------
-
-
-def race(ours: Answer, peer: Answer, rounds: int, tokens: int) -> dict[str, float]:
-    """First and tenth turn, alternating; each round's two share a nonce that was never sent before."""
-    taken: dict[str, list[Figures]] = {}
-    for nonce in range(rounds):
-        pair = [("quintet", ours), ("peer", peer)]
-        for name, answer in pair if nonce % 2 else reversed(pair):
-            for turn in (1, TURNS - 1, TURNS):  # the ninth fills the cache as a real conversation does
-                taken.setdefault(f"{name} {turn}", []).append(answer(conversation(turn, nonce), tokens))
-    result = {}
-    for turn in (1, TURNS):
-        for figure in ("first_token", "decode"):
-            mine, theirs = (
-                statistics.median(getattr(f, figure) for f in taken[f"{name} {turn}"])
-                for name in ("quintet", "peer")
-            )
-            result |= {f"quintet turn {turn} {figure}": mine, f"peer turn {turn} {figure}": theirs}
-            result[f"ratio turn {turn} {figure}"] = mine / theirs if figure == "decode" else theirs / mine
-    return result
-
-
-def together(answer: Answer, tokens: int) -> float:
-    """Tokens per second of SESSIONS conversations at once, in sum."""
-    threads = [
-        threading.Thread(target=answer, args=(conversation(1, 1000 + number), tokens))
-        for number in range(SESSIONS)
-    ]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return SESSIONS * tokens / (time.perf_counter() - began)
-
-
-def dequantised(path: Path, folder: Path) -> None:
-    """The GGUF file's weights as float32 safetensors, by transformers itself."""
+def dequantised(path: Path) -> Path:
+    """The GGUF file's weights as float32 safetensors, by transformers itself; made once."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    folder = Path(tempfile.gettempdir()) / f"quintet-bench-{path.stem}"
+    if (folder / "tokenizer.json").is_file():  # written last
+        return folder
     where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     del read.config.quantization_config  # a model that came from GGUF refuses to be saved
@@ -184,49 +169,81 @@ def dequantised(path: Path, folder: Path) -> None:
     plain.load_state_dict(read.state_dict())
     plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+    return folder
 
 
-def show(title: str, figures: dict[str, float]) -> None:
-    print(f"\n{title}")
-    for name, value in figures.items():
-        print(f"  {name:32} {value:8.3f}")
+def work(answer: Answer, job: Job) -> Job:
+    """One answer after `turn` turns, or SESSIONS first answers at once."""
+    if "sessions" in job:
+        return {"together": together(answer, job)}
+    began = time.perf_counter()
+    times = [time.perf_counter() for _ in answer(conversation(job["turn"], job["nonce"]), job["tokens"])]
+    return {"first_token": times[0] - began, "decode": (len(times) - 1) / (times[-1] - times[0])}
+
+
+def together(answer: Answer, job: Job) -> float:
+    counts: list[int] = []
+
+    def one(number: int) -> None:
+        talk = conversation(1, 1000 * (1 + job["nonce"]) + number)
+        counts.append(sum(1 for _ in answer(talk, job["tokens"])))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(job["sessions"])]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - began)
+
+
+# --- the contest -------------------------------------------------------------------------------
+
+
+def compare(peer: str, rounds: int, tokens: int) -> dict[str, float]:
+    # The ninth turn fills the prefix cache, as it would have in a real conversation.
+    jobs = [
+        [
+            *({"turn": turn, "nonce": nonce, "tokens": tokens} for turn in (1, TURNS - 1, TURNS)),
+            *([{"sessions": SESSIONS, "nonce": nonce, "tokens": tokens}] if peer == "llama.cpp" else []),
+        ]
+        for nonce in range(rounds + 1)
+    ]
+    answers = alternate("bench.chat", peer, jobs)
+    row: dict[str, float] = {}
+    for name, index, figure in FIGURES:
+        if index >= len(jobs[0]):
+            continue
+        ours, bare = (
+            statistics.median(round_[index][figure] for round_ in answers[side])
+            for side in ("quintet", "bare")
+        )
+        ratio = bare / ours if figure == "first_token" else ours / bare
+        row |= {
+            f"{name}, quintet": round(ours, 3),
+            f"{name}, bare": round(bare, 3),
+            f"{name}, ratio": round(ratio, 3),
+        }
+    return row
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Quintet's chat engines against their bare libraries")
-    parser.add_argument("--quick", action="store_true", help="one round of few tokens, to see that it runs")
-    quick = parser.parse_args().quick
-    rounds, tokens = (1, 16) if quick else (5, 96)
-    results: dict[str, dict[str, float]] = {}
-    path = models.shared().fetch(STARTER)
-
-    engine = models.load(STARTER, context=CONTEXT)
-    ours, peer = quintet(engine), bare_llama_cpp(path, engine.placement.slots)
-    results["llama.cpp"] = race(ours, peer, rounds, tokens)
-    both = {
-        f"{name} {SESSIONS} sessions": together(answer, tokens)
-        for name, answer in (("quintet", ours), ("peer", peer))
-    }
-    results["llama.cpp"] |= both | {
-        f"ratio {SESSIONS} sessions": both[f"quintet {SESSIONS} sessions"] / both[f"peer {SESSIONS} sessions"]
-    }
-    show("llama.cpp: Quintet against xllamacpp.Server", results["llama.cpp"])
-    models.unload()
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        dequantised(path, folder)
-        engine = models.load(str(folder), device="cpu", precision="fp32", context=CONTEXT)
-        results["transformers"] = race(
-            quintet(engine), bare_transformers(folder), max(1, rounds - 2), tokens // 2
-        )
-        show("transformers: Quintet against generate()", results["transformers"])
-        models.unload()
-    print(
-        json.dumps(
-            {name: {key: round(value, 4) for key, value in row.items()} for name, row in results.items()}
-        )
-    )
+    parser = argparse.ArgumentParser(description="Quintet's chat engines against their bare libraries.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS)
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.contestant:
+        answer = contestant(args.contestant)
+        compete(lambda job: work(answer, job))
+        return
+    results = {peer: compare(peer, args.rounds, args.tokens) for peer in args.peers}
+    for peer, row in results.items():
+        print(f"\n{peer}")
+        for name, value in row.items():
+            print(f"  {name:34} {value:8.3f}")
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

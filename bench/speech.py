@@ -22,12 +22,12 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from bench.contest import alternate, compete
 
 RECORDINGS = Path(__file__).parents[2] / "shared/audio"
 # Peer: the checkpoint, and the precision it runs in on a processor.
@@ -85,13 +85,10 @@ def checkpoint(name: str) -> str:
 # --- one contestant's process ------------------------------------------------------------------
 
 
-def compete(contestant: str) -> None:
-    """Transcribe the file named on each line of standard input; answer with a line of JSON."""
-    side, peer = contestant.split(":")
+def contestant(name: str) -> Transcribe:
+    side, peer = name.split(":")
     bare = {"faster-whisper": faster_whisper, "openai-whisper": openai_whisper}
-    transcribe = quintet(peer) if side == "quintet" else bare[peer]()
-    for line in sys.stdin:
-        print(json.dumps(timed(transcribe, line.strip())), flush=True)
+    return quintet(peer) if side == "quintet" else bare[peer]()
 
 
 def timed(transcribe: Transcribe, path: str) -> dict[str, Any]:
@@ -108,25 +105,6 @@ def timed(transcribe: Transcribe, path: str) -> dict[str, Any]:
     }
 
 
-class Contestant:
-    """A process that transcribes when told to."""
-
-    def __init__(self, name: str) -> None:
-        command = [sys.executable, "-m", "bench.speech", "--contestant", name]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def run(self, path: Path) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
-        print(path, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit("a contestant ended early: its error is above")
-        return dict(json.loads(answer))
-
-    def end(self) -> None:
-        self._process.communicate()
-
-
 # --- the contest -------------------------------------------------------------------------------
 
 
@@ -134,15 +112,8 @@ def compare(peer: str, path: Path, rounds: int) -> dict[str, Any]:
     from models import audio
 
     seconds = audio.duration(path)
-    contestants = {side: Contestant(f"{side}:{peer}") for side in ("quintet", "bare")}
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in contestants}
-    for number in range(-1, rounds):  # the first one only warms up
-        for side in sorted(contestants, reverse=bool(number % 2)):
-            run = contestants[side].run(path)
-            if number >= 0:
-                runs[side].append(run)
-    for contestant in contestants.values():
-        contestant.end()
+    answers = alternate("bench.speech", peer, [[{"path": str(path)}]] * (rounds + 1))
+    runs = {side: [round_[0] for round_ in taken] for side, taken in answers.items()}
     ratios = [b["seconds"] / q["seconds"] for q, b in zip(runs["quintet"], runs["bare"], strict=True)]
     return {
         "checkpoint": PEERS[peer][0],
@@ -171,8 +142,11 @@ def main() -> None:
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.contestant:
-        compete(args.contestant)
+        transcribe = contestant(args.contestant)
+        compete(lambda job: timed(transcribe, job["path"]))
         return
+    if not args.file.is_file():
+        parser.error(f"there is no recording {args.file}: name one with --file")
     results: dict[str, Any] = {"file": args.file.name, "rounds": args.rounds}
     for peer in args.peers:
         results[peer] = row = compare(peer, args.file, args.rounds)

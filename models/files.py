@@ -91,7 +91,8 @@ def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
     if "config.json" not in present:
         lacking.append("config.json")
     if not matching(present, TOKENIZERS):
-        lacking.append("tokenizer.json")
+        chatglm = checkpoint.format in ("chatglm", "chatglm-packed")
+        lacking.append("tokenizer.model or ice_text.model" if chatglm else "tokenizer.json")
     return lacking
 
 

@@ -7,6 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from models.checkpoints import CHECKPOINTS
 from models.errors import CheckpointCorrupt, UnsupportedCheckpoint
 from models.files import TOKENIZERS, matching
 from models.headers import Header, read_ctranslate2, read_safetensors, read_torch, reading
@@ -201,13 +202,14 @@ def _chatglm(path: Path, config: Config, weights: _Weights) -> Checkpoint:
     packed = any(name.endswith("weight_scale") for name in weights.names)
     base = "-base" in f"{config.get('_name_or_path', '')} {path.name}".lower()
     length = config["seq_length"] if newer else config["max_sequence_length"]
-    return _found(
+    found = _found(
         "chatglm",
         "completion" if base else "chat",
         "chatglm-packed" if packed else "chatglm",
         shape,
         length,
     )
+    return replace(found, options=CHECKPOINTS["chatglm3-6b" if newer else "chatglm-6b"].options)
 
 
 def _qwen(path: Path, config: Config, weights: _Weights) -> Checkpoint:

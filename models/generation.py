@@ -1,11 +1,12 @@
 """Token by token: what lies between a transformers model and the text that a person sees.
 
-`generate()` runs in a worker thread and puts ids on a queue (`Generation`); `TextStream` makes text
+`generate()` runs in a worker thread and puts ids on a queue (`Generation`); `AnswerStream` makes text
 of them; `PrefixCache` keeps the attention states of the last conversation for its next turn.
 """
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models.errors import Cancelled
-from models.schema import ChatOptions
+from models.schema import ChatOptions, ToolCall
 
 GREEDY_BELOW = 1e-4  # a temperature this low would overflow the softmax and means "the likeliest" anyway
 
@@ -71,37 +72,48 @@ def sampling(options: ChatOptions, device: torch.device) -> LogitsProcessorList:
     return chain
 
 
-class TextStream:
-    """Text from ids, whole characters only, ending before the first stop text.
+class AnswerStream(ABC):
+    """Text from the ids of an answer, ending before the first stop text.
 
     What could be the beginning of a stop text is held back until the next characters decide.
-
-    Args:
-        prompt_ids: the last ids before the answer where it continues a text, so that a leading space
-            is kept; empty for a chat, where it is dropped.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, stop: Sequence[str] = (), prompt_ids: Sequence[int] = ()
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._decoder = DecodeStream(ids=list(prompt_ids), skip_special_tokens=True)
+    def __init__(self, stop: Sequence[str]) -> None:
         self._stop = [text for text in stop if text]
         self._held = ""
         self.stopped = False
 
+    @abstractmethod
+    def _decode(self, token: int) -> str:
+        """The text that became certain with this token, whole characters only."""
+
+    def _rest(self) -> str:
+        """What became certain with the end of the answer."""
+        return ""
+
+    @property
+    def calls(self) -> Sequence[ToolCall]:
+        """The tools that the answer asks for."""
+        return ()
+
     def push(self, token: int) -> str:
-        """The text that became certain with this token."""
-        self._held += self._decoder.step(self._tokenizer, token) or ""
+        """The text that can be shown with this token."""
+        self._held += self._decode(token)
+        return self._before_stop(self._undecided)
+
+    def flush(self) -> str:
+        """What was held back and turned out to be no stop text."""
+        if self.stopped:
+            return ""
+        self._held += self._rest()
+        return self._before_stop(lambda: 0)
+
+    def _before_stop(self, held_back: Callable[[], int]) -> str:
         found = [at for at in map(self._held.find, self._stop) if at >= 0]
         if found:
             self.stopped = True
             return self._release(min(found))
-        return self._release(len(self._held) - self._undecided())
-
-    def flush(self) -> str:
-        """What was held back and turned out to be no stop text."""
-        return "" if self.stopped else self._release(len(self._held))
+        return self._release(len(self._held) - held_back())
 
     def _undecided(self) -> int:
         longest = max(map(len, self._stop), default=1) - 1
@@ -113,6 +125,25 @@ class TextStream:
     def _release(self, length: int) -> str:
         text, self._held = self._held[:length], self._held[length:]
         return text
+
+
+class TextStream(AnswerStream):
+    """Text from the ids of a tokenizer of the library.
+
+    Args:
+        prompt_ids: the last ids before the answer where it continues a text, so that a leading space
+            is kept; empty for a chat, where it is dropped.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, stop: Sequence[str] = (), prompt_ids: Sequence[int] = ()
+    ) -> None:
+        super().__init__(stop)
+        self._tokenizer = tokenizer
+        self._decoder = DecodeStream(ids=list(prompt_ids), skip_special_tokens=True)
+
+    def _decode(self, token: int) -> str:
+        return self._decoder.step(self._tokenizer, token) or ""
 
 
 class PrefixCache:

@@ -21,6 +21,8 @@ ENGINES: Mapping[str, str] = {
     "gguf": "models.engines.gguf:GgufEngine",
     "transformers": "models.engines.hf:HfEngine",
     "gptq": "models.engines.hf:HfEngine",
+    "chatglm": "models.engines.chatglm:ChatGlmEngine",
+    "chatglm-packed": "models.engines.chatglm:ChatGlmEngine",
     "ctranslate2": "models.engines.speech:FasterWhisperEngine",
     "whisper-pt": "models.engines.speech:OpenAIWhisperEngine",
     "whisper-hf": "models.engines.speech:OpenAIWhisperEngine",

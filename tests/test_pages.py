@@ -130,8 +130,8 @@ def engine(at: AppTest) -> Any:
 
 # The same in both languages: names of things, and codes.
 NAMES = re.compile(
-    r"English|中文|Language / 语言|LLaMA 2|Gemma|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
-    r"|★|:material/|\d|/|<div|fp32|bf16|int8"
+    r"English|中文|Language / 语言|LLaMA 2|Gemma|ChatGLM|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
+    r"|★|:material/|\d|/|<div|fp32|bf16|int[48]"
 )
 
 
@@ -145,7 +145,7 @@ def texts(at: AppTest) -> Iterator[str]:
                 yield from (getattr(option, "content", option) for option in value)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", (*PAGES, "chatglm"))
 def test_a_page_is_drawn_in_either_language(page: str, stage: Stage) -> None:
     english, chinese = list(texts(visit(page))), list(texts(visit(page, "zh-CN")))
     assert len(english) == len(chinese) > 20

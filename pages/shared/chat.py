@@ -1,11 +1,23 @@
 """The chat view that every family of language models shares."""
 
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 import streamlit as st
 
-from models import BadInput, ChatEngine, ChatOptions, Delta, Done, Event, ModelError, Prefill, Queued
+from models import (
+    BadInput,
+    ChatEngine,
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    ModelError,
+    Prefill,
+    Queued,
+)
 from pages.shared import frame, loading
 from pages.shared.conversation import Answer, Conversation, Turn
 from pages.shared.jobs import Job, when_stopped
@@ -20,8 +32,11 @@ ANSWERED = {
 }
 
 
-def chat_page(family: str, intro: str) -> None:
-    """A page of one family: a chat, or for a base model a text to be continued."""
+def chat_page(family: str, intro: str, about: Callable[[Checkpoint], None] | None = None) -> None:
+    """A page of one family: a chat, or for a base model a text to be continued.
+
+    `about` draws what there is to say of the chosen checkpoint.
+    """
     frame.page(family, intro)
     choice, values = frame.sidebar(family, fields(ChatOptions))
     try:
@@ -29,6 +44,8 @@ def chat_page(family: str, intro: str) -> None:
     except BadInput as error:
         st.error(sentence(error))
         return
+    if choice.checkpoint and about:
+        about(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
         _completion(choice, options)
     else:

@@ -28,6 +28,7 @@ class Page(NamedTuple):
 PAGES = (
     Page("pages/llama2.py", "LLaMA 2", ":material/chat:"),
     Page("pages/gemma.py", "Gemma", ":material/diamond:"),
+    Page("pages/chatglm.py", "ChatGLM", ":material/forum:"),
     Page("pages/whisper.py", "Whisper", ":material/mic:"),
 )
 

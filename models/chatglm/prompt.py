@@ -1,0 +1,236 @@
+"""What ChatGLM is told and what its answers mean: the prompts and replies of three generations.
+
+ChatGLM3 (PROMPT.md of github.com/THUDM/ChatGLM3): each turn is a role token, a header line with
+metadata (the tool that an assistant's turn calls), and content. ChatGLM-6B and ChatGLM2 write rounds
+of questions and answers as one text.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.chatglm.files import Generation
+from models.errors import BadInput
+from models.schema import Messages
+
+ROLES = {"tool": "observation", "function": "observation"}  # OpenAI's names for ChatGLM3's
+TOOLS = "Answer the following questions as best as you can. You have access to the following tools:"
+ASSISTANT = "<|assistant|>"
+TRAINING_TIME = "[[训练时间]]"
+TRAINED_UNTIL = "2023年"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a ChatGLM3 conversation."""
+
+    role: str
+    content: str
+    metadata: str = ""
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string, OpenAI's parts, or nothing."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content or () if isinstance(part, Mapping))
+
+
+def turns(messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None) -> list[Turn]:
+    """A conversation as ChatGLM3 reads it.
+
+    Args:
+        messages: OpenAI's format, or ChatGLM3's own with role "observation", "metadata" and "tools".
+        tools: JSON schemas of functions that may be called.
+    """
+    made: list[Turn] = []
+    for message in messages:
+        role = str(ROLES.get(message["role"], message["role"]))
+        content = text_of(message.get("content"))
+        calls = message.get("tool_calls") or ()
+        if role == "system" and message.get("tools") is not None:
+            content = f"{content}\n{_listed(message['tools'])}"
+        if content or not calls:
+            made.append(Turn(role, content, message.get("metadata") or ""))
+        made += [_call_turn(call["function"]) for call in calls]
+    return _with_tools(made, tools) if tools else made
+
+
+def _with_tools(made: list[Turn], tools: Sequence[Mapping[str, Any]]) -> list[Turn]:
+    has_system = bool(made) and made[0].role == "system"
+    lines = [made[0].content] if has_system and made[0].content else []
+    return [Turn("system", "\n".join([*lines, TOOLS, _listed(tools)])), *made[has_system:]]
+
+
+def _listed(tools: Iterable[Mapping[str, Any]]) -> str:
+    functions = [tool["function"] if tool.get("type") == "function" else tool for tool in tools]
+    return json.dumps(functions, indent=4, ensure_ascii=False)
+
+
+def _call_turn(function: Mapping[str, Any]) -> Turn:
+    """A call as the model itself would have written it."""
+    arguments = function["arguments"]
+    if isinstance(arguments, str):
+        arguments = json.loads(arguments or "{}")
+    if function["name"] == "interpreter":
+        return Turn("assistant", f"```python\n{arguments.get('code', '')}\n```", "interpreter")
+    given = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+    return Turn("assistant", f"```python\ntool_call({given})\n```", function["name"])
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+# --- rounds ------------------------------------------------------------------------------------
+
+
+def rounds(messages: Messages, second: bool = False) -> str:
+    """The prompt of ChatGLM-6B, or of ChatGLM2 (`second`), which numbers from 1 and spaces wider.
+
+    Neither knows a system role: its text goes in front of the first question.
+    """
+    first, gap = (1, "\n\n") if second else (0, "\n")
+    history, question = _pairs(messages)
+    if not history and not second:
+        return question
+    lines = [f"[Round {n}]{gap}问：{q}{gap}答：{a}{gap}" for n, (q, a) in enumerate(history, first)]
+    return "".join(lines) + f"[Round {first + len(history)}]{gap}问：{question}{gap}答："
+
+
+def _pairs(messages: Messages) -> tuple[list[tuple[str, str]], str]:
+    """Answered questions, and the open one."""
+    pairs: list[tuple[str, str]] = []
+    waiting: list[str] = []
+    for message in messages:
+        content = text_of(message.get("content"))
+        if message["role"] == "assistant":
+            pairs.append(("\n\n".join(waiting), content))
+            waiting = []
+        elif content or message["role"] == "user":
+            waiting.append(content)
+    return pairs, "\n\n".join(waiting)
+
+
+# --- replies -----------------------------------------------------------------------------------
+
+_CLEAN = {
+    " .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'",
+    " n't": "n't", " 'm": "'m", " 's": "'s", " 've": "'ve", " 're": "'re",
+}  # fmt: skip
+_WIDE = dict(zip(",!:;?", "，！：；？", strict=True))
+_HAN = "[\u4e00-\u9fff]"
+
+
+def first_reply(text: str) -> str:
+    """An answer of ChatGLM-6B, whose tokenizer made punctuation ASCII: full width beside Chinese."""
+    text = text.strip().replace(TRAINING_TIME, TRAINED_UNTIL)
+    for narrow, wide in _WIDE.items():
+        mark = re.escape(narrow)
+        text = re.sub(f"({_HAN}){mark}", rf"\1{wide}", text)
+        text = re.sub(f"{mark}({_HAN})", rf"{wide}\1", text)
+    return text
+
+
+def second_reply(text: str) -> str:
+    """An answer of ChatGLM2, or one part of ChatGLM3's that is text."""
+    return text.strip().replace(TRAINING_TIME, TRAINED_UNTIL)
+
+
+def clean_up(text: str) -> str:
+    """Spaces that ChatGLM-6B's tokens leave before English punctuation, removed."""
+    for spaced, close in _CLEAN.items():
+        text = text.replace(spaced, close)
+    return text
+
+
+def split_reply(text: str) -> list[Turn]:
+    """The parts of an answer of ChatGLM3: text has blank metadata, a call has its tool's name there."""
+    parts = []
+    for part in text.split(ASSISTANT):
+        metadata, newline, content = part.partition("\n")
+        if not newline:
+            metadata, content = "", part
+        parts.append(Turn("assistant", content if metadata.strip() else content.strip(), metadata))
+    return parts
+
+
+def third_reply(text: str) -> str:
+    """What a person reads of an answer of ChatGLM3: its text, without calls."""
+    texts = (second_reply(part.content) for part in split_reply(text) if not part.metadata.strip())
+    return "\n\n".join(text for text in texts if text)
+
+
+def parse_call(content: str) -> dict[str, Any]:
+    """The arguments in a fenced ``tool_call(name=value, …)``, read as literals and never run.
+
+    Raises BadInput for anything else.
+    """
+    source = "\n".join(content.split("\n")[1:-1])
+    try:
+        call = ast.parse(source.strip(), mode="eval").body
+        if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "tool_call" or call.args:
+            raise ValueError("no tool_call with keywords")
+        return {_name(keyword): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise BadInput(
+            "The model's tool call cannot be read: it has to be tool_call(name=value, …) with plain values.",
+            "无法解析模型的工具调用：应为 tool_call(name=value, …) 的形式，且值须为字面量。",
+        ) from error
+
+
+def _name(keyword: ast.keyword) -> str:
+    if keyword.arg is None:
+        raise ValueError("** in a tool call")
+    return keyword.arg
+
+
+# A tail that the next characters may still change.
+_OPEN = {prefix for word in (TRAINING_TIME, ASSISTANT) for prefix in (word[:n] for n in range(1, len(word)))}
+_OPEN |= {spaced[:n] for spaced in _CLEAN for n in range(1, len(spaced))} | set(_WIDE)
+_LONGEST = max(map(len, _OPEN))
+
+
+def settled(text: str) -> str:
+    """`text` without the end that is still open: half a placeholder or role, a space, a mark."""
+    tails = (n for n in range(min(_LONGEST, len(text)), 0, -1) if text[-n:] in _OPEN)
+    return text[: len(text) - next(tails, 0)].rstrip()
+
+
+class Reply:
+    """An answer while it is written: what a person may see of it so far, and the calls in it.
+
+    Args:
+        generation: whose answer it is.
+    """
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+        self._shown = 0
+        self.text = ""
+
+    def feed(self, text: str, last: bool = False) -> str:
+        """The further text that became certain; with `last`, all that is left."""
+        self.text += text
+        shown = self._read(self.text if last else self._with_headers(settled(self.text)))
+        new, self._shown = shown[self._shown :], max(self._shown, len(shown))
+        return new
+
+    def _read(self, text: str) -> str:
+        if self._generation == "chatglm":
+            return first_reply(clean_up(text))
+        return third_reply(text) if self._generation == "chatglm3" else second_reply(text)
+
+    def _with_headers(self, text: str) -> str:
+        """`text` without a last part that has no header line yet: it may become a call."""
+        before, _, part = text.rpartition(ASSISTANT)
+        return text if self._generation != "chatglm3" or "\n" in part else before
+
+    @property
+    def calls(self) -> list[Turn]:
+        """The parts that call a tool, named in their metadata."""
+        parts = split_reply(self.text) if self._generation == "chatglm3" else []
+        return [part for part in parts if part.metadata.strip()]

@@ -1,0 +1,74 @@
+"""ChatGLM-6B, ChatGLM2 and ChatGLM3 from their original files: `models.chatglm` as an engine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.answering import LibraryEngine
+from models.engines.base import plain_text, text_only
+from models.errors import BadInput
+from models.pretrained import DTYPES, placed
+from models.schema import ChatOptions, Messages, Text
+
+if TYPE_CHECKING:
+    from models.chatglm.reply import ReplyStream
+
+
+class ChatGlmEngine(LibraryEngine):
+    """A ChatGLM of any generation; a base model continues text.
+
+    Messages may carry ChatGLM3's own keys, "metadata" and a system message's "tools", and OpenAI's
+    "tool_calls" with answers of role "tool".
+    """
+
+    def _load(self, path: Path) -> None:
+        import torch
+
+        from models import chatglm
+        from models.quantize import quantization
+
+        place = self.placement
+        packed = place.precision == "file"
+        # The processor's operators on packed weights take bfloat16 scales; the files have float16 ones.
+        dtype = ("bfloat16" if place.device == "cpu" else "float16") if packed else DTYPES[place.precision]
+        self.model, self.tokenizer = chatglm.load(
+            path,
+            getattr(torch, dtype),
+            chat=self.checkpoint.kind == "chat",
+            quantization_config=quantization(place.precision, place.device),
+            **placed(place),
+        )
+        # ChatGLM-6B's question sees itself whole: a longer one gives every token of it other states.
+        self.reuses_prefix = self.tokenizer.generation != "chatglm"
+
+    def _prompt(self, messages: Messages | str) -> list[int]:
+        if isinstance(messages, str) or not self.has_chat_template:
+            text = messages if isinstance(messages, str) else plain_text(text_only(messages))
+            return list(self.tokenizer(text)["input_ids"])
+        messages = text_only(messages)
+        try:
+            return list(self.tokenizer.apply_chat_template(messages, return_dict=False))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BadInput(
+                "A message names its tools or tool calls in a form that ChatGLM's prompts do not have: use "
+                "that of the OpenAI API.",
+                "消息中的工具或工具调用格式无法写入 ChatGLM 的提示：请使用 OpenAI API 的格式。",
+            ) from error
+
+    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "ReplyStream":
+        from models.chatglm.reply import ReplyStream
+
+        return ReplyStream(self.tokenizer, options.stop, prompt if continues else None)
+
+    def _precision(self) -> tuple[str, tuple[Text, ...]]:
+        if self.placement.precision != "file":
+            return super()._precision()
+        from models.chatglm.packed import StoredLinear
+
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        slow = sum(isinstance(module, StoredLinear) for module in self.model.modules())
+        note = Text(
+            f"{slow} layers are unpacked for every product: there is no operator here for their packed weights.",
+            f"{slow} 个层在每次运算时解包：此处没有可直接处理其打包权重的算子。",
+        )
+        bits = self.model.hf_quantizer.quantization_config.bits
+        return f"int{bits} ({dtype} activations)", (note,) if slow else ()

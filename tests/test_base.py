@@ -1,6 +1,7 @@
 """What every engine gets from its base: requests, conversations that outgrow the context, the queue."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -127,6 +127,12 @@ def test_a_picture_too_large_to_open_stays_text() -> None:
     assert output_of(message("display_data", data=data)) == Output("text", "<Figure>\n")
 
 
+@pytest.mark.parametrize("content", [{}, {"text": 3}, {"data": []}, {"data": None}, {"traceback": [1]}])
+@pytest.mark.parametrize("kind", ["stream", "error", "display_data", "anything"])
+def test_messages_that_code_forges_show_nothing(kind: str, content: dict[str, Any]) -> None:
+    assert output_of(message(kind, **content)) is None
+
+
 @pytest.mark.parametrize("html", ["<![oops", "<b>no table</b>", "<td>no row</td>", "", None, 3])
 def test_html_without_a_table_stays_text(html: object) -> None:
     data = {"text/html": html, "text/plain": "x"}

@@ -189,7 +189,7 @@ def _limit(spec: Spec) -> None:
         except ValueError:  # macOS knows RLIMIT_AS and refuses it
             if spec.confined:
                 raise OSError(f"the limit {what} cannot be set") from None
-    os.nice(10)  # the server answers first
+    os.nice(5)  # the server answers first
 
 
 # --- namespaces --------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def _unshare() -> None:
 def _build_root(spec: Spec, user: int) -> None:
     """A root folder in memory: empty but for what is readable, the sockets and a few devices."""
     root = spec.root
-    _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, f"size={spec.disk},mode=755")
+    _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, f"size={spec.disk},nr_inodes=50000,mode=755")
     for folder in ("/proc", "/dev", "/tmp", spec.home):
         Path(root + folder).mkdir(parents=True)
     _show(root, spec.readable)

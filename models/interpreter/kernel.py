@@ -145,7 +145,7 @@ class Kernel:
         for socket, _ in self._poller.poll(_TICK):
             try:
                 message: Received | None = self._session.recv(socket)[1]
-            except ValueError:  # not signed with the key: nothing that the kernel said
+            except (ValueError, TypeError, KeyError, RecursionError):  # not of the kernel's own making
                 return None
             return message
         return None

@@ -35,12 +35,15 @@ class Output:
 def output_of(message: Mapping[str, Any]) -> Output | None:
     """What a message on the kernel's iopub channel shows, or None for one that shows nothing."""
     kind, content = message["header"]["msg_type"], message["content"]
-    if kind == "stream":
-        return Output("text", _COLOURS.sub("", content["text"]))
-    if kind == "error":
-        lines = content["traceback"] or [f"{content['ename']}: {content['evalue']}"]
-        return Output("error", _COLOURS.sub("", "\n".join(lines)))
-    return _shown(content["data"]) if kind in _SHOWN else None
+    try:
+        if kind == "stream":
+            return Output("text", _COLOURS.sub("", content["text"]))
+        if kind == "error":
+            lines = content["traceback"] or [f"{content['ename']}: {content['evalue']}"]
+            return Output("error", _COLOURS.sub("", "\n".join(lines)))
+        return _shown(content["data"]) if kind in _SHOWN else None
+    except (KeyError, TypeError, AttributeError):  # code can send messages of its own making
+        return None
 
 
 def _shown(data: Mapping[str, Any]) -> Output:

@@ -1,0 +1,114 @@
+"""Whether code may run here, and what holds it back: asked of the operator, and tried on the system."""
+
+import os
+import sys
+import tempfile
+from functools import cache
+from typing import NamedTuple
+
+from models.errors import ModelError, UnsupportedPlacement
+from models.interpreter import confined
+from models.interpreter.kernel import HOME, Limits, launch, readable, refusal
+from models.schema import GiB, Text
+
+SETTING = "QUINTET_CODE_INTERPRETER"
+
+
+def enabled() -> bool:
+    """Whether the operator wants a code interpreter. It may still be refused: see `confinement`."""
+    return os.environ.get(SETTING, "").lower() in ("1", "on", "true", "yes", "unconfined")
+
+
+class Confinement(NamedTuple):
+    """What holds code back on this machine: sentences for the page."""
+
+    enforced: tuple[Text, ...]
+    missing: tuple[Text, ...]
+    refused: ModelError | None  # why no interpreter starts here
+
+
+def confinement(limits: Limits | None = None) -> Confinement:
+    """What is enforced here, tried and not assumed. Takes a moment, the first time."""
+    limits = limits or Limits()
+    refused = _unavailable() or (None if _accepted() else _unconfinable())
+    cut_off = confinable()
+    held = _LIMITS + (_MEMORY if sys.platform == "linux" else ()) + (_WALLS if cut_off else ())
+    sizes = {
+        "seconds": f"{limits.seconds:.0f}",
+        "memory": f"{limits.memory / GiB:.1f}",
+        "text": f"{limits.text:,}",
+        "processes": str(limits.processes),
+        "disk": f"{limits.disk // 2**20}",
+    }
+    filled = [
+        tuple(Text(*(side.format(**sizes) for side in text)) for text in part)
+        for part in (held, () if cut_off else _WALLS)
+    ]
+    return Confinement(filled[0], filled[1], refused)
+
+
+def confinable() -> bool:
+    """Whether this system can cut code off from its files, network and processes."""
+    return _unconfinable() is None
+
+
+_LIMITS = (
+    Text("A run is stopped after {seconds} seconds.", "每次运行最多 {seconds} 秒。"),
+    Text("A run may show {text} characters.", "每次运行最多输出 {text} 个字符。"),
+    Text(
+        "Each conversation has a process of its own, which ends with it and sees none of the server's "
+        "environment variables.",
+        "每个对话使用独立的进程，随对话结束，且看不到服务器的环境变量。",
+    ),
+)
+_MEMORY = (Text("At most {memory} GB of memory.", "最多使用 {memory} GB 内存。"),)
+_WALLS = (
+    Text("No network.", "不能联网。"),
+    Text(
+        "No files of this machine but the system's and Python's, read-only.",
+        "只能读取系统和 Python 自身的文件，看不到本机的其他文件。",
+    ),
+    Text("No sight of other processes.", "看不到其他进程。"),
+    Text("At most {processes} processes and threads.", "最多 {processes} 个进程和线程。"),
+    Text(
+        f"Files in {HOME} take at most {{disk}} MB and vanish with the process.",
+        f"{HOME} 中的文件最多 {{disk}} MB，随进程结束而消失。",
+    ),
+)
+
+
+def _accepted() -> bool:
+    return os.environ.get(SETTING, "").lower() == "unconfined"
+
+
+def _unavailable() -> ModelError | None:
+    if not enabled():
+        return UnsupportedPlacement(
+            f"The code interpreter is off: its operator can turn it on with {SETTING}=1.",
+            f"代码解释器未启用：管理员可设置 {SETTING}=1 将其打开。",
+        )
+    if sys.platform == "win32":
+        return UnsupportedPlacement(
+            "The code interpreter needs Linux: on Windows, run Quintet in WSL 2.",
+            "代码解释器需要 Linux：在 Windows 上请在 WSL 2 中运行 Quintet。",
+        )
+    return None
+
+
+def _unconfinable() -> ModelError | None:
+    """Why code cannot be cut off on this system; None where it can."""
+    return _tried() if sys.platform == "linux" else refusal("it needs Linux")
+
+
+@cache
+def _tried() -> ModelError | None:
+    with tempfile.TemporaryDirectory() as root, tempfile.TemporaryFile() as log:
+        limits = Limits()
+        spec = confined.Spec(
+            [sys.executable, "-I", "-c", ""], HOME, limits.memory, limits.file, limits.disk,
+            limits.processes, root=root, readable=readable(),
+        )  # fmt: skip
+        with launch(spec, log) as process:
+            code = process.wait()
+        log.seek(0)
+        return refusal(log.read().decode(errors="replace")) if code else None

@@ -1,0 +1,184 @@
+"""The code interpreter: Python that a model (or a person) wrote, run for one conversation."""
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import cache
+from types import TracebackType
+from weakref import WeakSet
+
+from models.errors import BadInput, Cancelled, DoesNotFit, EngineFailed, ModelError
+from models.interpreter.confinement import confinable, confinement
+from models.interpreter.kernel import Kernel, Limits
+from models.interpreter.outputs import Output, output_of
+from models.schema import Text
+
+MOST = 8  # kernels of one server at the same time
+_GRACE = 3.0  # seconds between an interrupt and the end of the process
+_LONGEST = 100_000  # characters of code
+
+
+class Interpreter:
+    """Python of one conversation: its variables and files last until `close`.
+
+    The process starts with the first run, and again after one that ended it. It ends with `close`,
+    with the last reference to this, and with this process, however that ends.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._kernel: Kernel | None = None
+        self._running = threading.Lock()
+
+    def __enter__(self) -> "Interpreter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process and all that it has started, from any thread. A later run starts a new one."""
+        kernel = self._kernel
+        if kernel is not None:
+            kernel.kill()
+        if self._running.acquire(timeout=_GRACE):  # its sockets belong to a run that has not ended
+            self._discard()
+            self._running.release()
+
+    def _discard(self) -> None:
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            kernel.close()
+
+    def run(self, code: str, cancel: threading.Event | None = None) -> Iterator[Output]:
+        """Run code and yield what it shows, as it comes. An exception in the code is an Output, too.
+
+        Leaving the iteration early interrupts the code.
+
+        Args:
+            code: Python, with IPython's additions.
+            cancel: ends the run when set.
+
+        Raises:
+            BadInput: code that is too long, or a run that has not ended yet.
+            Cancelled: by `cancel`; variables are kept if the code could be interrupted.
+            DoesNotFit: too much memory, or too many interpreters at the same time.
+            EngineFailed: the code took too long, showed too much, or ended its own process.
+            UnsupportedPlacement: the operator or the system allows no interpreter.
+        """
+        if len(code) > _LONGEST:
+            raise BadInput(
+                f"The code has {len(code)} characters: at most {_LONGEST} can be run at once.",
+                f"代码有 {len(code)} 个字符：一次最多运行 {_LONGEST} 个。",
+            )
+        if not self._running.acquire(blocking=False):
+            raise BadInput(
+                "The code before is still running: wait for its end, or stop it.",
+                "前一段代码仍在运行：请等待其结束，或将其停止。",
+            )
+        try:
+            yield from self._run(code, cancel or threading.Event())
+        finally:
+            self._running.release()
+
+    def _run(self, code: str, cancel: threading.Event) -> Iterator[Output]:
+        kernel = self._started(cancel)
+        request = kernel.execute(code)
+        try:
+            yield from self._watched(kernel, request, cancel)
+        except (_Stop, Cancelled, GeneratorExit) as stop:
+            kept = self._interrupt(kernel, request)
+            if isinstance(stop, _Stop):
+                raise stop.error(kept) from None
+            raise
+        except ModelError:  # the process is gone
+            self._discard()
+            raise
+
+    def _started(self, cancel: threading.Event) -> Kernel:
+        kernel = self._kernel
+        if kernel is None:
+            kernel = self._kernel = _new_kernel(self.limits)
+            try:
+                for _ in kernel.wait():
+                    if cancel.is_set():
+                        raise Cancelled
+            except BaseException:
+                self._discard()
+                raise
+        return kernel
+
+    def _watched(self, kernel: Kernel, request: str, cancel: threading.Event) -> Iterator[Output]:
+        until = time.monotonic() + self.limits.seconds
+        text, pictures = self.limits.text, self.limits.pictures
+        for message in kernel.messages(request):
+            if cancel.is_set():
+                raise Cancelled
+            if time.monotonic() > until:
+                raise _Stop(
+                    f"The code ran longer than {self.limits.seconds:g} seconds and was stopped",
+                    f"代码运行超过 {self.limits.seconds:g} 秒，已被停止",
+                )
+            output = output_of(message) if message else None
+            if output is None:
+                continue
+            if output.characters > text or len(output.image) > pictures:
+                yield Output("text", output.text[:text])
+                raise _Stop("The code showed too much and was stopped", "代码的输出过多，已被停止")
+            text -= output.characters
+            pictures -= len(output.image)
+            yield output
+
+    def _interrupt(self, kernel: Kernel, request: str) -> bool:
+        """Stop the code: by an interrupt, or else with its process. True: its variables are kept."""
+        kernel.interrupt()
+        until = time.monotonic() + _GRACE
+        try:
+            for _ in kernel.messages(request):
+                if time.monotonic() > until:
+                    break
+            else:
+                return True
+        except ModelError:
+            self._discard()
+            return False
+        self._discard()
+        return False
+
+
+class _Stop(Exception):
+    """Why a run has to be stopped; what it costs is known once it has been."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self._why = Text(en, zh)
+
+    def error(self, kept: bool) -> EngineFailed:
+        en, zh = self._why
+        if kept:
+            return EngineFailed(f"{en}; its variables are kept.", f"{zh}；变量仍然保留。")
+        return EngineFailed(
+            f"{en}, together with its process because it did not react: its variables and files are gone.",
+            f"{zh}；由于没有响应，其进程也被终止，变量和文件均已丢失。",
+        )
+
+
+@cache
+def _kernels() -> "WeakSet[Kernel]":
+    return WeakSet()
+
+
+def _new_kernel(limits: Limits) -> Kernel:
+    if refused := confinement(limits).refused:
+        raise refused
+    if sum(kernel.close.alive for kernel in _kernels()) >= MOST:
+        raise DoesNotFit(
+            f"{MOST} code interpreters are in use, which is all that this server allows: close another tab "
+            "and try again.",
+            f"已有 {MOST} 个代码解释器在使用，达到本服务器的上限：请关闭其他标签页后重试。",
+        )
+    kernel = Kernel(limits, confine=confinable())
+    _kernels().add(kernel)
+    return kernel

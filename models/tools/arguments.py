@@ -1,0 +1,195 @@
+"""A call that a model wrote: parsed as a literal, never evaluated, and checked against a schema."""
+
+import ast
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from models.errors import BadInput
+from models.schema import Text, ToolCall
+
+_LONGEST = 20_000  # characters of a call
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+_NAMED = {
+    "string": Text("a text", "文本"),
+    "boolean": Text("true or false", "布尔值"),
+    "integer": Text("a whole number", "整数"),
+    "number": Text("a number", "数字"),
+    "array": Text("a list", "列表"),
+    "object": Text("an object", "对象"),
+    "null": Text("null", "空值"),
+}
+
+
+def parse_call(name: str, content: str) -> ToolCall:
+    """A call as ChatGLM3 writes it: a tool's name, and a fenced ``tool_call(parameter=value, …)``.
+
+    Raises BadInput, whose sentence the model can read as well, for anything but keywords and plain
+    values.
+    """
+    return ToolCall(name.strip(), parse_arguments(content))
+
+
+def parse_arguments(content: str) -> dict[str, Any]:
+    """The arguments in a fenced ``tool_call(parameter=value, …)``. Raises as `parse_call`."""
+    if len(content) > _LONGEST:
+        raise _malformed("it is too long", "内容过长")
+    try:
+        call = ast.parse(_unfenced(content), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise _malformed("it is not Python", "不是合法的 Python") from error
+    if not isinstance(call, ast.Call) or getattr(call.func, "id", None) != "tool_call":
+        raise _malformed("it does not call tool_call", "没有调用 tool_call")
+    if call.args:
+        raise _malformed("its values have no names", "参数值没有写明参数名")
+    arguments: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None or keyword.arg in arguments:
+            raise _malformed("each name has to be written once", "每个参数名应恰好出现一次")
+        arguments[keyword.arg] = _literal(keyword.value)
+    return arguments
+
+
+def _unfenced(content: str) -> str:
+    lines = content.strip().splitlines()
+    if lines and lines[0].startswith("```"):
+        lines = lines[1:]
+    if lines and lines[-1].strip() == "```":
+        lines = lines[:-1]
+    return "\n".join(lines).strip()
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return _json(ast.literal_eval(node))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise _malformed(
+            "its values have to be plain: texts, numbers, True, False, None, lists or dicts",
+            "参数值只能是文本、数字、True、False、None、列表或字典",
+        ) from error
+
+
+def _json(value: Any) -> Any:
+    """`value` as JSON would hold it. Raises ValueError for what it cannot."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_json(each) for each in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _json(each) for key, each in value.items()}
+    raise ValueError(f"{type(value).__name__} is not JSON")
+
+
+def _malformed(en: str, zh: str) -> BadInput:
+    return BadInput(
+        f"The tool call cannot be read because {en}: write tool_call(parameter=value, …).",
+        f"无法解析工具调用（{zh}）：请写成 tool_call(参数=值, …)。",
+    )
+
+
+# --- against a schema --------------------------------------------------------------------------
+
+
+def check(name: str, parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Whether arguments fit a tool's JSON schema: types, choices, ranges, missing and unknown names.
+
+    Other keywords of JSON Schema are not looked at; patterns least of all, because whoever pastes one
+    could stop the server with it.
+
+    Args:
+        name: the tool's.
+        parameters: JSON schema of an object.
+        arguments: what a model gave.
+
+    Raises:
+        BadInput: what does not fit, in a sentence that the model can read as well.
+    """
+    properties = parameters.get("properties") or {}
+    unknown = [given for given in arguments if given not in properties]
+    if unknown and not parameters.get("additionalProperties"):
+        listed = ", ".join(properties) or "-"
+        raise BadInput(
+            f"{name} has no parameter {unknown[0]}: it takes {listed}.",
+            f"{name} 没有参数 {unknown[0]}：可用的参数为 {listed}。",
+        )
+    _fit(name, dict(arguments), {**parameters, "type": "object"})
+
+
+def _fit(path: str, value: Any, schema: Any) -> None:
+    if not isinstance(schema, Mapping):
+        return
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(options, list) and not any(_fits(path, value, each) for each in options):
+        raise _misfit(path, value, Text("of another type", "其他类型的值"))
+    _fit_type(path, value, schema)
+    if isinstance(schema.get("enum"), list) and value not in schema["enum"]:
+        listed = ", ".join(map(str, schema["enum"]))
+        raise _misfit(path, value, Text(f"one of {listed}", f"以下之一：{listed}"))
+    if isinstance(value, list):
+        for n, each in enumerate(value):
+            _fit(f"{path}[{n}]", each, schema.get("items"))
+    if isinstance(value, dict):
+        _fit_object(path, value, schema)
+
+
+def _fit_type(path: str, value: Any, schema: Mapping[str, Any]) -> None:
+    kinds = schema.get("type")
+    kinds = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
+    known = [kind for kind in kinds if kind in _TYPES]
+    if known and not any(_is(value, kind) for kind in known):
+        en, zh = (
+            " or ".join(_NAMED[kind].en for kind in known),
+            "或".join(_NAMED[kind].zh for kind in known),
+        )
+        raise _misfit(path, value, Text(en, zh))
+    if not _is(value, "number"):
+        return
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if _is(low, "number") and value < low:
+        raise _misfit(path, value, Text(f"at least {low}", f"不小于 {low}"))
+    if _is(high, "number") and value > high:
+        raise _misfit(path, value, Text(f"at most {high}", f"不大于 {high}"))
+
+
+def _fit_object(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    required = schema.get("required")
+    for name in required if isinstance(required, list) else ():
+        if name not in value:
+            raise BadInput(f"{path} needs {name}: give it a value.", f"{path} 缺少参数 {name}：请为其赋值。")
+    properties = schema.get("properties")
+    for name, each in value.items():
+        known = properties.get(name) if isinstance(properties, Mapping) else None
+        _fit(f"{path}.{name}", each, schema.get("additionalProperties") if known is None else known)
+
+
+def _fits(path: str, value: Any, schema: Any) -> bool:
+    try:
+        _fit(path, value, schema)
+    except BadInput:
+        return False
+    return True
+
+
+def _is(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES[kind])
+
+
+def _misfit(path: str, value: Any, wanted: Text) -> BadInput:
+    given = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:80]}…"
+    return BadInput(
+        f"{path} has to be {wanted.en}, not {given}.", f"{path} 必须是{wanted.zh}，而不是 {given}。"
+    )

@@ -1,7 +1,7 @@
 """The chat view that every family of language models shares."""
 
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 import streamlit as st
@@ -19,17 +19,12 @@ from models import (
     Queued,
 )
 from pages.shared import frame, loading
-from pages.shared.conversation import Answer, Conversation, Turn
+from pages.shared.completion import completion
+from pages.shared.conversation import Conversation, Turn
+from pages.shared.figures import CURSOR, show_figures
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.markdown import readable
 from pages.shared.words import remember, sentence, tr
-
-CURSOR = "▌"
-ANSWERED = {
-    "length": ("stopped at the longest answer allowed", "达到最长回答长度"),
-    "cancelled": ("stopped", "已停止"),
-    "failed": ("broke off", "意外中断"),
-}
 
 
 def chat_page(family: str, intro: str, about: Callable[[Checkpoint], None] | None = None) -> None:
@@ -47,7 +42,7 @@ def chat_page(family: str, intro: str, about: Callable[[Checkpoint], None] | Non
     if choice.checkpoint and about:
         about(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
-        _completion(choice, options)
+        completion(choice, options)
     else:
         _chat(choice, options)
 
@@ -137,7 +132,7 @@ def _turn(choice: loading.Choice, conversation: Conversation, index: int, turn: 
         with st.chat_message("assistant"):
             if turn.answer:
                 st.markdown(readable(turn.answer.text) or tr("*no text*", "*无内容*"))
-                _figures(turn.answer)
+                show_figures(turn.answer)
             _actions(choice.family, conversation, index, turn)
 
 
@@ -171,25 +166,6 @@ def _edit(family: str, conversation: Conversation, index: int, turn: Turn) -> No
         if right.form_submit_button(tr("Cancel", "取消")):
             conversation.editing = None
             st.rerun()
-
-
-def _figures(answer: Answer) -> None:
-    figures = answer.figures
-    parts = [tr(*ANSWERED[answer.reason])] if answer.reason in ANSWERED else []
-    if figures.get("completion_tokens"):
-        tokens, speed = int(figures["completion_tokens"]), figures.get("tokens_per_second", 0.0)
-        first = figures.get("seconds_to_first_token", 0.0)
-        parts += [
-            tr(f"{tokens} tokens", f"{tokens} token"),
-            tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
-            tr(f"first after {first:.2f} s", f"首个 {first:.2f} 秒"),
-        ]
-        if figures.get("cached_tokens"):
-            cached = int(figures["cached_tokens"])
-            parts.append(tr(f"{cached} prompt tokens from the cache", f"{cached} 个提示 token 来自缓存"))
-    if answer.checkpoint:
-        parts.append(answer.checkpoint)
-    st.caption(" · ".join(parts))
 
 
 def _actions(family: str, conversation: Conversation, index: int, turn: Turn) -> None:
@@ -333,85 +309,4 @@ def _rerun(family: str) -> None:
     """Draw another conversation: what was asked for in the one before, or failed there, is past."""
     loading.withdraw(family)
     loading.forget_failure(family)
-    st.rerun()
-
-
-# --- base models -------------------------------------------------------------------------------
-
-
-def _completion(choice: loading.Choice, options: ChatOptions) -> None:
-    """A base model does not answer, it continues: one text that grows."""
-    family = choice.family
-    key = f"{family}.text"
-    st.info(
-        tr(
-            "This is a base model: it continues a text and does not answer questions.",
-            "这是基座模型：它会续写文本，而不是回答问题。",
-        )
-        + " "
-        + loading.first_time(choice)
-    )
-    number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
-    text = st.text_area(
-        tr("Text to continue", "要续写的文本"),
-        st.session_state.get(key, ""),
-        key=f"{family}.text.{number}",
-        height=280,
-        placeholder=tr("Once upon a time", "很久很久以前"),
-    )
-    st.session_state[key] = text
-    room = st.container()
-    with st.container(horizontal=True):
-        go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
-        before = st.session_state.get(f"{family}.before")
-        if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
-            _take_back(family)
-    loading.show_failure(family)
-    if answer := st.session_state.get(f"{family}.continued"):
-        _figures(answer)
-    if go and text.strip():
-        loading.ask(family)
-    elif go:
-        st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
-    with room:
-        if ready := loading.engine_to_answer(choice, ChatEngine):
-            _continue(family, ready, text, options)
-
-
-def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
-    """Stream what follows `text` into the session, piece by piece: an interruption keeps it."""
-    state = st.session_state
-    state[f"{family}.before"] = text
-    state[f"{family}.texts"] += 1  # at once: the run that interrupts this one shows what was written
-    answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
-    state[f"{family}.continued"] = answer
-    when_stopped(f"{family}.watched")
-    place = st.empty()
-    # Any click interrupts the script.
-    st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
-    job = Job(lambda cancel: engine.stream(text, options, cancel))
-    try:
-        for batch in job.batches():
-            text += "".join(event.text for event in batch if isinstance(event, Delta))
-            job.shown = len(text)
-            state[f"{family}.text"] = text
-            if batch:
-                place.code(text + CURSOR, language=None, wrap_lines=True)
-                if isinstance(done := batch[-1], Done):
-                    state[f"{family}.continued"] = _finished(answer, done)
-    except Exception as error:  # the page stays alive, whatever a library throws
-        state[f"{family}.continued"] = replace(answer, reason="failed")
-        loading.fail(family, error)
-    st.rerun()
-
-
-def _finished(answer: Answer, done: Done) -> Answer:
-    return replace(answer, reason=done.finish_reason, figures=asdict(done.usage))
-
-
-def _take_back(family: str) -> None:
-    """The text as it was before the last continuation."""
-    st.session_state[f"{family}.text"] = st.session_state.pop(f"{family}.before")
-    st.session_state[f"{family}.texts"] += 1
-    st.session_state.pop(f"{family}.continued", None)
     st.rerun()

@@ -22,7 +22,7 @@ from tests.fake_engine import FakeEngine, FakeSpeechEngine, Stage
 from tests.tiny_checkpoints import write_ctranslate2, write_gguf
 
 APP = str(Path(__file__).parents[1] / "app.py")
-PAGES = ("llama2", "gemma", "whisper")
+PAGES = ("llama2", "gemma", "chatglm", "whisper")
 WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
 
 

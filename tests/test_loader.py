@@ -472,3 +472,13 @@ def test_many_at_once_never_exceed_the_memory(shop: Loader, stage: Stage, folder
         answers = list(pool.map(session, range(6)))
     assert peak <= 2 and stage.most_loading == 1 and all(answers)
     assert len(shop.loaded()) == stage.open
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "cuda:9", "mps"])
+def test_an_absent_accelerator_can_be_planned_for_but_not_loaded_to(
+    shop: Loader, stage: Stage, folder: Any, device: str
+) -> None:
+    plan = shop.plan(folder("a"), device, "bf16")
+    assert plan.placement.device == device and plan.total > 0 and plan.free == 0 and not plan.fits
+    with pytest.raises(UnsupportedPlacement, match="no device"):
+        shop.load(folder("a"), device, "bf16")

@@ -109,7 +109,7 @@ def test_a_visitor_asks_and_is_answered(visit):
 
 def test_stop_keeps_the_part_and_regenerate_keeps_both(visit):
     page = visit()
-    ask(page, "Count from one to five hundred in words.")
+    ask(page, "Write a very long story about a dragon.")
     page.locator("[data-testid=stChatInputStopButton]").wait_for()
     page.wait_for_function(
         "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",

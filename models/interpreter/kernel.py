@@ -249,8 +249,8 @@ def readable() -> tuple[str, ...]:
 
 def _end(process: "subprocess.Popen[bytes]", context: Any, log: IO[bytes], folder: str) -> None:
     context.destroy(linger=0)
-    assert process.stdin is not None
-    process.stdin.close()  # on which the supervisor kills everything below it
+    if process.stdin:
+        process.stdin.close()  # on which the supervisor kills everything below it
     try:
         process.wait(_END)
     except subprocess.TimeoutExpired:

@@ -93,7 +93,7 @@ def _json(value: Any) -> Any:
 def _malformed(en: str, zh: str) -> BadInput:
     return BadInput(
         f"The tool call cannot be read because {en}: write tool_call(parameter=value, …).",
-        f"无法解析工具调用（{zh}）：请写成 tool_call(参数=值, …)。",
+        f"无法解析工具调用（{zh}）：请写成 tool_call(参数=值)。",
     )
 
 

@@ -76,6 +76,6 @@ def _unit(name: str) -> tuple[int, float, float]:
             if asked in names.split() or (len(asked) > 3 and asked.removesuffix("s") in names.split()):
                 return quantity, factor, zero
     raise BadInput(
-        f"The unit {name} is not known: write one such as km, mile, kg, lb, °C or 亩.",
+        f"The unit {name} is not known: write one such as km, mile, kg, lb, °C or mu.",
         f"不认识单位 {name}：请使用公里、英里、千克、磅、摄氏度、亩等单位。",
     )

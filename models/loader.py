@@ -1,7 +1,6 @@
 """The shared cache of engines: one load per key, waiting sessions, room made before it is needed."""
 
 import gc
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from models import catalog, hub, machine, placement
+from models import catalog, hub, placement
 from models.engines.base import Engine
 from models.errors import Cancelled, UnsupportedCheckpoint, UnsupportedPlacement
 from models.schema import Checkpoint, OnProgress, Plan, Progress
@@ -29,9 +28,6 @@ ENGINES: Mapping[str, str] = {
     "whisper-hf": "models.engines.speech:OpenAIWhisperEngine",
     "openai-api": "models.engines.remote:RemoteEngine",
 }
-
-
-_ACCELERATOR = re.compile(r"cuda(:\d+)?|mps")
 
 
 @dataclass(frozen=True)
@@ -122,9 +118,7 @@ class Loader:
 
         A CUDA or MPS device that this machine lacks is planned for all the same: nothing fits there.
         """
-        found = placement.devices()
-        if _ACCELERATOR.fullmatch(device) and not any(device in (d.name, d.name[:4]) for d in found):
-            found.append(machine.absent(device))
+        found = placement.devices_and(device)
         return placement.plan(self.describe(name), device, precision, context, found, self._reclaimable())
 
     def describe(self, name: str) -> Checkpoint:

@@ -20,12 +20,6 @@ def devices() -> list[Device]:
     return [*_cuda_devices(), *_mps_device(), _cpu()]
 
 
-def absent(name: str) -> Device:
-    """A device that is not here, so that what it would need can be planned: "cuda:0", "mps"."""
-    ways: tuple[Precision, ...] = ("bf16", "fp16", "fp32", "int8", "int4")
-    return Device(name if ":" in name or name == "mps" else f"{name}:0", name, 0, 0, ways)
-
-
 def _cuda_devices() -> list[Device]:
     """NVIDIA devices that torch here can use, in bus order; none where the driver does not answer."""
     if not _torch_has_cuda():

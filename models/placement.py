@@ -3,6 +3,7 @@
 Everything here works before torch is imported. Sizes are in bytes.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ BITS: Mapping[str, float] = {"fp32": 32, "bf16": 16, "fp16": 16, "int8": 8, "int
 AS_STORED = ("gguf", "gptq", "qwen-vl-gptq", "chatglm-packed")
 # What a loaded library takes before the first weight: torch's or CUDA's own memory, buffers.
 RUNTIME = {"cpu": int(0.3 * GiB), "mps": int(0.5 * GiB), "cuda": int(0.7 * GiB)}
+_ACCELERATOR = re.compile(r"cuda(:\d+)?|mps")
 WHISPER_FRAMES, WHISPER_BEAMS = 1500, 5
 
 
@@ -156,6 +158,15 @@ def plan(
             return candidate
     closest = min(plans, key=lambda candidate: candidate.total - candidate.free - candidate.reclaimable)
     return replace(closest, alternatives=_alternatives(checkpoint, found, context, reclaimable or {}))
+
+
+def devices_and(name: str) -> list[Device]:
+    """The devices of this machine, and the accelerator `name` too where it is not here: what it would
+    need can be planned, although nothing fits there."""
+    found = devices()
+    if _ACCELERATOR.fullmatch(name) and not any(name in (d.name, d.name.removesuffix(":0")) for d in found):
+        found.append(Device("cuda:0" if name == "cuda" else name, name, 0, 0, PRECISIONS))
+    return found
 
 
 def refuse(refused: Plan) -> DoesNotFit:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from models.errors import DoesNotFit, EngineFailed, ModelError, UnsupportedPlacement
 from models.interpreter import confined, plots
@@ -116,8 +116,7 @@ class Kernel:
 
     def kill(self) -> None:
         """End all processes, from any thread. Whoever waits for messages then learns that they are gone."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        _input(self._process).close()
 
     def messages(self, request: str) -> Iterator[Received | None]:
         """What the kernel publishes about a request until it is done; None while nothing comes.
@@ -151,8 +150,7 @@ class Kernel:
         return None
 
     def _tell(self, word: bytes) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(word)
+        _input(self._process).write(word)
 
     def _alive(self) -> None:
         code = self._process.poll()
@@ -227,6 +225,10 @@ def launch(
     )
 
 
+def _input(process: "subprocess.Popen[bytes]") -> IO[bytes]:
+    return cast(IO[bytes], process.stdin)  # a pipe, as it was started with one
+
+
 def _command(inside: str) -> list[str]:
     return [
         sys.executable,
@@ -249,8 +251,7 @@ def readable() -> tuple[str, ...]:
 
 def _end(process: "subprocess.Popen[bytes]", context: Any, log: IO[bytes], folder: str) -> None:
     context.destroy(linger=0)
-    if process.stdin:
-        process.stdin.close()  # on which the supervisor kills everything below it
+    _input(process).close()  # on which the supervisor kills everything below it
     try:
         process.wait(_END)
     except subprocess.TimeoutExpired:

@@ -201,6 +201,8 @@ def together(answer: Answer, job: Job) -> float:
 
 
 def compare(peer: str, rounds: int, tokens: int) -> dict[str, float]:
+    if peer == "transformers":
+        dequantised(models.shared().fetch(STARTER))  # once, before both contestants want it
     # The ninth turn fills the prefix cache, as it would have in a real conversation.
     jobs = [
         [

@@ -160,11 +160,13 @@ def plan(
     return replace(closest, alternatives=_alternatives(checkpoint, found, context, reclaimable or {}))
 
 
-def devices_and(name: str) -> list[Device]:
-    """The devices of this machine, and the accelerator `name` too where it is not here: what it would
-    need can be planned, although nothing fits there."""
+def devices_and(name: str) -> list[Device] | None:
+    """The devices here and the accelerator `name`, which need not be here: what it would need can be
+    planned, although nothing fits there. None where `name` is no accelerator."""
+    if not _ACCELERATOR.fullmatch(name):
+        return None
     found = devices()
-    if _ACCELERATOR.fullmatch(name) and not any(name in (d.name, d.name.removesuffix(":0")) for d in found):
+    if not any(name in (d.name, d.name.removesuffix(":0")) for d in found):
         found.append(Device("cuda:0" if name == "cuda" else name, name, 0, 0, PRECISIONS))
     return found
 

@@ -217,11 +217,8 @@ def transcribe(arguments: argparse.Namespace) -> None:
             f"{arguments.name} 不能转写语音：请选择 Whisper 模型。",
         )
     with _cancelling() as cancel, _progress() as progress:
-        result = engine.transcribe(arguments.file, options, cancel)
-        segments = []
-        for segment in result:
-            segments.append(segment)
-            progress(Progress("transcribe", int(segment.end), int(result.duration)))
+        result = engine.transcribe(arguments.file, options, cancel, progress)
+        segments = list(result)
     print(write(segments, arguments.format, result.language), end="")
 
 

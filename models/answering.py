@@ -7,13 +7,14 @@ import gc
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.engines.base import ChatEngine, FairQueue
-from models.errors import BadInput, EngineFailed
+from models.errors import BadInput, EngineFailed, ModelError
 from models.pretrained import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
 from models.schema import (
     ChatOptions,
@@ -28,9 +29,10 @@ from models.schema import (
     Text,
     Usage,
 )
+from models.tools.arguments import cut_off
 
 if TYPE_CHECKING:
-    from models.generation import AnswerStream
+    from models.generation import AnswerStream, PrefixCache
 
 
 class LibraryEngine(ChatEngine):
@@ -78,6 +80,15 @@ class LibraryEngine(ChatEngine):
     def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "AnswerStream":
         """What makes text of the answer's ids; `continues`: the answer continues the prompt's text."""
 
+    def _inputs(self, messages: Messages | str, prompt: list[int], cached: int) -> Mapping[str, Any]:
+        """What the model is given beside the ids of `prompt`, of which the first are `cached`."""
+        return {}
+
+    def _prefix_cache(self) -> "PrefixCache":
+        from models.generation import PrefixCache
+
+        return PrefixCache()
+
     def _precision(self) -> tuple[str, tuple[Text, ...]]:
         """What the weights are in memory, and what a person should know about it."""
         from models.quantize import notes
@@ -92,8 +103,6 @@ class LibraryEngine(ChatEngine):
         """Get ready to answer with `self.model` and `self.tokenizer`, loaded in `seconds`."""
         from transformers import GenerationConfig
 
-        from models.generation import PrefixCache
-
         self._end_ids = _end_ids(self.model, self.tokenizer)
         # `generate` takes what a request leaves open from here: let it find nothing of the checkpoint's.
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
@@ -102,7 +111,7 @@ class LibraryEngine(ChatEngine):
         self.context_length = min([length for length in lengths if length], default=2048)
         self.has_chat_template = bool(self.tokenizer.chat_template)
         self.queue = FairQueue(1)
-        self._prefix = PrefixCache()
+        self._prefix = self._prefix_cache()
         self.report = self._report(seconds)
 
     def _count_tokens(self, messages: Messages | str) -> int:
@@ -120,23 +129,24 @@ class LibraryEngine(ChatEngine):
                 f"文本有 {len(prompt)} 个 token，而上下文为 {self.context_length}：请调整文本长度。",
             )
         options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
-        continues = isinstance(messages, str) or not self.has_chat_template
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
-            yield from self._answer(prompt, options, cancel, continues)
+            yield from self._answer(messages, prompt, options, cancel)
 
     def _answer(
-        self, prompt: list[int], options: ChatOptions, cancel: threading.Event, continues: bool
+        self, messages: Messages | str, prompt: list[int], options: ChatOptions, cancel: threading.Event
     ) -> Iterator[Event]:
         from models.generation import Generation
 
+        continues = isinstance(messages, str) or not self.has_chat_template
         text = self._text(prompt, options, continues)
         clock = _Clock(prompt_tokens=len(prompt))
         if cancel.is_set():
             yield Done("cancelled", clock.usage(0))
             return
         cache, cached = self._prefix.take(self.model, prompt)
-        generation = Generation(self.model, prompt, cache, options, self._end_ids)
+        inputs = partial(self._inputs, messages, prompt, cached)
+        generation = Generation(self.model, prompt, cache, options, self._end_ids, inputs)
         reason: Any = "length"
         try:
             for token in self._translated(generation):
@@ -160,15 +170,16 @@ class LibraryEngine(ChatEngine):
                 self._prefix.keep(cache, generation.ids)
         if rest := text.flush():
             yield Delta(rest)
-        if reason == "stop" and text.calls:
-            yield from text.calls
-            reason = "tool_calls"
-        yield Done(reason, clock.usage(cached))
+        calls = () if reason == "cancelled" else text.calls
+        yield from cut_off(calls) if reason == "length" else calls
+        yield Done("tool_calls" if calls and reason == "stop" else reason, clock.usage(cached))
 
     def _translated(self, tokens: Iterable[int | None]) -> Iterator[int | None]:
         """`tokens`, with the errors of the model in a sentence."""
         try:
             yield from tokens
+        except ModelError:
+            raise
         except Exception as error:
             if out_of_memory(error):
                 raise does_not_fit(self.checkpoint.name, self.placement) from error

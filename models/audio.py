@@ -5,7 +5,7 @@ decoders, so that a file gives every engine exactly what the bare library would 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,13 @@ _OPEN_OPTIONS = {"protocol_whitelist": "file"}
 _JOINED_SAMPLES = 500_000  # per channel, before resampling
 
 
-def load(
-    source: str | Path | Any,
-    cancel: threading.Event | None = None,
-    progress: Callable[[float, float], None] | None = None,
-) -> Any:
+def load(source: str | Path | Any, cancel: threading.Event | None = None) -> Any:
     """Read a recording, or check one that is in memory.
 
     Args:
         source: a path (of a video, the first sound track is read), or samples at 16 kHz as an array
             of shape (samples,).
         cancel: ends the reading within one block.
-        progress: called with the seconds read and the seconds the file says it has (0: it does not).
 
     Returns:
         Mono samples at 16 kHz, float32 in [-1, 1], shape (samples,). Needs four bytes a sample,
@@ -47,27 +42,66 @@ def load(
         return _checked(source)
     # Grows in place, where joining a list of blocks would need the memory twice.
     samples = bytearray()
-    with _opened(Path(source)) as container:
-        length = _header_seconds(container)
-        for block in _blocks(container):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled
-            samples += memoryview((block.astype(np.float32) / 32768.0).view(np.uint8))
-            if progress is not None:
-                progress(len(samples) / 4 / SAMPLE_RATE, length)
-    if not samples:
-        raise _undecodable(Path(source))
+    for part in _decoded(Path(source), cancel):
+        samples += memoryview(part.view(np.uint8))
     return np.frombuffer(samples, np.float32)
 
 
-def duration(path: str | Path) -> float:
-    """Seconds of sound in a file, from its header where it says so, else from its packets' times.
+def blocks(
+    source: str | Path | Any, seconds: int, cancel: threading.Event | None = None
+) -> Iterator[tuple[Any, bool]]:
+    """The samples that `load` returns, block by block: a file's length costs no memory.
+
+    Yields:
+        `seconds` of samples (the last time fewer), and whether they are the last.
+
+    Raises:
+        BadInput, Cancelled: as for `load`.
+    """
+    import numpy as np
+
+    size = seconds * SAMPLE_RATE
+    if not isinstance(source, (str, Path)):
+        samples = _checked(source)
+        for start in range(0, len(samples), size):
+            yield samples[start : start + size], start + size >= len(samples)
+        return
+    parts, length = [], 0
+    for part in _decoded(Path(source), cancel):
+        parts.append(part)
+        length += len(part)
+        while length > size:
+            joined = np.concatenate(parts)
+            yield joined[:size], False
+            parts, length = [joined[size:].copy()], length - size
+    yield np.concatenate(parts), True
+
+
+def duration(source: str | Path | Any) -> float:
+    """Seconds of sound, of a file from its header where that says so, else from its packets' times.
 
     Raises:
         BadInput: as for `load`.
     """
-    with _opened(Path(path)) as container:
+    if not isinstance(source, (str, Path)):
+        return len(_checked(source)) / SAMPLE_RATE
+    with _opened(Path(source)) as container:
         return _header_seconds(container) or _packet_seconds(container)
+
+
+def _decoded(path: Path, cancel: threading.Event | None) -> Iterator[Any]:
+    """Parts of some seconds as float32 of shape (samples,); at least one that is not empty."""
+    import numpy as np
+
+    empty = True
+    with _opened(path) as container:
+        for block in _blocks(container):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            empty = empty and not len(block)
+            yield block.astype(np.float32) / 32768.0
+    if empty:
+        raise _undecodable(path)
 
 
 def _checked(samples: Any) -> Any:

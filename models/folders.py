@@ -213,9 +213,8 @@ def _chatglm(path: Path, config: Config, weights: _Weights) -> Checkpoint:
 
 
 def _qwen(path: Path, config: Config, weights: _Weights) -> Checkpoint:
-    if "visual" not in config:
-        raise unsupported(path, "the first Qwen without vision")
-    heads = config["num_attention_heads"]
+    """Qwen-VL, and the first Qwen: later ones have model types of their own."""
+    heads, sees = config["num_attention_heads"], "visual" in config
     shape = Shape(
         layers=config["num_hidden_layers"],
         kv_heads=heads,
@@ -223,9 +222,13 @@ def _qwen(path: Path, config: Config, weights: _Weights) -> Checkpoint:
         hidden=config["hidden_size"],
         vocab=config["vocab_size"],
         tied=weights.tied,
+        vision=sum(prod(weights.shapes[name]) for name in weights.shapes if ".visual." in name),
     )
     format: Format = "qwen-vl-gptq" if "quantization_config" in config else "qwen-vl"
-    return _found("qwen_vl", "vision", format, shape, config["max_position_embeddings"])
+    family = "qwen_vl" if sees else text_family("qwen")
+    kind = "vision" if sees else "chat"
+    found = _found(family, kind, format, shape, config["max_position_embeddings"])
+    return replace(found, options=CHECKPOINTS["qwen-vl-chat" if sees else "qwen-7b-chat"].options)
 
 
 def _whisper(path: Path, config: Config, weights: _Weights) -> Checkpoint:

@@ -7,7 +7,7 @@ of them; `PrefixCache` keeps the attention states of the last conversation for i
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -165,9 +165,14 @@ class PrefixCache:
         self._cache, self._ids = None, []
         # The last token of the prompt is always computed: its logits give the first new one.
         common = common_prefix(ids, prompt[:-1])
+        common = 0 if cache is None else self._usable(cache, prompt, common)
         if cache is None or common == 0 or not crop(cache, common):
             return DynamicCache(config=model.config), 0
         return cache, common
+
+    def _usable(self, cache: Cache, prompt: Sequence[int], common: int) -> int:
+        """How many of the `common` first tokens `prompt` can be continued from."""
+        return common
 
     def keep(self, cache: Cache, ids: Sequence[int]) -> None:
         """Remember `cache`, which holds the states of the first tokens of `ids`."""
@@ -236,6 +241,7 @@ class Generation:
     Args:
         prompt: token ids, not empty.
         end_ids: the ids that end an answer; they are yielded too.
+        inputs: makes, in that thread, what the model is given beside the ids.
 
     Once closed, `ids` holds the prompt and every token made, and `complete` says that `cache` is whole.
     """
@@ -247,13 +253,14 @@ class Generation:
         cache: Cache,
         options: ChatOptions,
         end_ids: Sequence[int],
+        inputs: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.ids = list(prompt)
         self.complete = False
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
-            target=self._run, args=(model, cache, options, list(end_ids)), daemon=True
+            target=self._run, args=(model, cache, options, list(end_ids), inputs), daemon=True
         )
         self._thread.start()
 
@@ -280,6 +287,7 @@ class Generation:
         cache: Cache,
         options: ChatOptions,
         end_ids: list[int],
+        inputs: Callable[[], Mapping[str, Any]],
     ) -> None:
         hooks = [
             layer.register_forward_pre_hook(self._abort_prefill)
@@ -301,6 +309,7 @@ class Generation:
                 logits_processor=sampling(options, ids.device),
                 stopping_criteria=StoppingCriteriaList([_Stop(self._stop)]),
                 streamer=_Ids(self._put),
+                **inputs(),
             )
             self.complete = True
             self._queue.put(None)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from models.cache import cache_dir
 from models.download import Transfer
 from models.errors import (
     Cancelled,
@@ -23,7 +24,7 @@ from models.errors import (
     UnsupportedCheckpoint,
 )
 from models.files import entry
-from models.local import cache_dir, lacking, locate, stamps, verify
+from models.local import lacking, locate, stamps, verify
 from models.schema import Checkpoint, OnProgress
 from models.shared_work import POLL, SharedWork, in_background
 from models.sources import (
@@ -39,7 +40,7 @@ from models.sources import (
 )
 from models.wheels import from_index
 
-__all__ = ["Hub", "cache_dir", "locate", "verify"]
+__all__ = ["Hub", "locate", "verify"]
 
 PROBE = 3.0  # seconds a hub has to answer at all
 REMEMBERED = 60.0  # seconds that this is believed

@@ -23,9 +23,11 @@ ENGINES: Mapping[str, str] = {
     "gptq": "models.engines.hf:HfEngine",
     "chatglm": "models.engines.chatglm:ChatGlmEngine",
     "chatglm-packed": "models.engines.chatglm:ChatGlmEngine",
-    "ctranslate2": "models.engines.speech:FasterWhisperEngine",
-    "whisper-pt": "models.engines.speech:OpenAIWhisperEngine",
-    "whisper-hf": "models.engines.speech:OpenAIWhisperEngine",
+    "qwen-vl": "models.engines.qwen_vl:QwenVLEngine",
+    "qwen-vl-gptq": "models.engines.qwen_vl:QwenVLEngine",
+    "ctranslate2": "models.engines.speech:WhisperEngine",
+    "whisper-pt": "models.engines.speech:WhisperEngine",
+    "whisper-hf": "models.engines.speech:WhisperEngine",
     "openai-api": "models.engines.remote:RemoteEngine",
 }
 

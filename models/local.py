@@ -1,12 +1,11 @@
 """The copies of a checkpoint that are on this machine already: found, judged complete, verified."""
 
-import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from models.cache import cache_dir
 from models.download import Transfer, sha256_of
 from models.errors import CheckpointCorrupt
 from models.files import entry, missing
@@ -15,17 +14,6 @@ from models.sources import hf_snapshots, modelscope_id, modelscope_snapshots
 from models.stamps import Stamps
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def cache_dir() -> Path:
-    """Where starters and stamps are kept: QUINTET_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get("QUINTET_CACHE"):
-        return Path(chosen).expanduser()
-    if chosen := os.environ.get("XDG_CACHE_HOME"):
-        return Path(chosen).expanduser() / "quintet"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "quintet" / "cache"
-    return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser() / "quintet"
 
 
 def stamps() -> Stamps:

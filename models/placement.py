@@ -25,6 +25,10 @@ DEFAULT_CONTEXT = 8192
 SLOTS = (4, 2, 1)  # conversations that llama.cpp answers at the same time, as many as fit
 BITS: Mapping[str, float] = {"fp32": 32, "bf16": 16, "fp16": 16, "int8": 8, "int4": 4}
 
+# Bytes of an int4 weight with its share of the scales: 2 * bfloat16 for 128 weights, or bitsandbytes' 8 bits
+# for 64 and float32 for 256 of those.
+INT4_ON_CPU, INT4_ON_CUDA = 0.5 + 4 / 128, 0.5 + (1 + 4 / 256) / 64
+
 # Formats whose own quantisation is kept: asking for another precision is refused.
 AS_STORED = ("gguf", "gptq", "qwen-vl-gptq", "chatglm-packed")
 # What a loaded library takes before the first weight: torch's or CUDA's own memory, buffers.
@@ -47,7 +51,8 @@ def precisions(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
         # int8 is what CTranslate2 does best on a processor, at the same word error rate.
         return {"cpu": ("int8", "fp32"), "cuda": ("fp16", "int8", "fp32")}.get(kind, ())
     if checkpoint.format in ("whisper-pt", "whisper-hf"):
-        return {"cpu": ("fp32",), "cuda": ("fp16", "fp32"), "mps": ("fp32",)}[kind]
+        # On a processor int8 is a copy in CTranslate2's format, fp32 the reference in torch.
+        return {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32"), "mps": ("fp32",)}[kind]
     return device.precisions
 
 
@@ -72,21 +77,39 @@ def _automatic(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
 # --- memory ------------------------------------------------------------------------------------
 
 
-def weight_bytes(checkpoint: Checkpoint, precision: str) -> int:
+def weight_bytes(checkpoint: Checkpoint, precision: str, device: str = "cpu") -> int:
     """Memory that the weights take once loaded.
 
-    While-loading quantisation covers the linear layers; embeddings and output head stay 16 bits
-    wide. Int4 adds one 16-bit scale per 128 weights, int8 one per row (too small to count).
+    int8 and int4 are for the linear layers (see `models.quantize`): the embedding, a vision tower and an
+    output head of its own stay 16 bits wide, but for int4 on a processor, where the head has 8. The scales
+    of int8, one per row, are too small to count.
     """
     if precision == "file":
-        return checkpoint.bytes
+        return checkpoint.bytes + _unfolded(checkpoint, device)
     parameters = checkpoint.parameters or checkpoint.bytes // 2
     if precision not in ("int8", "int4") or checkpoint.shape is None or checkpoint.kind == "speech":
         return int(parameters * BITS[precision] / 8)
     shape = checkpoint.shape
-    wide = shape.vocab * shape.hidden * (1 if shape.tied else 2)
-    packed = (parameters - wide) * (1.0 if precision == "int8" else 0.5 + 2 / 128)
-    return int(packed) + wide * 2
+    embedding = shape.vocab * shape.hidden
+    head = 0 if shape.tied else embedding
+    wide = embedding + shape.vision
+    layers = parameters - wide - head
+    if precision == "int8":
+        return layers + 2 * (wide + head)
+    if device == "cpu":
+        return int(layers * INT4_ON_CPU) + head + 2 * wide
+    return int(layers * INT4_ON_CUDA) + 2 * (wide + head)
+
+
+def _unfolded(checkpoint: Checkpoint, device: str) -> int:
+    """What ChatGLM's own int4 files grow by on a processor, whose operator takes a scale for each group
+    where the files have one for each row."""
+    packed_int4 = checkpoint.format == "chatglm-packed" and checkpoint.bytes < checkpoint.parameters
+    if device != "cpu" or not packed_int4:
+        return 0
+    # bytes = layers / 2 + 2 * others, parameters = layers + others
+    layers = (2 * checkpoint.parameters - checkpoint.bytes) / 1.5
+    return int(layers * (INT4_ON_CPU - 0.5))
 
 
 def kv_bytes(checkpoint: Checkpoint, precision: str, context: int, slots: int = 1) -> int:
@@ -252,7 +275,7 @@ def _price(
     """What one placement costs; llama.cpp gets as many slots as fit."""
     names = tuple(device.name.split(","))
     spare = sum(reclaimable.get(name, 0) for name in names)
-    weights = weight_bytes(checkpoint, precision)
+    weights = weight_bytes(checkpoint, precision, names[0])
     overhead = overhead_bytes(checkpoint, device.name, context) * len(names)
     choices = SLOTS if checkpoint.format == "gguf" else (1,)
     room = device.free + spare - weights - overhead

@@ -3,15 +3,23 @@
 Precisions and devices, progress and cancellation between two tensors, and failures as sentences.
 """
 
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.errors import Cancelled, CheckpointCorrupt, DoesNotFit, ModelError, UnsupportedCheckpoint
+from models.errors import (
+    Cancelled,
+    CheckpointCorrupt,
+    CheckpointNotFound,
+    DoesNotFit,
+    ModelError,
+    UnsupportedCheckpoint,
+)
 from models.schema import OnProgress, Placement, Progress
 
 # int8 and int4 weights work on bfloat16 activations; "file" keeps what the files say.
@@ -83,6 +91,45 @@ def placed(placement: Placement) -> dict[str, Any]:
     return {"device_map": "auto", "max_memory": free}
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json. Raises CheckpointNotFound or CheckpointCorrupt."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointNotFound(
+            f"{folder} has no config.json: choose the folder that holds it and the weights.",
+            f"{folder} 中没有 config.json：请选择含有该文件与权重的文件夹。",
+        ) from error
+    except ValueError as error:
+        raise damaged(path) from error
+    if not isinstance(config, dict):
+        raise damaged(path)
+    return config
+
+
+def check_loaded(info: Mapping[str, Any]) -> None:
+    """Raise CheckpointCorrupt when tensors were missing, left over or of another shape."""
+    for kind, what, chinese in (
+        ("missing_keys", "lacks", "缺少"),
+        ("mismatched_keys", "has another shape for", "的形状不符："),
+        ("unexpected_keys", "has an unknown", "含有未知的"),
+    ):
+        if info[kind]:
+            name = str(min(map(str, info[kind])))
+            raise CheckpointCorrupt(
+                f"The checkpoint {what} {name} ({len(info[kind])} such tensors): fetch it again.",
+                f"检查点{chinese} {name}（共 {len(info[kind])} 个）：请重新下载。",
+            )
+
+
+def damaged(path: Path) -> CheckpointCorrupt:
+    return CheckpointCorrupt(
+        f"{path.name} is damaged or incomplete: delete it and fetch it again.",
+        f"{path.name} 已损坏或不完整：请删除后重新下载。",
+    )
+
+
 @contextmanager
 def loading(path: Path, placement: Placement) -> Iterator[None]:
     """Say what went wrong while loading in a sentence."""
@@ -112,8 +159,6 @@ def loading(path: Path, placement: Placement) -> Iterator[None]:
 
 def damaged_file(path: Path) -> str | None:
     """The first weight file or configuration that cannot be opened."""
-    import json
-
     import torch
     from safetensors import safe_open
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from math import inf, nan
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,8 @@ GiB = 1024**3
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8", "int4")
 
-# OpenAI chat format: {"role": "system" | "user" | "assistant" | "tool", "content": str or parts}.
+# OpenAI chat format: {"role": "system" | "user" | "assistant" | "tool", "content": str or parts}. A
+# system message may list "tools", an assistant's has its "tool_calls", and role "tool" answers them.
 Message = Mapping[str, Any]
 Messages = Sequence[Message]
 
@@ -32,8 +34,8 @@ Format = Literal[
     "gptq",  # the same with AutoGPTQ int4 tensors
     "chatglm",  # ChatGLM's original files, native mapping
     "chatglm-packed",  # the same, stored as ChatGLM's own int4 or int8
-    "qwen-vl",  # Qwen-VL's original files, native mapping
-    "qwen-vl-gptq",
+    "qwen-vl",  # original files of Qwen-VL or the first Qwen, native mapping
+    "qwen-vl-gptq",  # the same with AutoGPTQ int4 tensors
     "whisper-pt",  # one OpenAI .pt file
     "whisper-hf",  # a transformers Whisper folder
     "ctranslate2",  # a faster-whisper folder
@@ -58,6 +60,7 @@ class Shape:
     tied: bool = False  # input and output embeddings share one matrix
     window: int | None = None
     global_layers: int | None = None
+    vision: int = 0  # parameters of a vision tower, which is never quantised while loading
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class Progress:
     ``rate`` is in units per second, ``left`` in seconds.
     """
 
-    stage: Literal["queue", "find", "download", "verify", "unpack", "load", "transcribe"]
+    stage: Literal["queue", "find", "download", "verify", "unpack", "convert", "load", "transcribe"]
     done: int = 0
     total: int = 0
     rate: float = 0.0
@@ -404,8 +407,8 @@ class SpeechOptions:
         0.0,
         Text("Temperature", "温度"),
         Text(
-            "Where decoding starts; it rises by 0.2 when a passage fails its checks.",
-            "解码的起始温度；某段未通过检查时每次提高 0.2。",
+            "Where decoding starts; trying again raises it by 0.2 each time.",
+            "解码的起始温度；每次重试提高 0.2。",
         ),
         low=0.0,
         high=1.0,
@@ -428,9 +431,121 @@ class SpeechOptions:
         advanced=True,
     )
 
+    hotwords: str = option(
+        "",
+        Text("Words to listen for", "热词"),
+        Text(
+            "Words that stay before the model's eyes in every passage, not only in the first.",
+            "在每一段（而不只是第一段）都提示给模型的词。",
+        ),
+        advanced=True,
+    )
+    clips: str = option(
+        "",
+        Text("Only these parts", "只转写这些部分"),
+        Text(
+            "Ranges in seconds or as a clock shows them, like 0-30, 1:10:00-; empty: everything.",
+            "以秒或时钟格式给出的区间，如 0-30, 1:10:00-；留空则全部转写。",
+        ),
+        advanced=True,
+    )
+    batch_size: int = option(
+        8,
+        Text("Pieces at once", "并行段数"),
+        Text(
+            "Recordings over ten minutes are cut at pauses and this many pieces recognised together: faster, "
+            "each without the text before it. 1, or not skipping silence: one after another.",
+            "超过十分钟的录音会在停顿处切开，同时识别这么多段：更快，但每段不参考前文。"
+            "设为 1 或不跳过静音时逐段识别。",
+        ),
+        low=1,
+        high=32,
+        step=1,
+        advanced=True,
+    )
+    fallback: bool = option(
+        True,
+        Text("Try again", "失败重试"),
+        Text(
+            "Decode a passage again at a higher temperature when it fails the checks below.",
+            "某段未通过以下检查时，以更高的温度重新解码。",
+        ),
+        advanced=True,
+    )
+    compression_ratio_threshold: float = option(
+        2.4,
+        Text("Most repetition", "重复上限"),
+        Text(
+            "A passage whose text compresses better than this repeats itself and fails.",
+            "文本压缩率高于此值的段落视为自我重复，不予通过。",
+        ),
+        low=1.0,
+        high=10.0,
+        step=0.1,
+        advanced=True,
+    )
+    logprob_threshold: float = option(
+        -1.0,
+        Text("Least confidence", "置信下限"),
+        Text(
+            "A passage whose tokens are less likely than this on average (as a logarithm) fails.",
+            "平均对数概率低于此值的段落不予通过。",
+        ),
+        low=-10.0,
+        high=0.0,
+        step=0.1,
+        advanced=True,
+    )
+    no_speech_threshold: float = option(
+        0.6,
+        Text("Silence from", "静音阈值"),
+        Text(
+            "A passage that also fails on confidence counts as silence when that is likelier than this.",
+            "置信度不足、且静音概率高于此值的段落视为静音。",
+        ),
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        advanced=True,
+    )
+
     def __post_init__(self) -> None:
         for spec in fields(self):
             _check(spec, getattr(self, spec.name))
+        clip_ranges(self.clips)
+
+
+def clip_ranges(text: str) -> tuple[tuple[float, float], ...]:
+    """Start and end in seconds of every range in `SpeechOptions.clips`; the last end may be infinite.
+
+    Raises:
+        BadInput: something is no range, or the ranges are not in order.
+    """
+    ranges: list[tuple[float, float]] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        start, dash, end = part.partition("-")
+        first = _clock(start)
+        last = _clock(end) if end.strip() else inf
+        if not dash or not (ranges[-1][1] if ranges else 0.0) <= first < last:  # also refuses NaN
+            raise _no_ranges(text)
+        ranges.append((first, last))
+    return tuple(ranges)
+
+
+def _clock(text: str) -> float:
+    """1:10:00 and 4200 are the same."""
+    try:
+        parts = [float(part) for part in text.split(":")]
+    except ValueError:
+        return nan
+    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
+
+
+def _no_ranges(text: str) -> BadInput:
+    return BadInput(
+        f"{text!r} are no ranges of a recording: write them in order as start-end, like 0-30, 1:10:00-.",
+        f"{text!r} 不是录音区间：请按先后顺序写成“开始-结束”，如 0-30, 1:10:00-。",
+    )
 
 
 # --- answers -----------------------------------------------------------------------------------
@@ -472,10 +587,16 @@ class Delta:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """The model asks for a tool."""
+    """The model asks for a tool.
+
+    ``text`` is the call as the model wrote it, without the name. Where it cannot be read, ``error``
+    says why, in a sentence that the model can read as well, and ``arguments`` is empty.
+    """
 
     name: str
     arguments: Mapping[str, Any]
+    text: str = ""
+    error: BadInput | None = None
 
 
 @dataclass(frozen=True)
@@ -501,7 +622,13 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """One line of a transcript. Times in seconds from the start of the recording."""
+    """One line of a transcript. Times in seconds from the start of the recording.
+
+    ``avg_logprob``, ``no_speech_prob``, ``compression_ratio`` and ``temperature`` belong to the passage
+    of up to 30 seconds that the line is from. ``seek`` says where that starts, in frames of 10 ms of what
+    was heard, and ``tokens`` are the line's own, times included: with them an interrupted recording goes
+    on. ``doubts`` name reasons not to believe the line: see `models.doubts`.
+    """
 
     start: float
     end: float
@@ -510,3 +637,7 @@ class Segment:
     avg_logprob: float | None = None
     no_speech_prob: float | None = None
     compression_ratio: float | None = None
+    temperature: float = 0.0
+    seek: int = 0
+    tokens: tuple[int, ...] = ()
+    doubts: tuple[str, ...] = ()

@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +49,58 @@ def jfk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     subprocess.run(["espeak-ng", "-s", "140", "-w", spoken, text], check=True)
     return spoken
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """Every family's own checkpoint is a tiny file of its format, read by a fake engine."""
+    import streamlit as st
+
+    from models import loader
+    from pages.shared import jobs, loading
+    from tests.fake_engine import FakeEngine, FakeSpeechEngine, Stage
+    from tests.tiny_checkpoints import QWEN_VL, write_ctranslate2, write_folder, write_gguf
+
+    own = Stage()
+    monkeypatch.setattr(FakeEngine, "stage", own)
+    monkeypatch.setattr(FakeSpeechEngine, "stage", own)
+    engines = {"gguf": "FakeEngine", "ctranslate2": "FakeSpeechEngine", "qwen-vl": "FakeVisionEngine"}
+    monkeypatch.setattr(loader, "ENGINES", {k: f"tests.fake_engine:{v}" for k, v in engines.items()})
+    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
+    monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "chat.gguf")))
+    monkeypatch.setenv("GEMMA_MODEL_PATH", str(write_gguf(tmp_path / "base.gguf", "gemma3", template=None)))
+    monkeypatch.setenv("QWEN_VL_MODEL_PATH", str(write_folder(tmp_path / "vision", QWEN_VL)))
+    monkeypatch.setenv("WHISPER_MODEL_PATH", str(write_ctranslate2(tmp_path / "whisper")))
+    monkeypatch.setattr(loading, "REFRESH", 0.01)
+    monkeypatch.setattr(jobs, "INTERVAL", 0.01)
+    loader.shared.cache_clear()
+    st.cache_resource.clear()
+    yield own
+    loader.shared.cache_clear()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What every download button that was drawn would give, by file name."""
+    import streamlit as st
+
+    given: dict[str, Any] = {}
+    draw = st.download_button
+
+    def record(label: str, data: Any, file_name: str, *arguments: Any, **named: Any) -> bool:
+        given[file_name] = data() if callable(data) else data
+        return draw(label, data, file_name, *arguments, **named)
+
+    monkeypatch.setattr(st, "download_button", record)
+    return given
+
+
+@pytest.fixture
+def glm(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The ChatGLM page with a model that calls what it is told to."""
+    from tests.tiny_checkpoints import write_gguf
+
+    monkeypatch.setenv("CHATGLM_MODEL_PATH", str(write_gguf(tmp_path / "glm.gguf")))
+    return stage

@@ -1,10 +1,13 @@
 """Engines that need no weights, for tests of what stands around engines."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from models.engines.base import Audio, ChatEngine, FairQueue, SpeechEngine, Transcript
+from models.messages import text_only
+from models.qwen_vl.pictures import read_picture
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -19,8 +22,10 @@ from models.schema import (
     Progress,
     Segment,
     SpeechOptions,
+    ToolCall,
     Usage,
 )
+from models.tools import parse_json_call
 
 
 class Stage:
@@ -40,7 +45,10 @@ class Stage:
 
 
 class FakeEngine(ChatEngine):
-    """Repeats the newest message word by word; a token is a word. Its weights take a GiB."""
+    """Repeats the newest message word by word; a token is a word. Its weights take a GiB.
+
+    Before that it calls what the question says: a line "call NAME ARGUMENTS" for each call.
+    """
 
     stage = Stage()  # a test puts its own
 
@@ -85,13 +93,21 @@ class FakeEngine(ChatEngine):
             return len(messages.split())
         return sum(1 + len(str(message["content"]).split()) for message in messages)
 
+    def _read(self, messages: Messages) -> Messages:
+        """With texts alone."""
+        return text_only(messages)
+
     def _stream(
         self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
     ) -> Iterator[Event]:
         self.sent.append(messages)
         self.stage.options.append(options)
+        messages = messages if isinstance(messages, str) else self._read(messages)
         newest = messages if isinstance(messages, str) else str(messages[-1]["content"])
         words = newest.split()
+        if not isinstance(messages, str) and (asked := _next_call(messages)):
+            yield from (Delta("let me see "), asked, Done("tool_calls", Usage(completion_tokens=3)))
+            return
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
             for count, word in enumerate(words[: options.max_new_tokens]):
@@ -102,6 +118,32 @@ class FakeEngine(ChatEngine):
                     raise self.stage.breaks[1]
                 yield Delta(f"{word} ")
             yield Done("stop", Usage(self._count_tokens(messages), completion_tokens=len(words)))
+
+
+def _next_call(messages: Messages) -> ToolCall | None:
+    """Of the calls in the newest question the first that has no answer yet."""
+    asked = max(number for number, message in enumerate(messages) if message["role"] == "user")
+    lines = [line for line in str(messages[asked]["content"]).splitlines() if line.startswith("call ")]
+    left = lines[sum(message["role"] == "tool" for message in messages[asked:]) :]
+    if not left:
+        return None
+    _, name, arguments = left[0].split(" ", 2)
+    return parse_json_call(name, arguments)
+
+
+class FakeVisionEngine(FakeEngine):
+    """Repeats the newest question, and says how large its pictures are."""
+
+    def _read(self, messages: Messages) -> Messages:
+        return [{**message, "content": _described(message["content"])} for message in messages]
+
+
+def _described(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    sizes = [read_picture(part["image"]).size for part in content if part["type"] == "image"]
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    return " ".join([*texts, *(f"{width}x{height}" for width, height in sizes)])
 
 
 class FakeSpeechEngine(SpeechEngine):
@@ -124,7 +166,12 @@ class FakeSpeechEngine(SpeechEngine):
         pass
 
     def _transcribe(
-        self, audio: Audio, options: SpeechOptions, cancel: threading.Event, result: Transcript
+        self,
+        audio: Audio,
+        options: SpeechOptions,
+        cancel: threading.Event,
+        result: Transcript,
+        done: Sequence[Segment],
     ) -> Iterator[Segment]:
         self.stage.options.append(options)
         result.duration, result.language = float(len(self.stage.heard)), "en"

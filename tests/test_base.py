@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from models.engines.base import (
-    FairQueue,
+from models.engines.base import FairQueue
+from models.errors import BadInput, EngineClosed
+from models.messages import (
     check_messages,
     drop_oldest,
     fold_system,
     merge_turns,
+    openai_tools,
     plain_text,
     text_only,
     turn_starts,
 )
-from models.errors import BadInput, EngineClosed
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Queued
 from tests.fake_engine import FakeEngine, Stage
 
@@ -246,6 +247,58 @@ def test_what_is_not_text_and_what_tools_said_is_not_joined() -> None:
     tools = [{"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}]
     conversation = [user("a"), picture, *tools]
     assert merge_turns(conversation) == conversation
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLING: Message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+OBSERVED: Message = {"role": "tool", "tool_call_id": "1", "content": "1"}
+
+
+def test_an_assistant_that_calls_need_not_say_anything() -> None:
+    bare = {"role": "assistant", "tool_calls": [CALL]}
+    check_messages([user("a"), CALLING, OBSERVED, bare])
+    assert text_only([bare]) == [{**bare, "content": ""}] and plain_text([user("a"), CALLING]) == "a\n"
+    for wrong in ({**CALLING, "tool_calls": []}, {**CALLING, "role": "tool"}):
+        with pytest.raises(BadInput, match="content of text"):
+            check_messages([user("a"), wrong])
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"tool_calls": 5},
+        {"tool_calls": "f"},
+        {"tool_calls": ["f"]},
+        {"tool_calls": [{}]},
+        {"tool_calls": [{"function": "f"}]},
+        {"tool_calls": [{"function": {"name": "f"}}]},
+        {"tool_calls": [{"function": {"name": "f", "arguments": [1]}}]},
+        {"tools": "f"},
+        {"tools": ["f"]},
+    ],
+)
+def test_tools_and_calls_have_openais_form(named: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="OpenAI"):
+        check_messages([user("a"), {**assistant("b"), **named}])
+
+
+def test_a_call_is_never_joined_with_a_neighbour() -> None:
+    conversation = [user("a"), assistant("b"), {**CALLING, "content": "c"}, assistant("d"), CALLING]
+    assert merge_turns(conversation) == conversation
+
+
+def test_a_call_goes_with_its_observation_and_the_tools_stay() -> None:
+    engine = make(context=24)
+    tools = {**system("s"), "tools": [{"name": "f"}]}
+    turn = [user("a b"), {**CALLING, "content": "c"}, OBSERVED, assistant("d e f g")]
+    list(engine.stream([tools, *turn, *turn, user("h")], ChatOptions(max_new_tokens=6)))
+    assert engine.sent == [[tools, *turn, user("h")]]
+
+
+def test_tools_are_listed_in_openais_form() -> None:
+    plain, whole = {"name": "f"}, {"type": "function", "function": {"name": "g"}}
+    listed = openai_tools([{**system("s"), "tools": [plain, whole]}, user("a")])
+    assert listed == [{"type": "function", "function": plain}, whole]
 
 
 def test_the_system_prompt_moves_into_the_first_question() -> None:

@@ -34,6 +34,7 @@ def address() -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
+    environment["QUINTET_CODE_INTERPRETER"] = "1"
     server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
     try:
         _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
@@ -177,6 +178,64 @@ def test_gemma_continues_a_text_once_its_terms_are_accepted(visit):
     text = page.locator("textarea[aria-label='Text to continue']").input_value()
     assert text.startswith("The capital of France is")
     assert len(text) > len("The capital of France is")
+
+
+def in_mode(page, title: str, mode: str = "code"):
+    page.get_by_role("radio", name=title, exact=True).click()
+    page.locator(key(f"chatglm.{mode}.input")).wait_for()  # the field of that conversation
+    return page
+
+
+def done(page, count: int = 1) -> str:
+    """The text of the last answer, once there are so many that have ended."""
+    page.wait_for_function(
+        "count => (document.body.innerText.match(/first after|首个/g) || []).length >= count",
+        arg=count,
+        timeout=SLOW,
+    )
+    return answers(page).last.inner_text()
+
+
+def test_chatglm_says_what_it_is(visit):
+    page = visit("/chatglm")
+    ask(page, "Who are you?")
+    assert "ChatGLM3" in done(page)
+
+
+def test_chatglm_calls_two_tools_on_the_way_to_an_answer(visit):
+    page = in_mode(visit("/chatglm"), "Tool", "tool")
+    ask(page, "Which is warmer, Beijing or London?")
+    answer = done(page)
+    steps = answers(page).last.locator("[data-testid=stExpander]")
+    assert steps.count() == 2 and "get_weather" in steps.first.inner_text()
+    assert "22°C" in answer and "13°C" in answer  # of the example table
+
+
+def test_chatglm_draws_with_its_own_code(visit):
+    page = in_mode(visit("/chatglm", locale="zh-CN"), "代码解释器")
+    ask(page, "画一个正弦曲线")
+    done(page)
+    picture = answers(page).last.locator("img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 200
+    assert "np.sin(x)" in answers(page).last.inner_text()
+
+
+def test_chatglms_endless_loop_is_stopped_by_its_limit(visit):
+    page = in_mode(visit("/chatglm"), "Code Interpreter")
+    ask(page, "run an infinite loop")
+    answer = done(page)
+    assert "while True" in answer and "longer than 60 seconds" in answer
+
+
+def test_no_browser_sees_the_variables_of_another(visit):
+    first, second = (in_mode(visit("/chatglm"), "Code Interpreter") for _ in range(2))
+    ask(first, "let x = 41")
+    done(first)
+    ask(second, "print x")
+    assert "NameError" in done(second)
+    ask(first, "print x")
+    assert "41" in done(first, 2)
 
 
 def test_a_recording_becomes_a_transcript(visit, jfk):

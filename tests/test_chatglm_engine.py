@@ -44,8 +44,9 @@ def train(**options: Any) -> Any:
     return sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
 
 
-def save_glm3(folder: Path, bits: int = 0, **changes: Any) -> Path:
-    """A ChatGLM3 with a vocabulary of its own; `bits` for the makers' own packed files."""
+def save_glm3(folder: Path, bits: int = 0, half: bool = False, **changes: Any) -> Path:
+    """A ChatGLM3 with a vocabulary of its own; `bits` for the makers' own packed files, `half` as they
+    are published."""
     vocabulary = train(
         model_type="bpe",
         vocab_size=420,
@@ -55,7 +56,10 @@ def save_glm3(folder: Path, bits: int = 0, **changes: Any) -> Path:
     )
     config = tiny.GLM3 | {"padded_vocab_size": 448, "seq_length": 256} | changes
     tensors = tiny.glm3_tensors(config)
-    tiny.write(folder, config, tiny.pack(tensors, bits)[0] if bits else tensors)
+    tensors = tiny.pack(tensors, bits)[0] if bits else tensors
+    if half:
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
+    tiny.write(folder, config, tensors)
     (folder / "tokenizer.model").write_bytes(vocabulary.SerializeToString())
     return folder
 
@@ -83,6 +87,14 @@ def save_glm1(folder: Path) -> Path:
     }
     tiny.write(folder, config, tiny.glm1_tensors(config))
     (folder / "ice_text.model").write_bytes(vocabulary.SerializeToString())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the tokenizers of these tests are kept."""
+    folder = tmp_path_factory.getbasetemp() / "quintet"
+    monkeypatch.setenv("QUINTET_CACHE", str(folder))
     return folder
 
 
@@ -204,6 +216,11 @@ def test_two_sessions_get_what_they_would_alone(engine: ChatGlmEngine) -> None:
 # --- prompts -------------------------------------------------------------------------------------
 
 
+def test_a_built_tokenizer_is_kept(engine: ChatGlmEngine, own_cache: Path) -> None:
+    stems = {file.name.partition("-")[0] for file in (own_cache / "tokenizers").glob("*.json")}
+    assert ("ice_text" if engine.tokenizer.generation == "chatglm" else "tokenizer") in stems
+
+
 def test_what_is_typed_stays_text(engine: ChatGlmEngine) -> None:
     typed = "".join([*MASKS, *ROLES, *FIRST_SPECIAL, "<s></s><pad>"])
     tokenizer = engine.tokenizer
@@ -227,10 +244,9 @@ def test_pictures_and_malformed_calls_are_refused(glm3: ChatGlmEngine) -> None:
     picture = [{"type": "image_url", "image_url": {"url": "data:"}}]
     with pytest.raises(BadInput, match="text only"):
         list(glm3.stream([{"role": "user", "content": picture}]))
-    for calls in ([{"function": "f"}], [{}], ["f"], [{"function": {"name": "f", "arguments": "{"}}]):
-        broken = [*HELLO, {"role": "assistant", "content": "", "tool_calls": calls}, *HELLO]
-        with pytest.raises(BadInput, match="OpenAI"):
-            list(glm3.stream(broken))
+    broken = [*HELLO, {"role": "assistant", "content": "", "tool_calls": [{"function": "f"}]}, *HELLO]
+    with pytest.raises(BadInput, match="OpenAI"):
+        list(glm3.stream(broken))
 
 
 # --- replies -------------------------------------------------------------------------------------
@@ -271,22 +287,40 @@ def test_a_tool_call_is_an_event(glm3: ChatGlmEngine, monkeypatch: pytest.Monkey
     events = events_of(glm3, monkeypatch, "\n 好的[[训练时间]]<|assistant|>" + CALL)
     assert read(events)[0] == "好的2023年" and read(events)[1].finish_reason == "tool_calls"
     assert [e for e in events if isinstance(e, ToolCall)] == [
-        ToolCall("get_weather", {"city": "北京", "days": 3})
+        ToolCall("get_weather", {"city": "北京", "days": 3}, CALL.partition("\n ")[2])
     ]
 
 
 def test_code_for_the_interpreter_is_a_call_too(glm3: ChatGlmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     events = events_of(glm3, monkeypatch, " interpreter\n ```python\nx = 1\nprint(x)\n```")
     assert [e for e in events if isinstance(e, ToolCall)] == [
-        ToolCall("interpreter", {"code": "x = 1\nprint(x)"})
+        ToolCall("interpreter", {"code": "x = 1\nprint(x)"}, "```python\nx = 1\nprint(x)\n```")
     ]
 
 
-def test_a_call_that_cannot_be_read_is_shown(glm3: ChatGlmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_cannot_be_read_is_an_event_and_can_be_given_back(
+    glm3: ChatGlmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events = events_of(glm3, monkeypatch, " get_weather\n ```python\ntool_call(city=open('x'))\n```")
     text, done = read(events)
-    assert "tool_call(city=open('x'))" in text and done.finish_reason == "stop"
-    assert not [event for event in events if isinstance(event, ToolCall)]
+    assert text == "" and done.finish_reason == "tool_calls"
+    (call,) = [event for event in events if isinstance(event, ToolCall)]
+    assert call.error is not None and not call.arguments
+    function = {"name": call.name, "arguments": call.text}
+    given = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [{"function": function}]}]
+    sent = glm3.tokenizer.decode(glm3._prompt([*given, {"role": "tool", "content": call.error.en}]))
+    assert "get_weather" in sent and "tool_call(city=open('x'))" in sent and call.error.en in sent
+
+
+def test_a_call_that_was_cut_off_is_not_run(glm3: ChatGlmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code without its last fence may be whole, or half."""
+    tokenizer = glm3.tokenizer
+    code = tokenizer.encode(" interpreter\n ```python\nx = 1", add_special_tokens=False)
+    monkeypatch.setattr("models.generation.Generation", lambda *_: Written(code))
+    *_, call, done = glm3.stream(HELLO, GREEDY)
+    assert isinstance(call, ToolCall) and call.error is not None and "cut off" in call.error.en
+    assert call.arguments == {} and "x = 1" in call.text
+    assert isinstance(done, Done) and done.finish_reason == "length"
 
 
 def test_tools_and_their_answers_are_turns_of_the_prompt(glm3: ChatGlmEngine) -> None:
@@ -365,6 +399,14 @@ def test_packed_files_keep_their_precision(shop: Loader, tmp_path: Path, bits: i
     assert answer(engine)[1].usage.completion_tokens
 
 
+@pytest.mark.parametrize("bits, precision", [(0, "bf16"), (0, "int8"), (0, "int4"), (4, "auto"), (8, "auto")])
+def test_weights_take_what_was_planned(shop: Loader, tmp_path: Path, bits: int, precision: str) -> None:
+    sizes = {"hidden_size": 256, "ffn_hidden_size": 512, "num_attention_heads": 4, "kv_channels": 64}
+    folder = save_glm3(tmp_path, bits, **sizes, multi_query_group_num=2, half=True)
+    planned = shop.plan(str(folder), "cpu", precision).weights
+    assert open_(shop, folder, precision).report.weights == pytest.approx(planned, rel=0.02)
+
+
 @pytest.mark.parametrize("name, file", [("glm3", "tokenizer.model"), ("glm1", "ice_text.model")])
 def test_a_missing_vocabulary_is_named(shop: Loader, tmp_path: Path, name: str, file: str) -> None:
     folder = SAVERS[name](tmp_path)
@@ -420,8 +462,9 @@ def visit(locale: str) -> AppTest:
     ],
 )
 def test_the_page_says_what_an_absent_checkpoint_needs(
-    own_loader: None, locale: str, says: tuple[str, ...]
+    own_loader: None, monkeypatch: pytest.MonkeyPatch, locale: str, says: tuple[str, ...]
 ) -> None:
+    monkeypatch.setenv("CHATGLM_MODEL_PATH", "chatglm3-6b")
     shown = "\n".join(element.value for element in visit(locale).info)
     assert all(words in shown for words in (*says, "HF_ENDPOINT", "USE_MODELSCOPE_HUB"))
 

@@ -26,6 +26,7 @@ from models.chatglm.vocabulary import (
     read_pieces,
 )
 from models.errors import BadInput, CheckpointNotFound, UnsupportedCheckpoint
+from models.tools import parse_arguments
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_fixtures = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared with the reference outputs")
@@ -139,7 +140,7 @@ def test_replies_of_chatglm3() -> None:
         elif "content" in expected:
             assert {"name": last.metadata.strip(), "content": last.content} == expected
         elif expected["name"] != "interpreter":  # its content is code, which the original evaluated
-            assert prompt.parse_call(last.content) == expected["parameters"]
+            assert parse_arguments(last.content) == expected["parameters"]
 
 
 @pytest.mark.parametrize("name", ["glm3", "glm1"])
@@ -344,6 +345,30 @@ def test_another_tokenizer_is_named(own_bpe: Path, tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
+def test_what_was_built_is_read_the_next_time(
+    own_bpe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr(
+        "models.chatglm.tokenizer.build_bpe", lambda model: built.append(1) or build_bpe(model)
+    )
+
+    def ids() -> list[int]:
+        return list(load_tokenizer(own_bpe, cache=tmp_path).encode("你好, 世界"))
+
+    first = ids()
+    (kept,) = tmp_path.iterdir()
+    assert ids() == first and len(built) == 1
+    kept.write_text(kept.read_text("utf-8")[:-100], "utf-8")
+    assert ids() == first and len(built) == 2  # a damaged file is built again
+    assert ids() == first and len(built) == 2
+
+
+def test_a_cache_that_cannot_be_written_stops_nobody(own_bpe: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    assert load_tokenizer(own_bpe, cache=tmp_path / "a file").encode("a")
+
+
 def test_an_emoji_in_pieces_keeps_the_newline_before_it(own_bpe: Path) -> None:
     tokenizer = load_tokenizer(own_bpe)
     newline, *emoji = tokenizer.encode("\n👋", add_special_tokens=False)[1:]
@@ -373,7 +398,41 @@ def test_openais_tool_messages_are_chatglms_turns() -> None:
         prompt.Turn("assistant", written, "get_weather"),
         prompt.Turn("observation", "晴"),
     ]
-    assert prompt.parse_call(written) == {"city": "北京", "days": 3, "now": True}
+    assert parse_arguments(written) == {"city": "北京", "days": 3, "now": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "content"),
+    [
+        ("f", {"a": 1, "b": ["x", None]}, "```python\ntool_call(a=1, b=['x', None])\n```"),
+        ("f", "", "```python\ntool_call()\n```"),
+        ("interpreter", '{"code": "x = 1\\nprint(x)"}', "```python\nx = 1\nprint(x)\n```"),
+        # What is no JSON object is a call as the model wrote it.
+        ("f", "```python\ntool_call(a=open('x'))\n```", "```python\ntool_call(a=open('x'))\n```"),
+        ("f", '"北京"', '"北京"'),
+        ("interpreter", "print(1", "print(1"),
+    ],
+)
+def test_a_call_is_given_back_as_the_model_wrote_it(name: str, arguments: Any, content: str) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    made = prompt.turns([{"role": "assistant", "content": "", "tool_calls": [call]}])
+    assert made == [prompt.Turn("assistant", content, name)]
+
+
+def test_a_list_of_tools_without_words_gets_the_makers_own() -> None:
+    made = prompt.turns([{"role": "system", "content": "", "tools": [WEATHER]}])
+    assert made[0].content.splitlines()[:2] == [prompt.TOOLS, "["]
+
+
+def test_the_code_interpreter_is_turned_on_by_words() -> None:
+    code = {"name": "interpreter", "parameters": {}}
+    (only,) = prompt.turns([{"role": "system", "content": "", "tools": [code]}])
+    assert only.content == prompt.INTERPRETER
+    (own,) = prompt.turns([{"role": "system", "content": "Run code.", "tools": [code]}])
+    assert own.content == "Run code."
+    (both,) = prompt.turns([{"role": "system", "content": "", "tools": [code, WEATHER]}])
+    assert both.content.startswith(f"{prompt.INTERPRETER}\n{prompt.TOOLS}\n[")
+    assert "interpreter" not in both.content
 
 
 def test_a_system_prompt_stays_in_front_of_the_tools() -> None:
@@ -397,7 +456,7 @@ def test_a_system_prompt_stays_in_front_of_the_tools() -> None:
 )
 def test_only_literals_are_a_call(body: str) -> None:
     with pytest.raises(BadInput, match="tool call"):
-        prompt.parse_call(f" ```python\n{body}\n```")
+        parse_arguments(f" ```python\n{body}\n```")
 
 
 def test_rounds_of_chatglm2_and_a_system_prompt() -> None:

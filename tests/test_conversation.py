@@ -1,13 +1,16 @@
 """Conversations: every change can be taken back, nothing that was said is lost, any JSON is survived."""
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from models.engines.base import drop_oldest
-from pages.shared.conversation import Answer, Conversation, Turn
+from models.interpreter import Output
+from models.messages import drop_oldest
+from pages.shared.conversation import Conversation
+from pages.shared.turns import Answer, Picture, Turn
 
 
 def answered(conversation: Conversation, text: str, reason: str = "stop") -> Conversation:
@@ -168,6 +171,20 @@ def test_the_file_is_read_by_whoever_knows_messages() -> None:
         assert again.messages() == conversation.messages() and again.system == "Be brief."
 
 
+def test_pictures_are_sent_edited_and_saved_with_their_question() -> None:
+    made = Conversation()
+    made.ask("What?", [Picture("a.png", DOT), Picture("b.png", DOT)])
+    parts = [{"type": "image", "image": DOT}] * 2
+    assert made.messages() == [{"role": "user", "content": [*parts, {"type": "text", "text": "What?"}]}]
+    made.edit(0, "Where?")
+    again = Conversation.from_json(made.to_json())
+    assert again.turns == made.turns and [picture.name for picture in again.turns[0].pictures] == [
+        "a.png",
+        "b.png",
+    ]
+    assert json.loads(made.to_json())["messages"] == [{"role": "user", "content": "Where?"}]
+
+
 def test_a_half_written_answer_is_a_whole_one_in_the_file() -> None:
     conversation = talk("a")
     conversation.begin_answer("tiny")
@@ -184,6 +201,11 @@ def test_an_imported_system_prompt_replaces_the_own_one_only_if_there_is_one() -
     assert conversation.system == "theirs"
     conversation.take_over(Conversation())
     assert conversation.system == "theirs"
+
+
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)  # a picture of one pixel
 
 
 def turn(**changes: Any) -> dict[str, Any]:
@@ -223,6 +245,12 @@ BAD: list[Any] = [
     turn(answers=[{"text": "a", "figures": {"completion_tokens": float("nan")}}]),
     turn(answers=[{"text": "a", "checkpoint": "\udfff"}]),
     turn() | {"system": None},
+    turn(pictures=5),
+    turn(pictures=[{"name": "a.png"}]),
+    turn(pictures=[{"name": "a.png", "data": None}]),
+    turn(pictures=[{"name": "a.png", "data": "not base64!"}]),
+    turn(pictures=[{"name": "a.png", "data": "aGVsbG8="}]),  # no picture
+    turn(pictures=[{"name": 5, "data": base64.b64encode(DOT).decode()}]),
 ]
 
 
@@ -236,3 +264,74 @@ def test_json_that_is_no_conversation_is_refused(data: Any) -> None:
 def test_text_that_is_no_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         Conversation.from_json(text)
+
+
+# --- steps ---------------------------------------------------------------------------------------
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAQAAAAA3bvkkAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+
+
+def with_a_call() -> Conversation:
+    """An answer that has called a tool and gone on."""
+    made = Conversation()
+    made.ask("6 times 7?")
+    made.begin_answer("a")
+    made.write("Let me see.")
+    made.call("calculate", '{"expression": "6 * 7"}')
+    made.show(Output("image", "a plot", PNG))
+    made.observe("42")
+    made.write("It is 42.")
+    made.end_answer("stop", {})
+    return made
+
+
+def test_a_call_and_what_came_of_it_are_messages() -> None:
+    question, call, result, answer = with_a_call().messages()
+    assert (call["content"], call["tool_calls"][0]["function"]["name"]) == ("Let me see.", "calculate")
+    assert (result["role"], result["content"]) == ("tool", "42")
+    assert (question["role"], answer["content"]) == ("user", "It is 42.")
+
+
+def test_a_turn_with_calls_is_dropped_whole() -> None:
+    made = with_a_call()
+    made.ask("And?")
+    assert [made.turns_within(dropped) for dropped in (0, 2, 4, 5)] == [0, 0, 1, 2]
+
+
+def test_steps_survive_a_file_pictures_too() -> None:
+    made = with_a_call()
+    assert Conversation.from_json(made.to_json()).turns == made.turns
+
+
+def test_a_picture_that_is_none_is_dropped_from_a_file() -> None:
+    data = json.loads(with_a_call().to_json())
+    data["turns"][0]["answers"][0]["steps"][0]["shown"][0]["image"] = "aGVsbG8="
+    (output,) = Conversation.from_json(json.dumps(data)).turns[0].answers[0].steps[0].shown
+    assert output.image == b""
+
+
+def test_an_answer_goes_on_when_its_result_was_typed() -> None:
+    made = Conversation()
+    made.ask("How many pens?")
+    made.begin_answer("a")
+    made.call("get_stock", "{}")
+    made.end_answer("tool_calls", {})
+    waiting = made.turns[-1].answers[-1].waiting
+    assert waiting and waiting.name == "get_stock" and not made.resume()
+    made.observe("12")
+    assert made.turns[-1].answers[-1].waiting is None and made.resume()
+    assert made.messages()[-1]["content"] == "12"
+    made.write("12 are left.")
+    made.end_answer("stop", {})
+    assert not made.resume() and len(made.turns[-1].answers) == 1
+
+
+def test_an_answer_that_only_called_is_kept_when_it_fails() -> None:
+    made = Conversation()
+    made.ask("6 times 7?")
+    made.begin_answer("a")
+    made.call("calculate", "{}")
+    made.fail_answer()
+    assert made.turns[-1].answers[-1].reason == "failed"

@@ -348,6 +348,20 @@ def test_system_is_folded_where_the_template_has_none(tmp_path: Path, engine: Hf
     assert engine.tokenizer.decode(engine._prompt(messages)).startswith("<|im_start|>system\nBe brief.")
 
 
+def test_a_template_that_knows_tools_gets_them(tmp_path: Path) -> None:
+    template = "{{ tools | tojson }}{% for m in messages %}{% for c in m.tool_calls %}" + (
+        "{{ c.function.arguments | tojson }}{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    engine = load(save_llama(tmp_path, template=template))
+    tools = {"role": "system", "content": "", "tools": [{"name": "f"}]}
+    calls = [{"function": {"name": "f", "arguments": written}} for written in ('{"a": 1}', {"b": 2}, "{c")]
+    said = [tools, *HELLO, {"role": "assistant", "content": None, "tool_calls": calls}]
+    shown = engine.tokenizer.decode(engine._prompt(said))
+    assert shown.startswith('[{"type": "function", "function": {"name": "f"}}]')
+    assert shown.endswith('{"a": 1}{"b": 2}"{c"')
+    assert engine.count_tokens(said) > engine.count_tokens([{**tools, "tools": []}, *said[1:]])
+
+
 def test_template_refusal_is_bad_input(tmp_path: Path) -> None:
     gemma = load(save_gemma(tmp_path))
     with pytest.raises(BadInput, match="turns must alternate"):

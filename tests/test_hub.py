@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from fake_hub import COMMIT, FakeHub
 
+from models.cache import cache_dir
 from models.errors import (
     AccessDenied,
     Cancelled,
@@ -25,7 +26,7 @@ from models.errors import (
     HubUnreachable,
 )
 from models.files import missing, select
-from models.hub import Hub, cache_dir, in_background, locate, verify
+from models.hub import Hub, in_background, locate, verify
 from models.schema import Checkpoint, Progress, Wheel
 
 WEIGHTS = random.Random(0).randbytes(3 * FakeHub.CHUNK + 123)

@@ -1,164 +1,61 @@
 """Every page as a visitor uses it, without a browser: engines are fake, everything between is real."""
 
 import json
-import re
 import threading
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models import catalog, loader
 from models.errors import BadInput, EngineFailed
+from models.interpreter import confinement
 from models.schema import Segment
 from models.transcript import FORMATS
-from pages.shared import jobs, loading
-from pages.shared.conversation import Conversation
-from tests.fake_engine import FakeEngine, FakeSpeechEngine, Stage
-from tests.tiny_checkpoints import write_ctranslate2, write_gguf
+from tests.fake_engine import FakeEngine, Stage
+from tests.visitor import (
+    PAGES,
+    STOCK,
+    alive,
+    ask,
+    captions,
+    choose,
+    click,
+    conversation,
+    edit,
+    engine,
+    imported,
+    in_mode,
+    keys,
+    said,
+    sentences,
+    shown,
+    steps,
+    texts,
+    to,
+    untranslated,
+    visit,
+)
 
-APP = str(Path(__file__).parents[1] / "app.py")
-PAGES = ("llama2", "gemma", "chatglm", "whisper")
 WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
 
 
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
-    """Every family's own checkpoint is a tiny file of its format, read by a fake engine."""
-    own = Stage()
-    monkeypatch.setattr(FakeEngine, "stage", own)
-    monkeypatch.setattr(FakeSpeechEngine, "stage", own)
-    engines = {"gguf": "FakeEngine", "ctranslate2": "FakeSpeechEngine"}
-    monkeypatch.setattr(loader, "ENGINES", {k: f"tests.fake_engine:{v}" for k, v in engines.items()})
-    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
-    monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "chat.gguf")))
-    monkeypatch.setenv("GEMMA_MODEL_PATH", str(write_gguf(tmp_path / "base.gguf", "gemma3", template=None)))
-    monkeypatch.setenv("WHISPER_MODEL_PATH", str(write_ctranslate2(tmp_path / "whisper")))
-    monkeypatch.setattr(loading, "REFRESH", 0.01)
-    monkeypatch.setattr(jobs, "INTERVAL", 0.01)
-    loader.shared.cache_clear()
-    st.cache_resource.clear()
-    yield own
-    loader.shared.cache_clear()
-    st.cache_resource.clear()
-
-
-@pytest.fixture
-def downloads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What every download button that was drawn would give, by file name."""
-    given: dict[str, Any] = {}
-    draw = st.download_button
-
-    def record(label: str, data: Any, file_name: str, *arguments: Any, **named: Any) -> bool:
-        given[file_name] = data
-        return draw(label, data, file_name, *arguments, **named)
-
-    monkeypatch.setattr(st, "download_button", record)
-    return given
-
-
-def visit(page: str = "llama2", locale: str = "en-US") -> AppTest:
-    """A new visitor on a page."""
-    at = AppTest.from_file(APP, default_timeout=30)
-    at.context["locale"] = locale
-    alive(at.run())
-    return at if page == PAGES[0] else to(at, page)
-
-
-def to(at: AppTest, page: str) -> AppTest:
-    alive(at.switch_page(f"pages/{page}.py").run())
-    return at
-
-
-def alive(at: AppTest) -> AppTest:
-    assert not at.exception, [error.value for error in at.exception]
-    return at
-
-
-def ask(at: AppTest, text: str) -> AppTest:
-    return alive(at.chat_input[0].set_value(text).run())
-
-
-def click(at: AppTest, key: str) -> AppTest:
-    return alive(at.button(key=key).click().run())
-
-
-def edit(at: AppTest, text: str, button: str) -> AppTest:
-    """Fill the form of an edited question and press a button of it."""
-    next(area for area in at.text_area if area.label == "Your message").set_value(text)
-    return alive(next(found for found in at.button if found.label == button).click().run())
-
-
-def keys(at: AppTest) -> set[str]:
-    return {button.key for button in at.button}
-
-
-def sentences(at: AppTest) -> list[str]:
-    return [element.value for element in at.error]
-
-
-def conversation(at: AppTest, family: str = "llama2") -> Conversation:
-    found: Conversation = at.session_state[f"{family}.conversation"]
-    return found
-
-
-def said(at: AppTest) -> list[tuple[str, list[str]]]:
-    """Questions and their answers, as the session holds them."""
-    return [(turn.question, [answer.text for answer in turn.answers]) for turn in conversation(at).turns]
-
-
-def shown(at: AppTest) -> list[str]:
-    """The first text of every message on the page."""
-    return [message.markdown[0].value for message in at.chat_message if message.markdown]
-
-
-def captions(at: AppTest) -> str:
-    return "\n".join(caption.value for caption in at.caption)
-
-
-def engine(at: AppTest) -> Any:
-    (only,) = loader.shared().loaded()
-    return only
-
-
 # --- every page ----------------------------------------------------------------------------------
-
-# The same in both languages: names of things, and codes.
-NAMES = re.compile(
-    r"English|中文|Language / 语言|LLaMA 2|Gemma|ChatGLM|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
-    r"|★|:material/|\d|/|<div|fp32|bf16|int[48]"
-)
-
-
-def texts(at: AppTest) -> Iterator[str]:
-    """Everything on a page that can be read: labels, helps, values, options."""
-    for node in (*at.main, *at.sidebar):
-        for spec, value in node.proto.ListFields() if hasattr(node, "proto") and node.proto else ():
-            if spec.name in ("label", "help", "placeholder", "body", "text"):
-                yield value
-            elif spec.name == "options":
-                yield from (getattr(option, "content", option) for option in value)
 
 
 @pytest.mark.parametrize("page", (*PAGES, "chatglm"))
 def test_a_page_is_drawn_in_either_language(page: str, stage: Stage) -> None:
     english, chinese = list(texts(visit(page))), list(texts(visit(page, "zh-CN")))
     assert len(english) == len(chinese) > 20
-    assert not {text for text in english if text in chinese and text and not NAMES.match(text)}
-    # Two English words in a row that are no name.
-    rest = "\n".join(chinese)
-    assert not re.findall(r"\b(?:the|of|is|and|to|an?|in|or|this|it|you)\b +[a-z]+", rest)
+    assert untranslated(english, chinese) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_language_can_be_switched_and_stays(page: str, stage: Stage) -> None:
     at = visit(page)
-    at.segmented_control[0].select("zh").run()
+    at.segmented_control(key="set.language").select("zh").run()
     assert "加载" in [button.label for button in alive(at).button]
     other = next(name for name in PAGES if name != page)
     assert "加载" in [button.label for button in to(at, other).button]
@@ -179,13 +76,6 @@ def test_no_page_starts_a_load_by_itself(stage: Stage) -> None:
 
 
 # --- choosing and loading ------------------------------------------------------------------------
-
-
-def choose(at: AppTest, name: str, page: str = "llama2") -> AppTest:
-    """Type a name or a path where the checkpoint is chosen."""
-    box = at.selectbox(key=f"set.{page}.checkpoint")
-    box.options.append(name)  # what the browser does with a new option
-    return alive(box.set_value(name).run())
 
 
 def test_a_wrong_path_is_one_sentence_and_another_name_mends_it(stage: Stage, tmp_path: Path) -> None:
@@ -456,11 +346,6 @@ def test_pictures_in_an_answer_are_not_fetched(stage: Stage) -> None:
 # --- export and import ---------------------------------------------------------------------------
 
 
-def imported(at: AppTest, content: bytes | str) -> AppTest:
-    data = content if isinstance(content, bytes) else content.encode()
-    return alive(at.file_uploader[0].upload("talk.json", data, "application/json").run())
-
-
 def test_export_and_import_bring_everything_back(stage: Stage, downloads: dict[str, Any]) -> None:
     at = visit()
     at.text_area(key="set.llama2.system.0").set_value("Be brief.")
@@ -627,3 +512,90 @@ def test_the_newer_of_upload_and_recording_is_taken(stage: Stage) -> None:
     at.get("audio_input")[0].upload("spoken.wav", WAV[1], WAV[2])
     click(alive(at.run()), "whisper.go")
     assert at.subheader[0].value == "spoken.wav"
+
+
+# --- tools and code ------------------------------------------------------------------------------
+
+CALCULATE = 'call calculate {"expression": "6 * 7"}'
+
+
+def test_a_tool_is_called_and_its_result_shown(glm: Stage) -> None:
+    at = ask(in_mode("tool"), CALCULATE)
+    (step,) = steps(at, "tool")
+    assert (step.name, step.text, step.observation) == ("calculate", "let me see ", "42")
+    assert conversation(at, "chatglm.tool").turns[-1].answers[-1].text == "42 "
+    labels = [expander.label for expander in at.main.expander]
+    assert any("calculate" in label and "42" in label for label in labels)
+
+
+def test_several_calls_in_a_row_are_steps_of_one_answer(glm: Stage) -> None:
+    at = ask(in_mode("tool"), CALCULATE + '\ncall weekday {"date": "2024-05-01"}')
+    assert [step.name for step in steps(at, "tool")] == ["calculate", "weekday"]
+    assert steps(at, "tool")[1].text == "let me see "
+
+
+def test_a_tool_that_was_not_chosen_is_not_there(glm: Stage) -> None:
+    at = in_mode("tool")
+    alive(at.button_group(key="set.chatglm.tools").set_value(["weekday"]).run())
+    ask(at, CALCULATE)
+    (step,) = steps(at, "tool")
+    assert step.failed and "no tool named calculate" in str(step.observation)
+
+
+def test_the_result_of_a_pasted_tool_is_typed_by_the_visitor(glm: Stage) -> None:
+    at = in_mode("tool")
+    alive(at.text_area(key="set.chatglm.pasted").set_value(STOCK).run())
+    ask(at, 'call get_stock {"article": "pens"}')
+    assert steps(at, "tool")[-1].observation is None
+    at.text_area(key="chatglm.tool.typed.1").set_value("a dozen")
+    send = next(button for button in at.button if button.form_id == "chatglm.tool.result")
+    alive(send.click().run())
+    answer = conversation(at, "chatglm.tool").turns[-1].answers[-1]
+    assert (answer.steps[-1].observation, answer.text, answer.reason) == ("a dozen", "a dozen ", "stop")
+    assert len(conversation(at, "chatglm.tool").turns[-1].answers) == 1
+    assert not [area for area in at.text_area if area.key == "chatglm.tool.typed.1"]
+
+
+def test_a_pasted_tool_that_is_none_costs_no_conversation(glm: Stage) -> None:
+    at = ask(in_mode("tool"), CALCULATE)
+    alive(at.text_area(key="set.chatglm.pasted").set_value("[").run())
+    assert "cannot be read" in sentences(at)[0] and at.chat_input[0].disabled
+    assert steps(at, "tool")
+    alive(at.text_area(key="set.chatglm.pasted").set_value("").run())
+    assert not sentences(at) and not at.chat_input[0].disabled
+
+
+def test_every_mode_has_a_conversation_of_its_own(glm: Stage) -> None:
+    at = ask(in_mode("tool"), CALCULATE)
+    alive(at.segmented_control(key="set.chatglm.mode").set_value("chat").run())
+    ask(at, "only a chat")
+    assert said(at) == []  # of the LLaMA page
+    assert [turn.question for turn in conversation(at, "chatglm").turns] == ["only a chat"]
+    assert [turn.question for turn in conversation(at, "chatglm.tool").turns] == [CALCULATE]
+    assert "tools" not in engine(at).sent[-1][0]
+
+
+def test_precision_is_the_default_of_tools_and_code(glm: Stage) -> None:
+    ask(in_mode("tool"), "hello")
+    assert (glm.options[-1].temperature, glm.options[-1].top_p) == (0.1, 0.2)
+
+
+def test_the_code_interpreter_is_off_until_the_operator_wants_it(glm: Stage) -> None:
+    at = in_mode("code")
+    assert "QUINTET_CODE_INTERPRETER=1" in at.info[0].value and at.chat_input[0].disabled
+
+
+def test_code_runs_and_its_output_comes_back(glm: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUINTET_CODE_INTERPRETER", "1")
+    if refused := confinement().refused:
+        pytest.skip(refused.en)
+    at = in_mode("code")
+    assert any("No network." in text.value for text in at.markdown)
+    ask(at, 'call interpreter {"code": "x = 6 * 7; print(x)"}')
+    (step,) = steps(at, "code")
+    assert step.observation == "42" and [output.text for output in step.shown] == ["42\n"]
+    ask(at, 'call interpreter {"code": "x + 1"}')
+    assert steps(at, "code")[0].observation == "43"
+    click(at, "chatglm.restart")
+    ask(at, 'call interpreter {"code": "x"}')
+    assert "NameError" in str(steps(at, "code")[0].observation)

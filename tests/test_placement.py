@@ -61,14 +61,28 @@ def where(found: Sequence[Device], checkpoint: Checkpoint = GLM, **asked: Any) -
     ],
 )
 def test_weights_of_the_models_that_people_know(name: str, precision: str, gigabytes_: float) -> None:
-    assert weight_bytes(CHECKPOINTS[name], precision) / 1e9 == pytest.approx(gigabytes_, rel=0.03)
+    for device in ("cpu", "cuda:0"):
+        planned = weight_bytes(CHECKPOINTS[name], precision, device)
+        assert planned / 1e9 == pytest.approx(gigabytes_, rel=0.03)
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS.values(), ids=lambda row: row.name)
 def test_narrower_weights_are_smaller(checkpoint: Checkpoint) -> None:
     sizes = [weight_bytes(checkpoint, way) for way in ("fp32", "bf16", "int8", "int4")]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] > 0
-    assert weight_bytes(checkpoint, "file") == checkpoint.bytes
+    assert weight_bytes(checkpoint, "file", "cuda:0") == checkpoint.bytes
+
+
+def test_chatglm3s_own_packed_files_fit_where_the_makers_said() -> None:
+    """5 GB in 4 bits, 9 GB in 8, with a full context; a processor's int4 takes a bit more than the file."""
+    layers, others = 5_710_544_896, 533_039_104
+    for share, most in ((0.5, 5e9), (1, 9e9)):
+        size = int(share * layers) + 2 * others
+        row = replace(GLM, format="chatglm-packed", bytes=size)
+        made = plan(row, device="cpu", found=[cpu(64)])
+        assert size <= made.weights <= made.total < most
+        assert plan(row, device="cuda:0", found=[cuda(0, 64)]).weights == size
+        assert (made.weights - size) == pytest.approx(layers / 32 if share == 0.5 else 0, rel=1e-3)
 
 
 def test_the_cache_of_a_full_context() -> None:
@@ -196,7 +210,8 @@ def test_what_idle_engines_hold_counts_as_free() -> None:
         ("ctranslate2", "cpu", ("int8", "fp32")),
         ("ctranslate2", "cuda", ("fp16", "int8", "fp32")),
         ("ctranslate2", "mps", ()),
-        ("whisper-pt", "cpu", ("fp32",)),
+        ("whisper-pt", "cpu", ("int8", "fp32")),
+        ("whisper-hf", "mps", ("fp32",)),
         ("whisper-hf", "cuda", ("fp16", "fp32")),
         ("openai-api", "cpu", ("remote",)),
     ],
@@ -264,7 +279,7 @@ def test_a_refusal_names_something_that_really_fits() -> None:
 
 
 def test_a_refusal_offers_a_shorter_context_where_that_is_what_fits() -> None:
-    need = weight_bytes(LLAMA, "int4") + placement.overhead_bytes(LLAMA, "cuda:0", 2048)
+    need = weight_bytes(LLAMA, "int4", "cuda:0") + placement.overhead_bytes(LLAMA, "cuda:0", 2048)
     free = (need + kv_bytes(LLAMA, "int4", 2048)) / GiB + 0.01
     made = plan(LLAMA, device="cuda:0", precision="int4", found=[cuda(0, free)])
     assert not made.fits and made.alternatives[0].context == 2048

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from models import catalog
 from models.errors import UnsupportedPlacement
+from models.placement import weight_bytes
 from tests.test_hf import answer, load
 from tests.tiny_models import as_bin, save_gemma, save_llama
 
@@ -87,7 +89,7 @@ def test_zeros_and_outliers(bits: int) -> None:
     assert abs(float(got[1, 5]) - 1000) < 10
 
 
-@pytest.mark.parametrize("bits, inside, outside", [(8, 100, 64), (4, 80, 64), (4, 128, 80)])
+@pytest.mark.parametrize("bits, inside, outside", [(8, 100, 64), (4, 80, 64), (4, 128, 80), (16, 128, 128)])
 def test_sizes_that_cannot_be_packed(bits: int, inside: int, outside: int) -> None:
     assert packed(bits, inside, outside)[1] is None
 
@@ -117,11 +119,21 @@ def test_bin_is_quantised_too(tmp_path: Path) -> None:
     assert answer(load(as_bin(tmp_path), "int8"))[0] == expected
 
 
-def test_head_is_packed_unless_it_is_the_embedding(tmp_path: Path) -> None:
-    own = load(save_llama(tmp_path / "own"), "int4").model
-    tied = load(save_llama(tmp_path / "tied", tie_word_embeddings=True), "int4").model
-    assert type(own.lm_head).__name__ == "Int4Linear"
-    assert tied.lm_head.weight is tied.model.embed_tokens.weight
+def test_the_head_has_more_bits_unless_it_is_the_embedding(tmp_path: Path) -> None:
+    own, tied = save_llama(tmp_path / "own"), save_llama(tmp_path / "tied", tie_word_embeddings=True)
+    heads = [type(load(own, precision).model.lm_head).__name__ for precision in ("int4", "int8")]
+    assert heads == ["Int8Linear", "Linear"]
+    model = load(tied, "int4").model
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8", "int4"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_take_what_was_planned(tmp_path: Path, precision: str, tied: bool) -> None:
+    sizes = {"hidden_size": 256, "intermediate_size": 1024, "vocab_size": 1024, "tie_word_embeddings": tied}
+    folder = save_llama(tmp_path, **sizes)
+    planned = weight_bytes(catalog.describe(folder, catalog.find(str(folder))), precision)
+    assert load(folder, precision).report.weights == pytest.approx(planned, rel=0.01)
 
 
 def test_no_effect_is_said(tmp_path: Path) -> None:
@@ -133,9 +145,8 @@ def test_no_effect_is_said(tmp_path: Path) -> None:
 
 
 def test_partial_effect_is_said(tmp_path: Path) -> None:
-    engine = load(save_llama(tmp_path, vocab_size=330), "int4")  # only the head has odd sizes
-    (note,) = engine.report.notes
-    assert note.en == "1 of 22 linear layers stay in bfloat16."
+    (note,) = load(save_llama(tmp_path, head_dim=20), "int4").report.notes  # attention has odd sizes
+    assert note.en == "12 of 22 linear layers stay in bfloat16."
 
 
 def test_devices_without_operators() -> None:

@@ -24,6 +24,7 @@ from models import (
     HubUnreachable,
     ModelError,
     Prefill,
+    ToolCall,
     UnsupportedCheckpoint,
     UnsupportedPlacement,
 )
@@ -362,6 +363,80 @@ def test_a_refused_request(
     script.answer = lambda handler: handler.reply(status, answer)
     with pytest.raises(error, match=sentence):
         list(load(script.address).stream(QUESTION))
+
+
+# --- tools ----------------------------------------------------------------------------------------
+
+WEATHER = {"name": "get_weather", "description": "", "parameters": {"type": "object", "properties": {}}}
+TOOLS = [{"role": "system", "content": "", "tools": [WEATHER]}, *QUESTION]
+
+
+def saying(*parts: dict[str, Any], reason: str = "tool_calls") -> Callable[[Handler], None]:
+    """An answer whose chunks hold these parts of calls."""
+
+    def answer(handler: Handler) -> None:
+        handler.begin()
+        for part in parts:
+            handler.chunk({"choices": [{"delta": {"content": None, "tool_calls": [part]}}]})
+        handler.chunk({"choices": [{"delta": {}, "finish_reason": reason}]})
+        handler.chunk("[DONE]")
+
+    return answer
+
+
+def test_tools_are_sent_and_calls_come_back(script: Script) -> None:
+    script.answer = saying(
+        {"index": 0, "id": "a", "type": "function", "function": {"name": "get_weather", "arguments": ""}},
+        {"index": 0, "function": {"arguments": '{"city": '}},
+        {"index": 0, "function": {"arguments": '"北京"}'}},
+        {"index": 1, "id": "b", "type": "function", "function": {"name": "now"}},
+    )
+    weather, now, done = load(script.address).stream(TOOLS)
+    assert weather == ToolCall("get_weather", {"city": "北京"}, '{"city": "北京"}')
+    assert now == ToolCall("now", {}) and isinstance(done, Done) and done.finish_reason == "tool_calls"
+    sent = script.asked[-1][2]
+    assert sent["tools"] == [{"type": "function", "function": WEATHER}]
+    assert sent["messages"] == [{"role": "system", "content": ""}, *QUESTION]
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "stop"])
+def test_a_call_that_is_no_json(script: Script, reason: str) -> None:
+    script.answer = saying({"index": 0, "function": {"name": "f", "arguments": "{city"}}, reason=reason)
+    call, done = load(script.address).stream(TOOLS)
+    assert isinstance(call, ToolCall) and call.error is not None and call.text == "{city"
+    assert isinstance(done, Done) and done.finish_reason == "tool_calls"
+
+
+def test_a_call_at_which_the_answer_was_cut(script: Script) -> None:
+    script.answer = saying({"index": 0, "function": {"name": "f", "arguments": "{}"}}, reason="length")
+    call, done = load(script.address).stream(TOOLS)
+    assert isinstance(call, ToolCall) and call.error is not None and "cut off" in call.error.en
+    assert isinstance(done, Done) and done.finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [({"city": "北京"}, '{"city": "北京"}'), ('{"a": 1}', '{"a": 1}'), ("{city", '{"malformed": "{city"}')],
+)
+def test_calls_are_given_back_as_json(script: Script, arguments: Any, sent: str) -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    said = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "晴"},
+    ]
+    list(load(script.address).stream([*QUESTION, *said]))
+    _, calling, observed = script.asked[-1][2]["messages"]
+    assert calling["tool_calls"] == [{**call, "function": {"name": "f", "arguments": sent}}]
+    assert calling["content"] is None and observed == said[1]
+
+
+def test_tools_and_calls_are_counted(script: Script) -> None:
+    said = [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]
+    assert estimate(QUESTION) < estimate([*QUESTION, *said]) < estimate([*TOOLS, *said])
+    script.counts = True
+    engine = load(script.address)
+    engine.count_tokens(TOOLS)
+    assert script.asked[-1][2]["tools"] == [{"type": "function", "function": WEATHER}]
 
 
 # --- stopping ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from models.tools import (
     from_schema,
     parse_arguments,
     parse_call,
+    parse_json_call,
     shipped,
 )
 
@@ -105,6 +106,7 @@ def test_functions_that_json_cannot_call_are_refused() -> None:
             {"a": [1, 2.5, None], "b": {"x": "y"}, "c": -1, "d": True, "e": [1, 2]},
         ),
         ("tool_call(code='```\\nx')", {"code": "```\nx"}),
+        ("tool_call(a='x\u2028y\x0cz')", {"a": "x\u2028y\x0cz"}),
     ],
 )
 def test_a_call_with_plain_values_is_read(content: str, arguments: dict[str, Any]) -> None:
@@ -152,8 +154,43 @@ def test_anything_else_is_refused_and_not_run(content: str) -> None:
     assert refused.value.zh.startswith("无法解析工具调用")
 
 
-def test_a_call_has_the_tools_name() -> None:
-    assert parse_call(" get_weather", "tool_call(city='北京')") == ToolCall("get_weather", {"city": "北京"})
+def test_a_call_has_the_tools_name_and_what_was_written() -> None:
+    written = "```python\ntool_call(city='北京')\n```"
+    assert parse_call(" get_weather", f" {written}\n") == ToolCall("get_weather", {"city": "北京"}, written)
+
+
+def test_a_call_that_cannot_be_read_says_why() -> None:
+    call = parse_call("get_weather", " tool_call(city=open('x'))")
+    assert (call.name, call.arguments, call.text) == ("get_weather", {}, "tool_call(city=open('x'))")
+    assert call.error is not None and "has to be plain" not in call.error.en and "plain" in call.error.en
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (" ```python\nx = 1\nprint(x)\n```", "x = 1\nprint(x)"),
+        ("```python\nx = 1\nprint(x)", "x = 1\nprint(x)"),
+        ("```\n\n  x = '```'\n\n```\n", "\n  x = '```'\n"),
+        ("print(1)", "print(1)"),
+        ("", ""),
+    ],
+)
+def test_the_interpreters_call_is_code(content: str, code: str) -> None:
+    call = parse_call("interpreter", content)
+    assert (call.arguments, call.error) == ({"code": code}, None)
+
+
+def test_a_call_of_the_openai_form() -> None:
+    text = '{"city": "北京", "days": 3}'
+    assert parse_json_call("get_weather", text) == ToolCall("get_weather", {"city": "北京", "days": 3}, text)
+    assert parse_json_call("now", "") == ToolCall("now", {})
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"', "null", '{"a": NaN}', '{"a": 1e999}', "[" * 100_000])
+def test_other_json_is_no_call(text: str) -> None:
+    call = parse_json_call("f", text)
+    assert call.error is not None and "no JSON object" in call.error.en and call.text == text
+    assert not call.arguments
 
 
 # --- running them ------------------------------------------------------------------------------

@@ -64,6 +64,18 @@ LLAMA: dict[str, Any] = {
 }
 
 
+QWEN_VL: dict[str, Any] = {
+    "model_type": "qwen",
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "kv_channels": 32,
+    "hidden_size": 64,
+    "vocab_size": 96,
+    "max_position_embeddings": 512,
+    "visual": {},
+}
+
+
 def write_folder(path: Path, config: dict[str, Any] = LLAMA, template: bool = True) -> Path:
     """A Hugging Face folder with one safetensors file and a tokenizer."""
     path.mkdir(parents=True, exist_ok=True)

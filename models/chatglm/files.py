@@ -1,12 +1,12 @@
 """What a folder of ChatGLM files holds: which generation, which tensors."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
+from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.headers import read_safetensors
+from models.pretrained import damaged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,23 +20,6 @@ _FIXED = {
     "post_layer_norm": True,
     "rmsnorm": True,
 }
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json. Raises CheckpointNotFound or CheckpointCorrupt."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointNotFound(
-            f"{folder} has no config.json: choose the folder that holds it and the weights.",
-            f"{folder} 中没有 config.json：请选择含有该文件与权重的文件夹。",
-        ) from error
-    except ValueError as error:
-        raise _damaged(path) from error
-    if not isinstance(config, dict):
-        raise _damaged(path)
-    return config
 
 
 def is_first_generation(config: Mapping[str, Any]) -> bool:
@@ -90,7 +73,7 @@ def stored_tensors(folder: Path) -> "dict[str, Tensor]":
             else:
                 tensors |= torch.load(path, map_location="meta", mmap=True, weights_only=True)
         except Exception as error:  # both readers raise whatever their parsers do
-            raise _damaged(path) from error
+            raise damaged(path) from error
     return tensors
 
 
@@ -103,25 +86,3 @@ def _safetensors(path: Path) -> "dict[str, Tensor]":
     return {
         name: torch.empty(shape, dtype=kinds[name], device="meta") for name, shape in header.tensors.items()
     }
-
-
-def check_loaded(info: Mapping[str, Any]) -> None:
-    """Raise CheckpointCorrupt when tensors were missing, left over or of another shape."""
-    for kind, what, chinese in (
-        ("missing_keys", "lacks", "缺少"),
-        ("mismatched_keys", "has another shape for", "的形状不符："),
-        ("unexpected_keys", "has an unknown", "含有未知的"),
-    ):
-        if info[kind]:
-            name = str(min(map(str, info[kind])))
-            raise CheckpointCorrupt(
-                f"The checkpoint {what} {name} ({len(info[kind])} such tensors): fetch it again.",
-                f"检查点{chinese} {name}（共 {len(info[kind])} 个）：请重新下载。",
-            )
-
-
-def _damaged(path: Path) -> CheckpointCorrupt:
-    return CheckpointCorrupt(
-        f"{path.name} is damaged or incomplete: delete it and fetch it again.",
-        f"{path.name} 已损坏或不完整：请删除后重新下载。",
-    )

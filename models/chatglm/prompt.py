@@ -5,7 +5,6 @@ metadata (the tool that an assistant's turn calls), and content. ChatGLM-6B and 
 of questions and answers as one text.
 """
 
-import ast
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.chatglm.files import Generation
-from models.errors import BadInput
 from models.schema import Messages
+from models.tools import arguments
 
 ROLES = {"tool": "observation", "function": "observation"}  # OpenAI's names for ChatGLM3's
 TOOLS = "Answer the following questions as best as you can. You have access to the following tools:"
+# What the makers' demo told the model about its code interpreter (without the upload folder of theirs).
+INTERPRETER = (
+    "你是一位智能AI助手，你叫ChatGLM，你连接着一台电脑，但请注意不能联网。在使用Python解决任务时，"
+    "你可以运行代码并得到结果，如果运行结果有错误，你需要尽可能对代码进行改进。"
+)
 ASSISTANT = "<|assistant|>"
 TRAINING_TIME = "[[训练时间]]"
 TRAINED_UNTIL = "2023年"
@@ -52,11 +56,23 @@ def turns(messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None) 
         content = text_of(message.get("content"))
         calls = message.get("tool_calls") or ()
         if role == "system" and message.get("tools") is not None:
-            content = f"{content}\n{_listed(message['tools'])}"
+            content = _with_own_words(content, message["tools"])
         if content or not calls:
             made.append(Turn(role, content, message.get("metadata") or ""))
         made += [_call_turn(call["function"]) for call in calls]
     return _with_tools(made, tools) if tools else made
+
+
+def _with_own_words(content: str, tools: Sequence[Mapping[str, Any]]) -> str:
+    """A system prompt that lists tools; one without words gets those that ChatGLM3 was trained on.
+
+    The code interpreter is no entry of the list: words alone turn it on.
+    """
+    functions = [tool for tool in tools if tool.get("function", tool).get("name") != arguments.INTERPRETER]
+    if len(functions) == len(tools):
+        return f"{content or TOOLS}\n{_listed(functions)}"
+    content = content or INTERPRETER
+    return "\n".join([content, TOOLS, _listed(functions)]) if functions else content
 
 
 def _with_tools(made: list[Turn], tools: Sequence[Mapping[str, Any]]) -> list[Turn]:
@@ -66,19 +82,19 @@ def _with_tools(made: list[Turn], tools: Sequence[Mapping[str, Any]]) -> list[Tu
 
 
 def _listed(tools: Iterable[Mapping[str, Any]]) -> str:
-    functions = [tool["function"] if tool.get("type") == "function" else tool for tool in tools]
+    functions = [dict(tool["function"] if tool.get("type") == "function" else tool) for tool in tools]
     return json.dumps(functions, indent=4, ensure_ascii=False)
 
 
 def _call_turn(function: Mapping[str, Any]) -> Turn:
     """A call as the model itself would have written it."""
-    arguments = function["arguments"]
-    if isinstance(arguments, str):
-        arguments = json.loads(arguments or "{}")
-    if function["name"] == "interpreter":
-        return Turn("assistant", f"```python\n{arguments.get('code', '')}\n```", "interpreter")
-    given = ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
-    return Turn("assistant", f"```python\ntool_call({given})\n```", function["name"])
+    name, given = function["name"], arguments.written_arguments(function)
+    if isinstance(given, str):
+        return Turn("assistant", given, name)
+    if name == arguments.INTERPRETER:
+        return Turn("assistant", f"```python\n{given.get('code', '')}\n```", name)
+    values = ", ".join(f"{key}={_literal(value)}" for key, value in given.items())
+    return Turn("assistant", f"```python\ntool_call({values})\n```", name)
 
 
 def _literal(value: Any) -> str:
@@ -162,30 +178,6 @@ def third_reply(text: str) -> str:
     """What a person reads of an answer of ChatGLM3: its text, without calls."""
     texts = (second_reply(part.content) for part in split_reply(text) if not part.metadata.strip())
     return "\n\n".join(text for text in texts if text)
-
-
-def parse_call(content: str) -> dict[str, Any]:
-    """The arguments in a fenced ``tool_call(name=value, …)``, read as literals and never run.
-
-    Raises BadInput for anything else.
-    """
-    source = "\n".join(content.split("\n")[1:-1])
-    try:
-        call = ast.parse(source.strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or getattr(call.func, "id", "") != "tool_call" or call.args:
-            raise ValueError("no tool_call with keywords")
-        return {_name(keyword): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise BadInput(
-            "The model's tool call cannot be read: it has to be tool_call(name=value, …) with plain values.",
-            "无法解析模型的工具调用：应为 tool_call(name=value, …) 的形式，且值须为字面量。",
-        ) from error
-
-
-def _name(keyword: ast.keyword) -> str:
-    if keyword.arg is None:
-        raise ValueError("** in a tool call")
-    return keyword.arg
 
 
 # A tail that the next characters may still change.

@@ -10,9 +10,10 @@ from tokenizers import Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from models.chatglm import prompt
-from models.chatglm.files import Generation, generation, read_config
+from models.chatglm.files import Generation, generation
 from models.chatglm.vocabulary import MASKS, ROLES, SPACE, WHITE, build_bpe, build_unigram, cached
 from models.errors import CheckpointNotFound
+from models.pretrained import read_config
 from models.schema import Messages
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")

@@ -8,6 +8,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +141,27 @@ def _template(tokenizer: Tokenizer, single: list[str], pair: list[str]) -> Templ
 
 
 def cached(path: Path, build: Callable[[Any], Tokenizer], cache: Path | None) -> Tokenizer:
-    """The tokenizer of a SentencePiece file, kept as a JSON file in `cache`."""
+    """The tokenizer of a SentencePiece file, kept as a JSON file in `cache`, where that can be written."""
     if cache is None:
         return build(read_pieces(path))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    ready = cache / f"{path.stem}-{digest}-{LAYOUT}.json"
-    if not ready.exists():
+    kept = cache / f"{path.stem}-{digest}-{LAYOUT}.json"
+    if tokenizer := _kept(kept):
+        return tokenizer
+    tokenizer = build(read_pieces(path))
+    # Under a name of its own first, because others may be reading or writing.
+    part = kept.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+    with suppress(OSError):  # a full or read-only disk: then it is built again the next time
         cache.mkdir(parents=True, exist_ok=True)
-        tokenizer = build(read_pieces(path))
-        # Under a name of its own first, because others may be reading or writing.
-        part = ready.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-        tokenizer.save(str(part), pretty=False)
-        part.replace(ready)
-    return Tokenizer.from_file(str(ready))
+        part.write_text(tokenizer.to_str(), "utf-8")
+        part.replace(kept)
+    return tokenizer
+
+
+def _kept(path: Path) -> Tokenizer | None:
+    if not path.is_file():
+        return None
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception:  # the library raises no other class, for a damaged file and for one of another version
+        return None

@@ -30,14 +30,13 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from models.chatglm import packed
 from models.chatglm.files import (
     check_config,
-    check_loaded,
     generation,
     is_first_generation,
-    read_config,
     stored_tensors,
 )
 from models.chatglm.model import ChatGLM6BConfig, ChatGLM6BForCausalLM
 from models.errors import UnsupportedPlacement
+from models.pretrained import check_loaded, read_config
 
 ROTARY_BASE = 10000.0
 OUTPUT_HEADS = ("lm_head.weight", "transformer.output_layer.weight")

@@ -6,22 +6,24 @@ import weakref
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from models.errors import BadInput, EngineClosed
+from models.messages import check_messages, drop_oldest, merge_turns, turn_starts
 from models.schema import (
     ChatOptions,
     Checkpoint,
     Done,
     Event,
     LoadReport,
-    Message,
     Messages,
+    OnProgress,
     Placement,
+    Progress,
     Queued,
     Segment,
     SpeechOptions,
@@ -29,8 +31,6 @@ from models.schema import (
 
 # A path, or a float32 NumPy array of samples; `Any`, because NumPy is not imported before it is needed.
 Audio = str | Path | Any
-
-ROLES = ("system", "user", "assistant", "tool")
 
 
 class Engine(ABC):
@@ -121,7 +121,9 @@ class ChatEngine(Engine):
         """Answer a conversation, piece by piece.
 
         Args:
-            messages: a conversation in the OpenAI chat format, or a text to continue as it is.
+            messages: a conversation in the OpenAI chat format, or a text to continue as it is. A
+                system message may list "tools" (schemas of functions, plain or in OpenAI's form) that
+                the answer may call; calls come back as "tool_calls", and results with role "tool".
             options: sampling; default: the checkpoint's own defaults.
             cancel: when it is set, the answer ends within one token with finish_reason "cancelled".
 
@@ -202,11 +204,14 @@ class Transcript(Iterator[Segment]):
     """The segments of one recording as they are recognised.
 
     `duration` (seconds of audio), `language` and `language_probability` are known from the first
-    segment on, and for a recording without speech when the iteration has ended.
+    segment on, and for a recording without speech when the iteration has ended. `position` is how
+    many seconds are done; it moves on through silence too.
     """
 
-    def __init__(self) -> None:
-        self.duration = 0.0
+    def __init__(self, progress: OnProgress | None = None) -> None:
+        self._progress = progress
+        self._started: tuple[float, float] | None = None  # seconds of the clock and of audio
+        self.duration = self.position = 0.0
         self.language: str | None = None
         self.language_probability: float | None = None
         self._segments: Iterator[Segment] = iter(())
@@ -217,6 +222,21 @@ class Transcript(Iterator[Segment]):
 
     def __next__(self) -> Segment:
         return next(self._segments)
+
+    def reach(self, seconds: float) -> None:
+        """For the engine: this much of the recording is done."""
+        self.position = seconds
+        now = time.monotonic()
+        self._started = since, first = self._started or (now, seconds)
+        rate = (seconds - first) / (now - since) if now > since else 0.0
+        left = max(0.0, self.duration - seconds) / rate if rate else None
+        if self._progress is not None:
+            self._progress(Progress("transcribe", int(seconds), int(self.duration), rate, left))
+
+    def wait(self, queued: Queued) -> None:
+        """For the engine: others are served before."""
+        if self._progress is not None:
+            self._progress(Progress("queue", total=queued.ahead))
 
     def close(self) -> None:
         """Stop the work; what was recognised stays with whoever has it."""
@@ -234,15 +254,22 @@ class SpeechEngine(Engine):
 
     @abstractmethod
     def _transcribe(
-        self, audio: Audio, options: SpeechOptions, cancel: threading.Event, result: Transcript
+        self,
+        audio: Audio,
+        options: SpeechOptions,
+        cancel: threading.Event,
+        result: Transcript,
+        done: Sequence[Segment],
     ) -> Iterator[Segment]:
-        """Recognise `audio`; set the facts in `result` before the first segment."""
+        """Recognise `audio`, going on after `done`; set the facts in `result` before the first segment."""
 
     def transcribe(
         self,
         audio: Audio,
         options: SpeechOptions | None = None,
         cancel: threading.Event | None = None,
+        progress: OnProgress | None = None,
+        done: Sequence[Segment] = (),
     ) -> Transcript:
         """Transcribe or translate a recording.
 
@@ -250,7 +277,12 @@ class SpeechEngine(Engine):
             audio: a path to any audio or video file that FFmpeg reads, or a float32 array of mono
                 samples at 16 kHz, shape (samples,).
             options: language, task, …; default: the checkpoint's own defaults.
-            cancel: when it is set, the iteration ends after the segment at hand.
+            cancel: when it is set, the iteration ends, after the passage at hand at the latest.
+            progress: called from the iteration: Progress "queue" (`total` are served before), then
+                "transcribe" in seconds of audio, with the seconds of audio a second and the time left.
+            done: segments of an earlier run with the same recording and options that was interrupted,
+                as they came. They are yielded again, but for those of its last passage, which is
+                recognised anew; the transcript is the one that a run without interruption gives.
 
         Raises (while iterating):
             BadInput: the file is empty, has no sound, or is not what its name says.
@@ -258,16 +290,16 @@ class SpeechEngine(Engine):
         """
         options = options or SpeechOptions(**dict(self.checkpoint.options))
         cancel = cancel or threading.Event()
-        result = Transcript()
+        result = Transcript(progress)
         # Weak, so that a transcript nobody reads on gives its place up at once, not at a collection.
         facts = weakref.proxy(result)
 
         def run() -> Iterator[Segment]:
             with self.request(), self.queue.place() as ticket:
-                for _ in self.queue.wait(ticket, cancel):
-                    pass
+                for queued in self.queue.wait(ticket, cancel):
+                    facts.wait(queued)
                 if not cancel.is_set():
-                    yield from self._transcribe(audio, options, cancel, facts)
+                    yield from self._transcribe(audio, options, cancel, facts, done)
 
         return result.start(run())
 
@@ -306,111 +338,3 @@ class FairQueue:
             if ahead != told:
                 told = ahead
                 yield Queued(ahead)
-
-
-# --- conversations -----------------------------------------------------------------------------
-
-
-def check_messages(messages: Messages | str) -> None:
-    """Raise BadInput unless `messages` is a text, or a conversation that asks for an answer."""
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    if not all(_is_message(message) for message in messages):
-        raise BadInput(
-            "Every message needs a role (system, user, assistant or tool) and a content of text or parts.",
-            "每条消息都需要 role（system、user、assistant 或 tool）和由文本或分段组成的 content。",
-        )
-    if not any(message["role"] == "user" and message["content"] for message in messages):
-        raise BadInput(
-            "There is no question to answer: write a message first.",
-            "没有可回答的问题：请先输入一条消息。",
-        )
-
-
-def _is_message(message: Any) -> bool:
-    if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-        return False
-    content = message.get("content")
-    return isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))
-
-
-def _is_part(part: Any) -> bool:
-    """{"type": "text", "text": …}, or a part of another type, whose engine knows what is in it."""
-    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-        return False
-    return part["type"] != "text" or isinstance(part.get("text"), str)
-
-
-def turn_starts(messages: Messages) -> list[int]:
-    """Numbers of messages after the system prompt that can be dropped to leave whole turns."""
-    body = [message for message in messages if message["role"] != "system"]
-    return [i for i, message in enumerate(body) if i == 0 or message["role"] == "user"]
-
-
-def drop_oldest(messages: Messages, count: int) -> list[Message]:
-    """`messages` without the first `count` that are not the system prompt."""
-    kept: list[Message] = []
-    for message in messages:
-        if message["role"] != "system" and count > 0:
-            count -= 1
-        else:
-            kept.append(message)
-    return kept
-
-
-def merge_turns(messages: Messages) -> list[Message]:
-    """Join neighbours of one role: after a Stop there may be two user turns in a row."""
-    merged: list[Message] = []
-    for message in messages:
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and last["role"] == message["role"]
-            and message["role"] in ("user", "assistant")
-            and isinstance(last["content"], str)
-            and isinstance(message["content"], str)
-        ):
-            joined = "\n\n".join(text for text in (last["content"], message["content"]) if text)
-            merged[-1] = {**last, "content": joined}
-        else:
-            merged.append(message)
-    return merged
-
-
-def fold_system(messages: Messages) -> list[Message]:
-    """Put the system prompt in front of the first user turn, for templates without a system role."""
-    system = "\n\n".join(_joined_text(m["content"]) for m in messages if m["role"] == "system")
-    rest = [message for message in messages if message["role"] != "system"]
-    first = next((i for i, message in enumerate(rest) if message["role"] == "user"), None)
-    if system and first is not None:
-        content = rest[first]["content"]
-        parts = f"{system}\n\n{content}" if isinstance(content, str) else [_text_part(system), *content]
-        rest[first] = {**rest[first], "content": parts}
-    return rest
-
-
-def _text_part(text: str) -> dict[str, str]:
-    return {"type": "text", "text": text}
-
-
-def text_only(messages: Messages) -> list[Message]:
-    """Content parts joined to plain text. Raises BadInput for a part that is no text."""
-    return [{**message, "content": _joined_text(message["content"])} for message in messages]
-
-
-def _joined_text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if any(part["type"] != "text" for part in content):
-        raise BadInput(
-            "This checkpoint reads text only: send the message without its image, or choose Qwen-VL.",
-            "该检查点只能读取文本：请去掉消息中的图片，或选择 Qwen-VL。",
-        )
-    return "\n".join(part["text"] for part in content)
-
-
-def plain_text(messages: Messages | str) -> str:
-    """What a base model is given: the texts alone, one under the other."""
-    if isinstance(messages, str):
-        return messages
-    return "\n".join(_joined_text(message["content"]) for message in messages)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.answering import LibraryEngine
-from models.engines.base import plain_text, text_only
-from models.errors import BadInput
+from models.cache import cache_dir
+from models.messages import plain_text, text_only
 from models.pretrained import DTYPES, placed
 from models.schema import ChatOptions, Messages, Text
 
@@ -33,6 +33,7 @@ class ChatGlmEngine(LibraryEngine):
         self.model, self.tokenizer = chatglm.load(
             path,
             getattr(torch, dtype),
+            cache=cache_dir() / "tokenizers",
             chat=self.checkpoint.kind == "chat",
             quantization_config=quantization(place.precision, place.device),
             **placed(place),
@@ -44,15 +45,7 @@ class ChatGlmEngine(LibraryEngine):
         if isinstance(messages, str) or not self.has_chat_template:
             text = messages if isinstance(messages, str) else plain_text(text_only(messages))
             return list(self.tokenizer(text)["input_ids"])
-        messages = text_only(messages)
-        try:
-            return list(self.tokenizer.apply_chat_template(messages, return_dict=False))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                "A message names its tools or tool calls in a form that ChatGLM's prompts do not have: use "
-                "that of the OpenAI API.",
-                "消息中的工具或工具调用格式无法写入 ChatGLM 的提示：请使用 OpenAI API 的格式。",
-            ) from error
+        return list(self.tokenizer.apply_chat_template(text_only(messages), return_dict=False))
 
     def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "ReplyStream":
         from models.chatglm.reply import ReplyStream

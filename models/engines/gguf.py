@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from models.engines.base import ChatEngine, FairQueue, plain_text, text_only
+from models.engines.base import ChatEngine, FairQueue
 from models.errors import CheckpointCorrupt, EngineFailed
-from models.openai_form import Chunk, events, refusal, request
+from models.messages import plain_text, text_only
+from models.openai_form import Chunk, conversation, events, refusal, request
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -128,7 +129,7 @@ class GgufEngine(ChatEngine):
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
         else:
-            text = self._post("/apply-template", {"messages": text_only(messages)})["prompt"]
+            text = self._post("/apply-template", conversation(text_only(messages)))["prompt"]
         tokens = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
         return len(tokens["tokens"])
 

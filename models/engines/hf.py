@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.answering import LibraryEngine
-from models.engines.base import fold_system, plain_text, text_only
 from models.errors import BadInput, CheckpointCorrupt
+from models.messages import fold_system, openai_tools, plain_text, text_only
 from models.pretrained import DTYPES, damaged_file, placed
 from models.schema import ChatOptions, Messages, Placement
+from models.tools.arguments import with_arguments
 
 if TYPE_CHECKING:
     from models.generation import TextStream
@@ -78,11 +79,14 @@ class HfEngine(LibraryEngine):
         if isinstance(messages, str) or not self.has_chat_template:
             text = messages if isinstance(messages, str) else plain_text(text_only(messages))
             return list(self.tokenizer(text)["input_ids"])
-        messages = text_only(messages)
+        tools = openai_tools(messages)
+        # Templates write the arguments as JSON themselves.
+        messages = with_arguments(text_only(messages), lambda arguments: arguments)
         try:
             return list(
                 self.tokenizer.apply_chat_template(
                     messages if self._has_system_role else fold_system(messages),
+                    tools or None,
                     add_generation_prompt=True,
                     return_dict=False,
                 )

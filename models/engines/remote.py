@@ -17,7 +17,8 @@ from typing import Any
 
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
-from models.openai_form import Chunk, events, refusal, request
+from models.messages import openai_tools
+from models.openai_form import Chunk, conversation, events, refusal, request
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -139,15 +140,12 @@ class RemoteEngine(ChatEngine):
 
     def _llama_cpp_count(self, messages: Messages | str) -> int:
         if not isinstance(messages, str):
-            messages = self._ask("/apply-template", "prompt", {"messages": [dict(m) for m in messages]})
+            messages = self._ask("/apply-template", "prompt", conversation(messages))
         question = {"content": messages, "add_special": True, "parse_special": True}
         return len(self._ask("/tokenize", "tokens", question))
 
     def _vllm_count(self, messages: Messages | str) -> int:
-        asked = (
-            {"prompt": messages} if isinstance(messages, str) else {"messages": [dict(m) for m in messages]}
-        )
-        return int(self._ask("/tokenize", "count", {"model": self.model, **asked}))
+        return int(self._ask("/tokenize", "count", {"model": self.model, **conversation(messages)}))
 
     # --- answers ------------------------------------------------------------------------------
 
@@ -241,15 +239,20 @@ class RemoteEngine(ChatEngine):
 def estimate(messages: Messages | str) -> int:
     """Tokens by rule of thumb: one for three bytes of UTF-8, and four for the frame of a message.
 
-    Too many for English, about right for Chinese. Images and other parts are not counted.
+    Too many for English, about right for Chinese. Tools and calls are counted as JSON, images and other
+    parts not at all.
     """
     if isinstance(messages, str):
         return -(-len(messages.encode()) // 3)
-    contents = [message["content"] for message in messages]
+    contents = [message.get("content") or "" for message in messages]
     texts = [
         text if isinstance(text, str) else "".join(part.get("text", "") for part in text) for text in contents
     ]
-    return sum(4 + estimate(text) for text in texts)
+    asked = [
+        *openai_tools(messages),
+        *(call for message in messages for call in message.get("tool_calls") or ()),
+    ]
+    return sum(4 + estimate(text) for text in (*texts, *map(json.dumps, asked)))
 
 
 def _unless(

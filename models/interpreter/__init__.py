@@ -9,7 +9,17 @@ in it; outputs.py reads them; session.py holds the limits; confinement.py says w
 
 from models.interpreter.confinement import Confinement, confinement, enabled
 from models.interpreter.kernel import HOME, Limits
-from models.interpreter.outputs import Output
+from models.interpreter.outputs import Output, as_read, png
 from models.interpreter.session import Interpreter
 
-__all__ = ["HOME", "Confinement", "Interpreter", "Limits", "Output", "confinement", "enabled"]
+__all__ = [
+    "HOME",
+    "Confinement",
+    "Interpreter",
+    "Limits",
+    "Output",
+    "as_read",
+    "confinement",
+    "enabled",
+    "png",
+]

@@ -2,13 +2,15 @@
 
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from io import BytesIO
+from itertools import chain
 from typing import Any, Literal
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_PNG = b"\x89PNG\r\n\x1a\n"
+_LONGEST_TABLE = 1_000_000  # characters of HTML that are read
 _PIXELS = 25_000_000  # a larger picture would cost the server more than a hundred megabytes
 _SHOWN = ("execute_result", "display_data", "update_display_data")
 
@@ -28,49 +30,72 @@ class Output:
 
     @property
     def characters(self) -> int:
-        """How much there is to read, in a table's cells as well."""
-        return len(self.text) + sum(len(cell) for row in self.rows for cell in row)
+        """How much there is to read, in a table's cells as well; an empty one counts, too."""
+        return len(self.text) + sum(len(cell) + 1 for row in self.rows for cell in row)
+
+
+def as_read(outputs: Iterable[Output], longest: int = 4_000) -> str:
+    """What a model reads of what code has shown: the end of it, where the error and the result are."""
+    text = "".join(_read(output) for output in outputs).strip()
+    return text if len(text) <= longest else f"…{text[-longest:]}"
+
+
+def _read(output: Output) -> str:
+    return "[Image]\n" if output.kind == "image" else f"{output.text}\n" if output.rows else output.text
 
 
 def output_of(message: Mapping[str, Any]) -> Output | None:
     """What a message on the kernel's iopub channel shows, or None for one that shows nothing."""
-    kind, content = message["header"]["msg_type"], message["content"]
     try:
-        if kind == "stream":
-            return Output("text", _COLOURS.sub("", content["text"]))
-        if kind == "error":
-            lines = content["traceback"] or [f"{content['ename']}: {content['evalue']}"]
-            return Output("error", _COLOURS.sub("", "\n".join(lines)))
-        return _shown(content["data"]) if kind in _SHOWN else None
-    except (KeyError, TypeError, AttributeError):  # code can send messages of its own making
+        output = _read_message(message["header"]["msg_type"], message["content"])
+        if output:
+            "".join([output.text, *chain(*output.rows)]).encode()  # half a surrogate pair cannot be sent on
+        return output
+    except (KeyError, TypeError, AttributeError, UnicodeError):  # code can send messages of its own making
         return None
+
+
+def _read_message(kind: str, content: Mapping[str, Any]) -> Output | None:
+    if kind == "stream":
+        return Output("text", _COLOURS.sub("", content["text"]))
+    if kind == "error":
+        lines = content["traceback"] or [f"{content['ename']}: {content['evalue']}"]
+        return Output("error", _COLOURS.sub("", "\n".join(lines)))
+    return _shown(content["data"]) if kind in _SHOWN else None
 
 
 def _shown(data: Mapping[str, Any]) -> Output:
     text = str(data.get("text/plain", ""))
-    if image := _png(data.get("image/png")):
+    if image := png(data.get("image/png")):
         return Output("image", text, image)
     if rows := _rows(data.get("text/html")):
         return Output("table", text, rows=rows)
     return Output("text", text + "\n")
 
 
-def _png(encoded: object) -> bytes:
-    """A picture that is safe to hand on: really PNG, and not of a bomb's size."""
+def png(encoded: object) -> bytes:
+    """A picture that is safe to hand on: PNG that can be decoded, and not of a bomb's size."""
+    from PIL.PngImagePlugin import PngImageFile
+
     if not isinstance(encoded, str):
         return b""
     try:
         image = binascii.a2b_base64(encoded)
-    except (binascii.Error, ValueError):
+        picture = PngImageFile(BytesIO(image))
+        if picture.width * picture.height > _PIXELS:
+            return b""
+        picture.load()
+    except (ValueError, SyntaxError, OSError):  # no base64, no PNG, a broken one
         return b""
-    width, height = int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big")
-    return image if image.startswith(_PNG) and width * height <= _PIXELS else b""
+    return image
 
 
 def _rows(html: object) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(html, str) or len(html) > _LONGEST_TABLE:
+        return ()
     reader = _Table()
     try:
-        reader.feed(html if isinstance(html, str) else "")
+        reader.feed(html)
     except AssertionError:  # how html.parser says that a declaration is malformed
         return ()
     return tuple(tuple(cell.strip() for cell in row) for row in reader.rows if row)

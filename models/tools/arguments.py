@@ -1,14 +1,18 @@
 """A call that a model wrote: parsed as a literal, never evaluated, and checked against a schema."""
 
 import ast
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from models.errors import BadInput
-from models.schema import Text, ToolCall
+from models.schema import Message, Messages, Text, ToolCall
 
+INTERPRETER = "interpreter"  # ChatGLM3's name for the tool whose one argument is Python code
 _LONGEST = 20_000  # characters of a call
+_BITS = 1024  # of a whole number: the range of a float. Python refuses to write very long ones
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "boolean": (bool,),
@@ -30,20 +34,99 @@ _NAMED = {
 
 
 def parse_call(name: str, content: str) -> ToolCall:
-    """A call as ChatGLM3 writes it: a tool's name, and a fenced ``tool_call(parameter=value, …)``.
+    """A call as ChatGLM3 writes it: a fenced ``tool_call(parameter=value, …)``, or fenced Python code.
+
+    Args:
+        name: the tool's, as the header has it.
+        content: what follows the header; its last fence may be missing.
+    """
+    is_code = name.strip() == INTERPRETER
+    return _read(name.strip(), content.strip(), _code if is_code else parse_arguments)
+
+
+def parse_json_call(name: str, content: str) -> ToolCall:
+    """A call in the OpenAI form, whose arguments are the text of a JSON object."""
+    return _read(name, content, _json_object)
+
+
+def _read(name: str, text: str, parse: Callable[[str], dict[str, Any]]) -> ToolCall:
+    try:
+        return ToolCall(name, parse(text), text)
+    except BadInput as error:
+        return ToolCall(name, {}, text, error)
+
+
+def cut_off(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """The calls of an answer that reached its limit: the last must not run, though it may look whole."""
+    error = BadInput(
+        "The tool call was cut off by the limit of the answer's length: allow a longer answer.",
+        "工具调用因达到回答的长度上限而被截断：请允许更长的回答。",
+    )
+    return [*calls[:-1], *(replace(call, arguments={}, error=error) for call in calls[-1:])]
+
+
+def written_arguments(function: Mapping[str, Any]) -> Mapping[str, Any] | str:
+    """The arguments of a call in a conversation, which may be JSON; a text where they cannot be read.
+
+    Args:
+        function: of an OpenAI tool call: "name" and "arguments".
+    """
+    arguments: Mapping[str, Any] | str = function["arguments"]
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        return _json_object(arguments)
+    except BadInput:
+        return arguments
+
+
+def with_arguments(messages: Messages, form: Callable[[Mapping[str, Any] | str], Any]) -> list[Message]:
+    """`messages` with the arguments of their calls in another form.
+
+    Args:
+        form: is given the arguments by name, or the text of a call that could not be read.
+    """
+    return [
+        {**message, "tool_calls": [_with_form(call, form) for call in message["tool_calls"]]}
+        if message.get("tool_calls")
+        else message
+        for message in messages
+    ]
+
+
+def _with_form(call: Mapping[str, Any], form: Callable[[Mapping[str, Any] | str], Any]) -> dict[str, Any]:
+    arguments = form(written_arguments(call["function"]))
+    return {**call, "function": {**call["function"], "arguments": arguments}}
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        read = _json(json.loads(text.strip() or "{}"))
+    except (ValueError, RecursionError):
+        read = None
+    if isinstance(read, dict):
+        return read
+    raise BadInput(
+        "The tool call cannot be read because its arguments are no JSON object: write an object with a "
+        "value for each parameter.",
+        "无法解析工具调用（参数不是 JSON 对象）：请写成以参数名为键的对象。",
+    )
+
+
+def _code(content: str) -> dict[str, Any]:
+    return {"code": _unfenced(content)}
+
+
+def parse_arguments(content: str) -> dict[str, Any]:
+    """The arguments in a fenced ``tool_call(parameter=value, …)``.
 
     Raises BadInput, whose sentence the model can read as well, for anything but keywords and plain
     values.
     """
-    return ToolCall(name.strip(), parse_arguments(content))
-
-
-def parse_arguments(content: str) -> dict[str, Any]:
-    """The arguments in a fenced ``tool_call(parameter=value, …)``. Raises as `parse_call`."""
     if len(content) > _LONGEST:
         raise _malformed("it is too long", "内容过长")
     try:
-        call = ast.parse(_unfenced(content), mode="eval").body
+        call = ast.parse(_unfenced(content).strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise _malformed("it is not Python", "不是合法的 Python") from error
     if not isinstance(call, ast.Call) or getattr(call.func, "id", None) != "tool_call":
@@ -59,12 +142,12 @@ def parse_arguments(content: str) -> dict[str, Any]:
 
 
 def _unfenced(content: str) -> str:
-    lines = content.strip().splitlines()
-    if lines and lines[0].startswith("```"):
+    lines = content.strip().split("\n")  # not splitlines: a text may hold U+2028
+    if lines[0].startswith("```"):
         lines = lines[1:]
     if lines and lines[-1].strip() == "```":
         lines = lines[:-1]
-    return "\n".join(lines).strip()
+    return "\n".join(lines)
 
 
 def _literal(node: ast.expr) -> Any:
@@ -79,14 +162,17 @@ def _literal(node: ast.expr) -> Any:
 
 def _json(value: Any) -> Any:
     """`value` as JSON would hold it. Raises ValueError for what it cannot."""
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or (isinstance(value, int) and value.bit_length() <= _BITS):
+        return value
+    if isinstance(value, str):
+        value.encode()  # half a surrogate pair raises UnicodeEncodeError, a ValueError
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
     if isinstance(value, (list, tuple)):
         return [_json(each) for each in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _json(each) for key, each in value.items()}
+        return {_json(key): _json(each) for key, each in value.items()}
     raise ValueError(f"{type(value).__name__} is not JSON")
 
 
@@ -145,7 +231,7 @@ def _fit(path: str, value: Any, schema: Any) -> None:
 def _fit_type(path: str, value: Any, schema: Mapping[str, Any]) -> None:
     kinds = schema.get("type")
     kinds = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
-    known = [kind for kind in kinds if kind in _TYPES]
+    known = [kind for kind in kinds if isinstance(kind, str) and kind in _TYPES]
     if known and not any(_is(value, kind) for kind in known):
         en, zh = (
             " or ".join(_NAMED[kind].en for kind in known),
@@ -164,7 +250,7 @@ def _fit_type(path: str, value: Any, schema: Mapping[str, Any]) -> None:
 def _fit_object(path: str, value: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     required = schema.get("required")
     for name in required if isinstance(required, list) else ():
-        if name not in value:
+        if isinstance(name, str) and name not in value:
             raise BadInput(f"{path} needs {name}: give it a value.", f"{path} 缺少参数 {name}：请为其赋值。")
     properties = schema.get("properties")
     for name, each in value.items():

@@ -143,7 +143,7 @@ def _imported(file: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(
             f"The tools in {file} cannot be used ({type(error).__name__}: {error}): correct that file.",
             f"无法使用 {file} 中的工具（{type(error).__name__}：{error}）：请修正该文件。",

@@ -7,17 +7,25 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from models.errors import BadInput, Cancelled, EngineFailed, ModelError
 from models.shared_work import in_background
 from models.tools import signatures
-from models.tools.arguments import check
+from models.tools.arguments import INTERPRETER, check
 
 _SHOWN = 4_000  # characters of a result that a model reads
 _TICK = 0.1  # seconds between two looks at a cancellation
 _NAME = re.compile(r"[\w-]{1,64}")
-_RESERVED = "interpreter"  # ChatGLM3's name for the code interpreter
+# The code interpreter; no other tool can have its name.
+CODE = MappingProxyType(
+    {
+        "name": INTERPRETER,
+        "description": "运行 Python 代码并返回输出。Runs Python code and returns what it shows.",
+        "parameters": {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,11 @@ class Tool:
     function: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == _RESERVED:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == INTERPRETER:
             raise BadInput(
                 f"A tool cannot be named {self.name!r}: use up to 64 letters, digits, _ or -, and not "
-                f"{_RESERVED!r}.",
-                f"工具不能命名为 {self.name!r}：请使用不超过 64 个字母、数字、_ 或 -，且不能是 {_RESERVED!r}。",
+                f"{INTERPRETER!r}.",
+                f"工具不能命名为 {self.name!r}：请使用不超过 64 个字母、数字、_ 或 -，且不能是 {INTERPRETER!r}。",
             )
         properties = self.parameters.get("properties", {}) if isinstance(self.parameters, Mapping) else None
         if not isinstance(self.description, str) or not isinstance(properties, Mapping):
@@ -124,4 +132,5 @@ def _text(result: Any) -> str:
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
     except (TypeError, ValueError):  # keys that are no texts, an object that holds itself
         text = str(result)
+    text = text.encode(errors="replace").decode()  # a file's name can hold half a surrogate pair
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"

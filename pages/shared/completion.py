@@ -6,9 +6,9 @@ import streamlit as st
 
 from models import ChatEngine, ChatOptions, Delta, Done
 from pages.shared import loading
-from pages.shared.conversation import Answer
 from pages.shared.figures import CURSOR, show_figures
 from pages.shared.jobs import Job, when_stopped
+from pages.shared.turns import Answer
 from pages.shared.words import tr
 
 
@@ -16,6 +16,7 @@ def completion(choice: loading.Choice, options: ChatOptions) -> None:
     """A base model does not answer, it continues: one text that grows."""
     family = choice.family
     key = f"{family}.text"
+    loading.turn_to(family, key)
     st.info(
         tr(
             "This is a base model: it continues a text and does not answer questions.",

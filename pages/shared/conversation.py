@@ -1,38 +1,19 @@
-"""A conversation as a visitor keeps it: turns, alternative answers, undo, and its JSON form.
+"""A conversation as a visitor keeps it: turns, alternative answers, undo, and its file.
 
-Plain data without Streamlit or models. What is sent to a model is `messages()`.
+Plain data without Streamlit or engines. What is sent to a model is `messages()`.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import accumulate
 from typing import Any
 
+from models.interpreter import Output
+from models.schema import Message
+from pages.shared.turns import Answer, Picture, Step, Turn, encoded, read_text, read_turn
+
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer to one question; `figures` are a Usage as a dict, `reason` why it ended."""
-
-    text: str = ""
-    reason: str = ""  # "" while it is being written
-    figures: Mapping[str, float] = field(default_factory=dict)
-    checkpoint: str = ""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A question and its answers, of which one is shown and sent."""
-
-    question: str
-    answers: tuple[Answer, ...] = ()
-    chosen: int = -1  # index into answers; the newest by default
-
-    @property
-    def answer(self) -> Answer | None:
-        return self.answers[self.chosen] if self.answers else None
 
 
 class Conversation:
@@ -51,12 +32,12 @@ class Conversation:
         self.turns = turns
         self.editing = None
 
-    def ask(self, question: str) -> None:
-        self._change((*self.turns, Turn(question)))
+    def ask(self, question: str, pictures: Sequence[Picture] = ()) -> None:
+        self._change((*self.turns, Turn(question, pictures=tuple(pictures))))
 
     def edit(self, index: int, question: str) -> None:
-        """Ask something else at this point; what followed is gone (until Undo)."""
-        self._change((*self.turns[:index], Turn(question)))
+        """Ask something else at this point, of the same pictures; what followed is gone (until Undo)."""
+        self._change((*self.turns[:index], Turn(question, pictures=self.turns[index].pictures)))
 
     def clear(self) -> None:
         self._change(())
@@ -86,6 +67,34 @@ class Conversation:
         """Set the text of the answer being written."""
         self._set_answer(replace(self._writing(), text=text))
 
+    def call(self, name: str, arguments: str) -> None:
+        """The answer being written goes on with the call of a tool."""
+        answer = self._writing()
+        step = Step(name, arguments, answer.text)
+        self._set_answer(replace(answer, text="", steps=(*answer.steps, step)))
+
+    def show(self, output: Output) -> None:
+        """Add to what the last call has shown."""
+        self._set_step(shown=(*self._writing().steps[-1].shown, output))
+
+    def observe(self, text: str, failed: bool = False) -> None:
+        """Set what came of the last call."""
+        self._set_step(observation=text, failed=failed)
+
+    def _set_step(self, **values: Any) -> None:
+        *before, last = self._writing().steps
+        self._set_answer(replace(self._writing(), steps=(*before, replace(last, **values))))
+
+    def resume(self) -> bool:
+        """Whether the last answer goes on, since a person has typed what came of its last call."""
+        answer = self.turns[-1].answer
+        if answer is None or answer is not self._writing():
+            return False
+        if answer.reason != "tool_calls" or answer.waiting:
+            return False
+        self._set_answer(replace(answer, reason=""))
+        return True
+
     def end_answer(self, reason: str, figures: Mapping[str, float]) -> None:
         self._set_answer(replace(self._writing(), reason=reason, figures=dict(figures)))
 
@@ -98,7 +107,7 @@ class Conversation:
     def fail_answer(self) -> None:
         """Close an answer after an error. One that never got a word is taken back."""
         last = self.turns[-1]
-        if self._writing().text:
+        if self._writing().text or self._writing().steps:
             self.end_answer("failed", {})
         elif len(last.answers) > 1:
             self.undo()
@@ -121,41 +130,36 @@ class Conversation:
 
     # --- what it says -------------------------------------------------------------------------
 
-    def messages(self, again: bool = False) -> list[dict[str, str]]:
+    def messages(self, again: bool = False) -> list[Message]:
         """In the OpenAI chat format.
 
         Args:
             again: leave out the last answer, to ask for another one.
         """
-        messages = [{"role": "system", "content": self.system}] if self.system else []
-        for number, turn in enumerate(self.turns, 1):
-            messages.append({"role": "user", "content": turn.question})
-            last = number == len(self.turns)
-            if turn.answer and turn.answer.text and not (again and last):
-                messages.append({"role": "assistant", "content": turn.answer.text})
+        messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        for turn in self.turns[:-1]:
+            messages += turn.messages
+        for turn in self.turns[-1:]:
+            messages += turn.messages[:1] if again else turn.messages
         return messages
 
     def turns_within(self, dropped_messages: int) -> int:
         """How many of the oldest turns those messages are (the system prompt not counted)."""
-        seen = turns = 0
-        for turn in self.turns:
-            seen += 1 + bool(turn.answer and turn.answer.text)
-            if seen > dropped_messages:
-                break
-            turns += 1
-        return turns
+        ends = accumulate(len(turn.messages) for turn in self.turns)
+        return sum(end <= dropped_messages for end in ends)
 
     # --- as a file ----------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """`messages` is what other programs read; `turns` keeps the alternative answers too."""
+        """`messages` is the text that other programs read; `turns` keeps other answers and pictures too."""
+        texts = Conversation(tuple(replace(turn, pictures=()) for turn in self.turns), self.system)
         data = {
             "quintet": VERSION,
-            "messages": self.messages(),
+            "messages": texts.messages(),
             "system": self.system,
             "turns": [asdict(turn) for turn in self.turns],
         }
-        return json.dumps(data, ensure_ascii=False, indent=1)
+        return json.dumps(data, ensure_ascii=False, indent=1, default=encoded)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Conversation":
@@ -167,7 +171,9 @@ class Conversation:
         try:
             data = json.loads(text)
             if isinstance(data, dict) and "turns" in data:
-                return cls(tuple(_turn(item) for item in data["turns"]), _text(data.get("system", "")))
+                return cls(
+                    tuple(read_turn(item) for item in data["turns"]), read_text(data.get("system", ""))
+                )
             return cls._from_messages(data["messages"] if isinstance(data, dict) else data)
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise ValueError("not a conversation") from error
@@ -177,7 +183,7 @@ class Conversation:
         turns: list[Turn] = []
         system = ""
         for message in messages:
-            content = _text(message["content"])
+            content = read_text(message["content"])
             match message["role"]:
                 case "system":
                     system = content
@@ -188,31 +194,3 @@ class Conversation:
                 case role:
                     raise ValueError(f"a message of {role!r} has no place here")
         return cls(tuple(turns), system)
-
-
-def _turn(data: dict[str, Any]) -> Turn:
-    answers = tuple(map(_answer, data.get("answers", ())))
-    chosen = int(data.get("chosen", -1))
-    if answers and not -1 <= chosen < len(answers):
-        raise ValueError("no such answer")
-    return Turn(_text(data["question"]), answers, chosen)
-
-
-def _answer(data: dict[str, Any]) -> Answer:
-    figures = {_text(key): float(value) for key, value in data.get("figures", {}).items()}
-    if not all(map(isfinite, figures.values())):
-        raise ValueError("figures are numbers")
-    return Answer(
-        _text(data["text"]),
-        _text(data.get("reason", "")) or "stop",
-        figures,
-        _text(data.get("checkpoint", "")),
-    )
-
-
-def _text(value: Any) -> str:
-    """`value`, if it is a text that can be sent to a browser: JSON can hold half a surrogate pair."""
-    if not isinstance(value, str):
-        raise ValueError("only text can be imported")
-    value.encode()
-    return value

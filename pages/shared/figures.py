@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.shared.conversation import Answer
+from pages.shared.markdown import readable
+from pages.shared.turns import Answer
 from pages.shared.words import tr
 
 CURSOR = "▌"
@@ -28,5 +29,5 @@ def show_figures(answer: Answer) -> None:
             cached = int(figures["cached_tokens"])
             parts.append(tr(f"{cached} prompt tokens from the cache", f"{cached} 个提示 token 来自缓存"))
     if answer.checkpoint:
-        parts.append(answer.checkpoint)
+        parts.append(readable(answer.checkpoint))
     st.caption(" · ".join(parts))

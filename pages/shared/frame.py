@@ -1,6 +1,6 @@
 """What stands around every page: its setup, and the sidebar that chooses and loads a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 import models
-from models import BadInput, Checkpoint, Engine, ModelError, Plan
+from models import BadInput, Checkpoint, Engine, ModelError, Plan, Text
 from pages.shared import options
 from pages.shared.loading import Choice, forget_failure, loader
 from pages.shared.memory import bar
@@ -29,8 +29,18 @@ PAGES = (
     Page("pages/llama2.py", "LLaMA 2", ":material/chat:"),
     Page("pages/gemma.py", "Gemma", ":material/diamond:"),
     Page("pages/chatglm.py", "ChatGLM", ":material/forum:"),
+    Page("pages/qwen_vl.py", "Qwen-VL", ":material/image_search:"),
     Page("pages/whisper.py", "Whisper", ":material/mic:"),
 )
+
+# The kind of checkpoint that a family's page is for, where that is not chat.
+KINDS = {"whisper": "speech", "qwen_vl": "vision"}
+# What a checkpoint of a kind does, and where.
+ELSEWHERE = {
+    "speech": (Text("turns speech into text", "用于语音识别"), Text("the Whisper page", "语音页面")),
+    "vision": (Text("looks at pictures", "用于看图"), Text("the Qwen-VL page", " Qwen-VL 页面")),
+    "chat": (Text("reads and writes text only", "只能读写文本"), Text("a page for chat", "对话页面")),
+}
 
 
 def page(family: str, intro: str) -> None:
@@ -49,8 +59,15 @@ def page(family: str, intro: str) -> None:
 # --- sidebar -----------------------------------------------------------------------------------
 
 
-def sidebar(family: str, specs: Sequence[Any] = ()) -> tuple[Choice, dict[str, Any]]:
-    """Draw it; return the choice and the values of the options in `specs` (dataclass fields)."""
+def sidebar(
+    family: str,
+    specs: Sequence[Any] = (),
+    preset: Callable[[Checkpoint], Mapping[str, Any]] = lambda checkpoint: {},
+) -> tuple[Choice, dict[str, Any]]:
+    """Draw it; return the choice and the values of the options in `specs` (dataclass fields).
+
+    `preset` gives the page's own defaults for a checkpoint, which go before the catalog's.
+    """
     with st.sidebar:
         _language()
         name = _checkpoint(family)
@@ -67,7 +84,8 @@ def sidebar(family: str, specs: Sequence[Any] = ()) -> tuple[Choice, dict[str, A
         _buttons(choice)
         if engine:
             _report(engine)
-        values = options.widgets(family, specs, described.options if described else {})
+        defaults = {**described.options, **preset(described)} if described else {}
+        values = options.widgets(family, specs, defaults)
     return choice, values
 
 
@@ -117,14 +135,14 @@ def _describe(family: str, name: str) -> tuple[Checkpoint | None, ModelError | N
         found = loader().describe(name)
     except ModelError as error:
         return None, error
-    speech = found.kind == "speech"
-    if found.format == "unknown" or speech == (family == "whisper"):
+    kind = found.kind if found.kind in ELSEWHERE else "chat"
+    may_see = found.format == "openai-api" and family == "qwen_vl"  # only its answers will tell
+    if found.format == "unknown" or may_see or kind == KINDS.get(family, "chat"):
         return found, None
+    does, page = ELSEWHERE[kind]
     return None, BadInput(
-        f"{name} {'turns speech into text' if speech else 'is no Whisper checkpoint'}: open "
-        f"{'the Whisper page' if speech else 'a page for chat'}, or choose another checkpoint.",
-        f"{name} {'用于语音识别' if speech else '不是 Whisper 模型'}："
-        f"请打开{'语音' if speech else '对话'}页面，或另选模型。",
+        f"{name} {does.en}: open {page.en}, or choose another checkpoint.",
+        f"{name} {does.zh}：请打开{page.zh}，或另选模型。",
     )
 
 

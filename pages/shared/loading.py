@@ -90,6 +90,13 @@ def withdraw(family: str) -> None:
     st.session_state.pop(f"{family}.asked", None)
 
 
+def turn_to(family: str, conversation: str) -> None:
+    """Note which conversation the page shows: what was asked for in another one is not asked for here."""
+    if st.session_state.get(f"{family}.current", conversation) != conversation:
+        withdraw(family)
+    st.session_state[f"{family}.current"] = conversation
+
+
 def engine_to_answer(choice: Choice, kind: type[Kind]) -> Kind | None:
     """The engine, once an answer is wanted and it is in memory: loaded first if need be, and waited for."""
     if asked(choice.family) and choice.engine is None and choice.loading is None:

@@ -1,4 +1,4 @@
-"""Reading weights into openai-whisper's model, without its downloads and its ffmpeg.
+"""Reading the weights of any Whisper, without its downloads and its ffmpeg.
 
 Two layouts: OpenAI's `.pt` files ({"dims": …, "model_state_dict": …}; github.com/openai/whisper) and
 Hugging Face's Whisper folders (config.json, safetensors or .bin, in one file or in shards).
@@ -7,7 +7,8 @@ Hugging Face's Whisper folders (config.json, safetensors or .bin, in one file or
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ _SIZES: Mapping[tuple[int, int], str] = {
 }
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What the files of a Whisper hold, whatever their layout.
+
+    `dims` and the names in `state` are openai-whisper's; `heads` are pairs of text layer and head whose
+    attention follows the words, None where nobody says.
+    """
+
+    dims: Mapping[str, int]
+    state: Mapping[str, Any]
+    heads: Sequence[Sequence[int]] | None
+
+
 def read(path: Path, device: str, half: bool) -> Any:
     """A whisper.model.Whisper on `device`.
 
@@ -56,18 +70,26 @@ def read(path: Path, device: str, half: bool) -> Any:
         CheckpointCorrupt: files or tensors are missing, or have other shapes than they should.
         UnsupportedCheckpoint: it is no Whisper.
     """
-    model = _read_folder(path) if path.is_dir() else _read_pt(path)
+    from whisper.model import ModelDimensions, Whisper
+
+    found = contents(path)
+    model = Whisper(ModelDimensions(**found.dims))
+    model.load_state_dict(found.state)
     if half:
         _halve(model)
-    # The heads stay on the processor: they are a sparse tensor, which MPS cannot hold.
-    heads = model.alignment_heads
-    model.alignment_heads = None
     model.to(device)
-    model.alignment_heads = heads
+    if found.heads:
+        # They stay on the processor: they are a sparse tensor, which MPS cannot hold.
+        model.register_buffer("alignment_heads", _mask(found), persistent=False)
     return model.eval()
 
 
-def _read_pt(path: Path) -> Any:
+def contents(path: Path) -> Contents:
+    """The tensors are mapped from the files where their layout allows it. Raises as `read`."""
+    return _folder(path) if path.is_dir() else _pt(path)
+
+
+def _pt(path: Path) -> Contents:
     import whisper
 
     checkpoint = _torch_load(path)
@@ -76,15 +98,12 @@ def _read_pt(path: Path) -> Any:
             f"{path.name} is not an OpenAI Whisper file: choose another checkpoint.",
             f"{path.name} 不是 OpenAI Whisper 文件：请选择其他检查点。",
         )
-    model = _build(checkpoint["dims"], checkpoint["model_state_dict"])
-    name = path.stem if path.stem in whisper.available_models() else _size(model.dims)
-    if name:
-        # load_model() has these, but only for the files that it downloads itself.
-        model.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
-    return model
+    dims = checkpoint["dims"]
+    name = path.stem if path.stem in whisper.available_models() else _size(dims)
+    return Contents(dims, checkpoint["model_state_dict"], _published_heads(name, dims) if name else None)
 
 
-def _read_folder(path: Path) -> Any:
+def _folder(path: Path) -> Contents:
     config = _json(path / "config.json")
     dims = {
         "n_mels": config["num_mel_bins"],
@@ -102,38 +121,37 @@ def _read_folder(path: Path) -> Any:
     for file in _weight_files(path):
         for name, tensor in _tensors(file):
             if name != "proj_out.weight":  # the same matrix as the token embedding
-                state[_renamed(name)] = tensor
-    model = _build(dims, state)
+                state[renamed(name)] = tensor
     generation = path / "generation_config.json"
-    if generation.is_file():
-        _set_heads(model, _json(generation).get("alignment_heads"))
-    return model
+    heads = _json(generation).get("alignment_heads") if generation.is_file() else None
+    return Contents(dims, state, heads)
 
 
-def _build(dims: Mapping[str, int], state: Mapping[str, Any]) -> Any:
-    from whisper.model import ModelDimensions, Whisper
-
-    model = Whisper(ModelDimensions(**dims))
-    model.load_state_dict(state)
-    return model
-
-
-def _size(dims: Any) -> str | None:
+def _size(dims: Mapping[str, int]) -> str | None:
     """The published size with these dimensions; v1 and v2 of large have the same, and v2 is meant."""
-    if dims.n_mels == 128 and dims.n_text_layer == 32:
+    if dims["n_mels"] == 128 and dims["n_text_layer"] == 32:
         return "large-v3"
-    size = _SIZES.get((dims.n_audio_layer, dims.n_text_layer))
-    return f"{size}.en" if size and dims.n_vocab == 51864 else size
+    size = _SIZES.get((dims["n_audio_layer"], dims["n_text_layer"]))
+    return f"{size}.en" if size and dims["n_vocab"] == 51864 else size
 
 
-def _set_heads(model: Any, heads: list[list[int]] | None) -> None:
-    """`heads`: pairs of text layer and head whose attention follows the words."""
+def _published_heads(name: str, dims: Mapping[str, int]) -> list[list[int]]:
+    """openai-whisper has these, but sets them only in the models that it downloads itself."""
+    import base64
+    import gzip
+
+    import whisper
+
+    mask = gzip.decompress(base64.b85decode(whisper._ALIGNMENT_HEADS[name]))
+    return [list(divmod(place, dims["n_text_head"])) for place, follows in enumerate(mask) if follows]
+
+
+def _mask(found: Contents) -> Any:
     import torch
 
-    if heads:
-        mask = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
-        mask[tuple(zip(*heads, strict=True))] = True
-        model.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
+    mask = torch.zeros(found.dims["n_text_layer"], found.dims["n_text_head"], dtype=torch.bool)
+    mask[tuple(zip(*(found.heads or ()), strict=True))] = True
+    return mask.to_sparse()
 
 
 def _halve(model: Any) -> None:
@@ -182,7 +200,8 @@ def _json(file: Path) -> Any:
     return json.loads(_present(file).read_text(encoding="utf-8"))
 
 
-def _renamed(name: str) -> str:
+def renamed(name: str) -> str:
+    """Hugging Face's name of a tensor as openai-whisper's."""
     for piece, new in _RENAMED:
         name = re.sub(piece, new, name)
     return name

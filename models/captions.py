@@ -1,0 +1,129 @@
+"""Captions for many pictures: made side by side, and written as files that other programs read."""
+
+import csv
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from models.engines.base import ChatEngine
+from models.errors import BadInput
+from models.qwen_vl.boxes import without_tags
+from models.schema import ChatOptions, Delta, Done
+
+FORMATS = ("csv", "json", "zip")
+MIME: Mapping[str, str] = MappingProxyType(
+    {"csv": "text/csv", "json": "application/json", "zip": "application/zip"}
+)
+
+
+@dataclass
+class Caption:
+    """A picture (an encoded file), what is said of it, and why nothing can be."""
+
+    name: str
+    picture: bytes
+    text: str = ""
+    trouble: BadInput | None = None
+
+
+def caption_many(
+    engine: ChatEngine,
+    captions: Sequence[Caption],
+    prompt: str,
+    options: ChatOptions,
+    cancel: threading.Event,
+) -> Iterator[Caption]:
+    """Fill the captions in, those without one that had no trouble; yield each as it is there.
+
+    A few are asked for at the same time: the engine batches or queues them. A picture that is none gets
+    its trouble and the others go on; any other failure ends all. What somebody wrote meanwhile stays.
+
+    Raises:
+        ModelError: as `ChatEngine.stream`, BadInput apart.
+    """
+    left = [caption for caption in captions if not caption.text and not caption.trouble]
+    with ThreadPoolExecutor(min(max(engine.placement.slots, 2), 4)) as pool:
+        asked = {pool.submit(_say, engine, caption, prompt, options, cancel): caption for caption in left}
+        try:
+            for answered in as_completed(asked):
+                caption, text = asked[answered], answered.result()
+                caption.text = caption.text or text
+                yield caption
+        finally:  # the others end within a token, or do not begin
+            cancel.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _say(
+    engine: ChatEngine, caption: Caption, prompt: str, options: ChatOptions, cancel: threading.Event
+) -> str:
+    """What the engine says of one picture; "" where it has trouble or was stopped."""
+    if cancel.is_set():
+        return ""
+    parts = [{"type": "image", "image": caption.picture}, {"type": "text", "text": prompt}]
+    text = ""
+    try:
+        for event in engine.stream([{"role": "user", "content": parts}], options, cancel):
+            if isinstance(event, Delta):
+                text += event.text
+            elif isinstance(event, Done) and event.finish_reason == "cancelled":
+                return ""
+    except BadInput as error:
+        caption.trouble = error
+        return ""
+    return without_tags(text).strip()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def write(captions: Sequence[Caption], format: str, prefix: str = "") -> bytes:
+    """All pictures that have a caption, as one file.
+
+    Args:
+        format: "csv" with a heading; "json", a list of {"file", "caption"}; or "zip", each picture and
+            beside it its caption as .txt, as tools that train on pictures read them.
+        prefix: comes before every caption; a trigger word, for example.
+    """
+    done = [caption for caption in captions if caption.text]
+    names = file_names([caption.name for caption in done])
+    texts = [prefix + caption.text for caption in done]
+    file = io.BytesIO()
+    if format == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, text, caption in zip(names, texts, done, strict=True):
+                archive.writestr(name, caption.picture)
+                archive.writestr(str(PurePosixPath(name).with_suffix(".txt")), f"{text}\n")
+        return file.getvalue()
+    rows = [{"file": name, "caption": text} for name, text in zip(names, texts, strict=True)]
+    if format == "json":
+        return json.dumps(rows, ensure_ascii=False, indent=1).encode()
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, ("file", "caption"))
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue().encode("utf-8-sig")  # spreadsheets take the mark for UTF-8
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Paths inside one folder, of which no two differ in their ending or in capitals alone."""
+    taken: set[str] = set()
+    safe = []
+    for name in names:
+        parts = [part for part in name.replace("\\", "/").split("/") if part.strip(". ")]
+        path = (
+            PurePosixPath(*(part.replace(":", "_") for part in parts)) if parts else PurePosixPath("picture")
+        )
+        stem, number = path.stem, 1
+        while str(path.with_suffix("")).lower() in taken:
+            number += 1
+            path = path.with_name(f"{stem}-{number}{path.suffix}")
+        taken.add(str(path.with_suffix("")).lower())
+        safe.append(str(path))
+    return safe

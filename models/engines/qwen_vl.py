@@ -1,0 +1,139 @@
+"""Qwen-VL and the first Qwen from their original files: `models.qwen_vl` as an engine."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Any
+
+from models.answering import LibraryEngine
+from models.messages import drop_oldest, text_only, turn_starts
+from models.pretrained import DTYPES, placed
+from models.schema import ChatOptions, Event, GiB, Messages, Text
+
+if TYPE_CHECKING:
+    from models.generation import PrefixCache
+    from models.qwen_vl.prompt import Picture
+    from models.qwen_vl.reply import ReplyStream
+
+WINDOW = 6144  # tokens of system prompt and history, where generation_config.json says nothing
+SMALL = 1 * GiB  # files below it run in float32 on a processor: nothing is gained by rounding
+
+
+class QwenVLEngine(LibraryEngine):
+    """A model that answers about pictures and texts; a base model continues them.
+
+    Pictures are parts of messages: {"type": "image", "image": bytes}, or OpenAI's "image_url" with a
+    data URL. No path and no address is opened, whoever writes it.
+    """
+
+    def _load(self, path: Path) -> None:
+        import torch
+
+        from models import qwen_vl
+        from models.quantize import quantization
+        from models.qwen_vl.features import Features
+
+        place = self.placement
+        generation = _generation_config(path)
+        self._window = int(generation.get("max_window_size") or WINDOW)
+        self.model, self.tokenizer = qwen_vl.load(
+            path,
+            getattr(torch, self._dtype()),
+            chat=generation.get("chat_format") != "raw",
+            # Its 2 of 9.7 billion weights save little, and what it misses no answer can have.
+            quantization_config=quantization(place.precision, place.device, whole=("model.visual",)),
+            kernels=place.device.startswith("cuda") and all(map(find_spec, ("optimum", "gptqmodel"))),
+            **placed(place),
+        )
+        self._features = None if self.model.model.sizes is None else Features(self.model.model)
+
+    def _dtype(self) -> str:
+        place = self.placement
+        if place.precision != "file":
+            return DTYPES[place.precision]
+        if place.device != "cpu":
+            return "float16"
+        return "float32" if self.checkpoint.bytes < SMALL else "bfloat16"
+
+    def _prefix_cache(self) -> "PrefixCache":
+        from models.qwen_vl.prefix import QwenPrefixCache
+
+        return QwenPrefixCache(self.model.config)
+
+    def _prompt(self, messages: Messages | str) -> list[int]:
+        from models.qwen_vl.prompt import plain
+
+        if isinstance(messages, str):
+            return list(self.tokenizer.content_ids([messages]))
+        messages = messages if self._features else text_only(messages)
+        if not self.has_chat_template:
+            return list(self.tokenizer.content_ids(plain(messages)))
+        return list(self.tokenizer.apply_chat_template(messages, return_dict=False))
+
+    def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
+        """As for every engine; and what does not fit the makers' window beside the newest turn."""
+        dropped = super().dropped(messages, options)
+        starts = [start for start in turn_starts(messages) if start >= dropped]
+        if not self.has_chat_template:
+            return dropped
+        system = [message for message in self._complete(messages) if message["role"] == "system"]
+        room = self._window + self.count_tokens(drop_oldest(messages, starts[-1])) - self._size(system)
+        # As for the context: fewer messages cost fewer tokens.
+        first = bisect_left(
+            starts, True, key=lambda start: self.count_tokens(drop_oldest(messages, start)) < room
+        )
+        return starts[min(first, len(starts) - 1)]
+
+    def _size(self, messages: Messages) -> int:
+        ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=False, return_dict=False)
+        return len(ids)
+
+    def _stream(self, messages: Messages | str, options: ChatOptions, cancel: Flag) -> Iterator[Event]:
+        if self._features is None:
+            yield from super()._stream(messages, options, cancel)
+            return
+        with self._features.asked(_pictures(messages)):
+            yield from super()._stream(messages, options, cancel)
+
+    def _inputs(self, messages: Messages | str, prompt: list[int], cached: int) -> Mapping[str, Any]:
+        """What the model sees in the pictures that are not among the first `cached` tokens."""
+        sizes = self.model.model.sizes
+        pictures = _pictures(messages) if sizes else []
+        new = pictures[prompt[:cached].count(sizes.image_start_id) :] if pictures else []
+        return {"mm_encoder_outputs": self._features.of(new)} if self._features and new else {}
+
+    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "ReplyStream":
+        from models.qwen_vl.reply import ReplyStream
+
+        return ReplyStream(self.tokenizer, options.stop, prompt[-8:] if continues else None)
+
+    def _precision(self) -> tuple[str, tuple[Text, ...]]:
+        if self.placement.precision != "file":
+            return super()._precision()
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        slow = sum(type(module).__name__ == "GptqLinear" for module in self.model.modules())
+        note = Text(
+            f"{slow} layers are unpacked for every product: there is no operator here for their packed weights.",
+            f"{slow} 个层在每次运算时解包：此处没有可直接处理其打包权重的算子。",
+        )
+        return f"int4 ({dtype} activations)", (note,) if slow else ()
+
+    def _close(self) -> None:
+        self._features = None  # it holds the tower
+        super()._close()
+
+
+def _generation_config(path: Path) -> dict[str, Any]:
+    file = path / "generation_config.json"
+    return json.loads(file.read_bytes()) if file.is_file() else {}
+
+
+def _pictures(messages: Messages | str) -> "list[Picture]":
+    from models.qwen_vl.prompt import Picture, turns
+
+    if isinstance(messages, str):
+        return []
+    return [piece for turn in turns(messages) for piece in turn.content if isinstance(piece, Picture)]

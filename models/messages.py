@@ -1,0 +1,150 @@
+"""Conversations in the OpenAI chat format: what they may hold, and the forms that engines need."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.errors import BadInput
+from models.schema import Message, Messages
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def check_messages(messages: Messages | str) -> None:
+    """Raise BadInput unless `messages` is a text, or a conversation that asks for an answer."""
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    if not all(_is_message(message) for message in messages):
+        raise BadInput(
+            "Every message needs a role (system, user, assistant or tool) and a content of text or parts.",
+            "每条消息都需要 role（system、user、assistant 或 tool）和由文本或分段组成的 content。",
+        )
+    if not all(_names_functions(message) for message in messages):
+        raise BadInput(
+            "A message names its tools or tool calls in a form that is not that of the OpenAI API: use "
+            '"name" and "arguments" in each call.',
+            "消息中的工具或工具调用不符合 OpenAI API 的格式：每个调用都应包含 name 和 arguments。",
+        )
+    if not any(message["role"] == "user" and message["content"] for message in messages):
+        raise BadInput(
+            "There is no question to answer: write a message first.",
+            "没有可回答的问题：请先输入一条消息。",
+        )
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    if content is None:  # nothing was said beside the calls
+        return message["role"] == "assistant" and bool(message.get("tool_calls"))
+    return isinstance(content, str) or (isinstance(content, list) and all(map(_is_part, content)))
+
+
+def _is_part(part: Any) -> bool:
+    """{"type": "text", "text": …}, or a part of another type, whose engine knows what is in it."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+        return False
+    return part["type"] != "text" or isinstance(part.get("text"), str)
+
+
+def _names_functions(message: Message) -> bool:
+    """Whether the tools and the calls of a message, if any, are in OpenAI's form; a tool may be plain."""
+    tools, calls = message.get("tools") or (), message.get("tool_calls") or ()
+    if not all(isinstance(listed, (list, tuple)) for listed in (tools, calls)):
+        return False
+    return all(map(_is_tool, tools)) and all(map(_is_call, calls))
+
+
+def _is_tool(tool: Any) -> bool:
+    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
+    return isinstance(function, Mapping) and isinstance(function.get("name"), str)
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    return (
+        isinstance(function, Mapping)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), (str, Mapping))
+    )
+
+
+def openai_tools(messages: Messages) -> list[Mapping[str, Any]]:
+    """The tools that system messages list, in OpenAI's form."""
+    listed = [tool for message in messages for tool in message.get("tools") or ()]
+    return [tool if "function" in tool else {"type": "function", "function": dict(tool)} for tool in listed]
+
+
+def turn_starts(messages: Messages) -> list[int]:
+    """Numbers of messages after the system prompt that can be dropped to leave whole turns."""
+    body = [message for message in messages if message["role"] != "system"]
+    return [i for i, message in enumerate(body) if i == 0 or message["role"] == "user"]
+
+
+def drop_oldest(messages: Messages, count: int) -> list[Message]:
+    """`messages` without the first `count` that are not the system prompt."""
+    kept: list[Message] = []
+    for message in messages:
+        if message["role"] != "system" and count > 0:
+            count -= 1
+        else:
+            kept.append(message)
+    return kept
+
+
+def merge_turns(messages: Messages) -> list[Message]:
+    """Join neighbours of one role: after a Stop there may be two user turns in a row."""
+    merged: list[Message] = []
+    for message in messages:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and last["role"] == message["role"]
+            and message["role"] in ("user", "assistant")
+            and all(isinstance(each.get("content"), str) for each in (last, message))
+            and not any(each.get("tool_calls") for each in (last, message))
+        ):
+            joined = "\n\n".join(text for text in (last["content"], message["content"]) if text)
+            merged[-1] = {**last, "content": joined}
+        else:
+            merged.append(message)
+    return merged
+
+
+def fold_system(messages: Messages) -> list[Message]:
+    """Put the system prompt in front of the first user turn, for templates without a system role."""
+    system = "\n\n".join(_joined_text(m["content"]) for m in messages if m["role"] == "system")
+    rest = [message for message in messages if message["role"] != "system"]
+    first = next((i for i, message in enumerate(rest) if message["role"] == "user"), None)
+    if system and first is not None:
+        content = rest[first]["content"]
+        parts = f"{system}\n\n{content}" if isinstance(content, str) else [_text_part(system), *content]
+        rest[first] = {**rest[first], "content": parts}
+    return rest
+
+
+def _text_part(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def text_only(messages: Messages) -> list[Message]:
+    """Content parts joined to plain text. Raises BadInput for a part that is no text."""
+    return [{**message, "content": _joined_text(message.get("content"))} for message in messages]
+
+
+def _joined_text(content: Any) -> str:
+    if isinstance(content, str) or content is None:
+        return content or ""
+    if any(part["type"] != "text" for part in content):
+        raise BadInput(
+            "This checkpoint reads text only: send the message without its image, or choose Qwen-VL.",
+            "该检查点只能读取文本：请去掉消息中的图片，或选择 Qwen-VL。",
+        )
+    return "\n".join(part["text"] for part in content)
+
+
+def plain_text(messages: Messages | str) -> str:
+    """What a base model is given: the texts alone, one under the other."""
+    if isinstance(messages, str):
+        return messages
+    return "\n".join(_joined_text(message.get("content")) for message in messages)

@@ -1,0 +1,89 @@
+"""What Qwen-VL is told, as text and pictures: ChatML, and how a picture stands in a message.
+
+Format: ``make_context`` and ``from_list_format`` of huggingface.co/Qwen/Qwen-VL-Chat.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+from models.qwen_vl.pictures import picture_bytes
+from models.schema import Message, Messages
+
+DEFAULT_SYSTEM = "You are a helpful assistant."
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in a prompt: its file, which nothing has decoded yet."""
+
+    data: bytes
+
+    @cached_property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.data).digest()
+
+    def __str__(self) -> str:
+        return "<img></img>"
+
+
+Content = Sequence[str | Picture]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation."""
+
+    role: str
+    content: Content
+
+
+def turns(messages: Messages) -> list[Turn]:
+    """A conversation as ChatML has it: a system prompt comes first, the makers' where none is given.
+
+    Pictures are numbered through the conversation, as in the makers' demo.
+
+    Raises BadInput for a part that is neither a text nor the bytes of a picture.
+    """
+    numbers = count(1)
+    made = [Turn(message["role"], content(message, numbers)) for message in messages]
+    if any(turn.role == "system" for turn in made):
+        return made
+    return [Turn("system", [DEFAULT_SYSTEM]), *made]
+
+
+def content(message: Message, numbers: Iterator[int]) -> Content:
+    """What a message says: texts, each as long as it can be, and pictures with their captions."""
+    given = message.get("content") or ""
+    pieces: list[str | Picture] = []
+    for part in [{"type": "text", "text": given}] if isinstance(given, str) else given:
+        pieces += [part["text"]] if part["type"] == "text" else _shown(part, next(numbers))
+    return _joined(pieces)
+
+
+def _shown(part: Mapping[str, Any], number: int) -> list[str | Picture]:
+    return [f"Picture {number}:", Picture(picture_bytes(part)), "\n"]
+
+
+def _joined(pieces: Iterable[str | Picture]) -> Content:
+    """`pieces` with neighbouring texts as one: they are tokenised together."""
+    made: list[str | Picture] = []
+    for piece in pieces:
+        if isinstance(piece, str) and made and isinstance(made[-1], str):
+            made[-1] += piece
+        else:
+            made.append(piece)
+    return made
+
+
+def plain(messages: Messages) -> Content:
+    """What a base model is given: pictures and texts alone, one message under the other."""
+    numbers = count(1)
+    pieces: list[str | Picture] = []
+    for message in messages:
+        pieces += ["\n"] * bool(pieces)
+        pieces += content(message, numbers)
+    return _joined(pieces)

@@ -1,0 +1,148 @@
+"""What a model may call on a chat page: nothing, chosen tools, or Python of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+import models.interpreter as sandbox
+from models import ModelError, Text
+from models.tools import Tool, Toolbox, available, from_schema
+from pages.shared.words import remember, say, sentence, tr
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way to talk to a model that calls tools. `options` override the checkpoint's own."""
+
+    name: str
+    title: Text
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+# Calls and code want precision: the values of ChatGLM3's own demo.
+PRECISE = {"temperature": 0.1, "top_p": 0.2}
+CHAT = Mode("chat", Text("Chat", "对话"))
+TOOL = Mode("tool", Text("Tool", "工具"), PRECISE)
+CODE = Mode("code", Text("Code Interpreter", "代码解释器"), PRECISE)
+MODES = {mode.name: mode for mode in (CHAT, TOOL, CODE)}
+
+
+def mode(family: str) -> Mode:
+    """The one that the visitor chose."""
+    return MODES[st.session_state.get(f"set.{family}.mode", CHAT.name)]
+
+
+def choose_mode(family: str) -> None:
+    st.segmented_control(
+        tr("Mode", "模式"),
+        list(MODES),
+        format_func=lambda name: say(MODES[name].title),
+        key=remember(f"set.{family}.mode", CHAT.name),
+        label_visibility="collapsed",
+        required=True,
+    )
+
+
+def toolbox(family: str) -> Toolbox | None:
+    """What the chosen mode lets the model call, chosen and explained on the page; None: not possible."""
+    if mode(family) is TOOL:
+        return _with_tools(family)
+    if mode(family) is CODE:
+        return _with_interpreter(family)
+    return Toolbox()
+
+
+# --- tools ---------------------------------------------------------------------------------------
+
+EXAMPLE = """name: get_stock
+description: How many pieces of an article are in stock.
+parameters:
+  type: object
+  properties:
+    article: {type: string}
+  required: [article]"""
+
+
+def _with_tools(family: str) -> Toolbox | None:
+    try:
+        ready = {tool.name: tool for tool in available()}
+        with st.expander(tr("Tools", "工具"), icon=":material/build:"):
+            chosen = st.pills(
+                tr("The model may call", "模型可以调用"),
+                list(ready),
+                selection_mode="multi",
+                key=remember(f"set.{family}.tools", list(ready)),
+            )
+            for tool in map(ready.__getitem__, chosen):
+                st.caption(f"`{tool.name}` {tool.description}")
+            pasted = _pasted(family)
+        return _distinct([ready[name] for name in chosen], pasted)
+    except ModelError as error:
+        st.error(sentence(error))
+        return None
+
+
+def _pasted(family: str) -> list[Tool]:
+    text = st.text_area(
+        tr("Further tools, as JSON or YAML", "其他工具（JSON 或 YAML）"),
+        key=remember(f"set.{family}.pasted", ""),
+        placeholder=EXAMPLE,
+        height=190,
+        help=tr(
+            "A JSON schema per tool, in OpenAI's form or as in the example. You type what such a tool returns.",
+            "每个工具一个 JSON Schema，可用 OpenAI 格式或如示例所示。这些工具的结果由您输入。",
+        ),
+    )
+    return from_schema(text) if text.strip() else []
+
+
+def _distinct(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
+    """A pasted tool takes the place of a ready one with its name."""
+    names = {tool.name for tool in pasted}
+    return Toolbox([*(tool for tool in ready if tool.name not in names), *pasted])
+
+
+# --- code ----------------------------------------------------------------------------------------
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=sandbox.Interpreter.close)
+def interpreter(family: str) -> sandbox.Interpreter:
+    """The visitor's own, until the browser tab is closed."""
+    return sandbox.Interpreter()
+
+
+def _with_interpreter(family: str) -> Toolbox | None:
+    said = sandbox.confinement()
+    if said.refused:
+        st.info(
+            tr(
+                "In this mode the model writes Python, which runs on the server; what it prints and draws appears "
+                "in the chat. ",
+                "在此模式下，模型会编写 Python 代码并在服务器上运行，输出和图形显示在对话中。",
+            )
+            + sentence(said.refused),
+            icon=":material/terminal:",
+        )
+        return None
+    with st.expander(
+        tr("What the model's code can do here", "模型的代码在此能做什么"), icon=":material/terminal:"
+    ):
+        st.markdown(
+            tr(
+                "The model writes Python, which runs on the server in a process of your own. Variables and files "
+                "last until this tab is closed.",
+                "模型编写的 Python 代码在服务器上您专属的进程中运行。变量和文件保留到关闭此标签页为止。",
+            )
+        )
+        st.markdown("\n".join(f"- {say(text)}" for text in said.enforced))
+        if said.missing:
+            st.warning(
+                tr("Not enforced here:", "此处未能限制：")
+                + "\n\n"
+                + "\n".join(f"- {say(text)}" for text in said.missing)
+            )
+        if st.button(tr("Start Python afresh", "重新启动 Python"), key=f"{family}.restart"):
+            interpreter(family).close()
+            st.toast(tr("All variables are gone.", "所有变量已清除。"))
+    return Toolbox(interpreter=interpreter(family))

@@ -1,0 +1,235 @@
+"""Asking about pictures: the ways in, and questions at one click."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from models import BadInput, Text
+from models.addresses import fetch
+from models.pictures import check
+from pages.shared import loading
+from pages.shared.conversation import Conversation
+from pages.shared.markdown import readable
+from pages.shared.pictures import TYPES, pictures_of, small, taken
+from pages.shared.region import region
+from pages.shared.turns import Picture, Turn
+from pages.shared.words import remember, say, tr
+
+ASK, MANY = "ask", "many"
+MODES = {ASK: Text("Ask", "提问"), MANY: Text("Caption many", "批量描述")}
+
+
+def mode(family: str) -> str:
+    """What the visitor chose to do, chosen here."""
+    return str(
+        st.segmented_control(
+            tr("Mode", "模式"),
+            list(MODES),
+            format_func=lambda name: say(MODES[name]),
+            key=remember(f"set.{family}.mode", ASK),
+            label_visibility="collapsed",
+            required=True,
+        )
+    )
+
+
+# --- pictures that wait for their question -------------------------------------------------------
+
+
+def _waiting(key: str) -> list[Picture]:
+    pictures: list[Picture] = st.session_state.setdefault(f"{key}.waiting", [])
+    return pictures
+
+
+def question(key: str, family: str, conversation: Conversation, typed: Any) -> Turn | None:
+    """What is asked by the message field: its text, with its files and the pictures that wait.
+
+    Pictures without words wait for some. With a file that is none nothing is asked yet, and no word lost.
+    """
+    if typed is None:
+        return None
+    pictures, trouble = taken(typed.files)
+    _waiting(key).extend(pictures)
+    if typed.text.strip() and trouble:
+        conversation.ask(typed.text, st.session_state.pop(f"{key}.waiting"))
+    if trouble:
+        loading.fail(family, trouble)
+    if not typed.text.strip():
+        st.rerun()
+    return Turn(typed.text, pictures=tuple(st.session_state.pop(f"{key}.waiting")))
+
+
+def _ask(key: str, family: str, conversation: Conversation, text: str) -> None:
+    conversation.ask(text, st.session_state.pop(f"{key}.waiting", []))
+    loading.ask(family)
+    st.rerun()
+
+
+def workbench(key: str, family: str, conversation: Conversation) -> None:
+    """What stands above the message field."""
+    waiting = _waiting(key)
+    _show_waiting(key, waiting)
+    _ways_in(key, family)
+    pictures = waiting or pictures_of(conversation.turns)
+    if pictures:
+        _tasks(key, family, conversation, pictures)
+
+
+def _show_waiting(key: str, waiting: list[Picture]) -> None:
+    if not waiting:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for number, picture in enumerate(waiting):
+            with st.container(width=130):
+                st.image(small(picture.data))
+                if st.button(
+                    "",
+                    icon=":material/close:",
+                    key=f"{key}.drop.{number}",
+                    type="tertiary",
+                    help=tr("Remove", "移除") + f" {readable(picture.name)}",
+                ):
+                    waiting.pop(number)
+                    st.rerun()
+
+
+# --- ways in -------------------------------------------------------------------------------------
+
+
+def _ways_in(key: str, family: str) -> None:
+    number = st.session_state.setdefault(f"{key}.taken", 0)  # a new key empties the widgets
+    with st.container(horizontal=True):
+        with st.popover(tr("Add pictures", "添加图片"), icon=":material/add_photo_alternate:"):
+            files = st.file_uploader(
+                tr("Pictures", "图片"),
+                type=TYPES,
+                accept_multiple_files=True,
+                key=f"{key}.upload.{number}",
+                help=tr(
+                    "You can also drop files on the message field, or paste a picture there.",
+                    "也可以把文件拖到输入框，或在输入框中粘贴图片。",
+                ),
+            )
+        with st.popover(tr("Camera", "拍照"), icon=":material/photo_camera:"):
+            photo = st.camera_input(tr("Take a photo", "拍摄照片"), key=f"{key}.camera.{number}")
+        with st.popover(tr("Web address", "网址"), icon=":material/link:"):
+            fetched = _fetched(key, family)
+    if not (files or photo or fetched):
+        return
+    st.session_state[f"{key}.taken"] = number + 1
+    pictures, trouble = taken([*files, *([photo] if photo else [])])
+    _waiting(key).extend([*pictures, *([fetched] if fetched else [])])
+    if trouble:
+        loading.fail(family, trouble)
+    loading.forget_failure(family)
+    st.rerun()
+
+
+def _fetched(key: str, family: str) -> Picture | None:
+    """The picture at an address that was typed and sent."""
+    with st.form(f"{key}.address.form", border=False, clear_on_submit=True):
+        address = st.text_input(
+            tr("Address of a picture", "图片网址"), placeholder="https://", key=f"{key}.address"
+        )
+        sent = st.form_submit_button(tr("Fetch", "获取"), type="primary")
+    if not sent:
+        return None
+    try:
+        with st.spinner(tr("Fetching the picture", "正在获取图片")):
+            data = fetch(address)
+            check(data)
+    except BadInput as error:
+        loading.fail(family, error)
+    return Picture(PurePosixPath(urlsplit(address).path).name or "picture", data)
+
+
+# --- tasks ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question that is often asked, in the words that Qwen-VL knows it by."""
+
+    name: str
+    icon: str
+    label: Text
+    prompt: Text
+    pictures: int = 1  # that it takes
+
+
+TASKS = (
+    Task(
+        "caption",
+        ":material/short_text:",
+        Text("Caption", "一句话描述"),
+        Text("Describe this picture in one sentence.", "用一句话描述这张图片。"),
+    ),
+    Task(
+        "detail",
+        ":material/subject:",
+        Text("Describe in detail", "详细描述"),
+        Text("Describe this picture in detail.", "详细描述这张图片。"),
+    ),
+    Task(
+        "read",
+        ":material/text_fields:",
+        Text("Read the text", "识别文字"),
+        Text("Read the text in this picture.", "读出图中的文字。"),
+    ),
+    Task(
+        "compare",
+        ":material/compare:",
+        Text("Compare two pictures", "比较两张图片"),
+        Text("Compare the two pictures.", "比较这两张图片。"),
+        pictures=2,
+    ),
+)
+
+
+def _tasks(key: str, family: str, conversation: Conversation, pictures: list[Picture]) -> None:
+    """Buttons that ask about these pictures."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for task in TASKS:
+            if st.button(
+                say(task.label),
+                icon=task.icon,
+                key=f"{key}.task.{task.name}",
+                disabled=len(pictures) < task.pictures,
+            ):
+                _ask(key, family, conversation, say(task.prompt))
+        with st.popover(tr("Find…", "查找……"), icon=":material/center_focus_weak:"):
+            if wanted := _wanted(key):
+                _ask(key, family, conversation, wanted)
+        in_region = st.toggle(
+            tr("Ask about a region", "询问某个区域"),
+            key=f"{key}.in_region.{len(conversation.turns)}",  # off again when something was asked
+        )
+    if in_region:
+        _ask_about_region(key, family, conversation, pictures[-1])
+
+
+def _wanted(key: str) -> str | None:
+    """The question for what is to be found, once it was typed."""
+    with st.form(f"{key}.find.form", border=False, clear_on_submit=True):
+        what = st.text_input(
+            tr("What should be found?", "要查找什么？"),
+            placeholder=tr("the red car", "红色的汽车"),
+            key=f"{key}.find",
+        ).strip()
+        sent = st.form_submit_button(tr("Find", "查找"), type="primary")
+    return tr(f"Draw a box around {what}.", f"框出图中{what}的位置。") if sent and what else None
+
+
+def _ask_about_region(key: str, family: str, conversation: Conversation, picture: Picture) -> None:
+    box = region(key, picture)
+    with st.form(f"{key}.region.form", border=False):
+        text = st.text_input(
+            tr("Question", "问题"),
+            tr("What is in this region?", "这个区域里有什么？"),
+            key=f"{key}.region_text",
+        )
+        if st.form_submit_button(tr("Ask about this region", "询问此区域"), type="primary"):
+            _ask(key, family, conversation, f"{text} {box}".strip())

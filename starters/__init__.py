@@ -1,0 +1,1 @@
+"""Models that come with Quintet, and the programs that made them."""

@@ -1,0 +1,257 @@
+"""The drawn scenes that the small Qwen-VL learns from: the same for a seed, and true."""
+
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from models.qwen_vl.tokenizer import FILE, load_tokenizer
+from starters.qwen_vl import chinese, english
+from starters.qwen_vl.data import DEFAULT_SYSTEM, IGNORED, Writer, message
+from starters.qwen_vl.dialogues import (
+    LANGUAGES,
+    TWO_PICTURES,
+    WEIGHTS,
+    Asker,
+    about_one,
+    dialogue,
+    matching,
+    pair,
+)
+from starters.qwen_vl.drawing import POLYGONS, draw
+from starters.qwen_vl.evaluate import boxes, overlap, things
+from starters.qwen_vl.scenes import BACKGROUNDS, KINDS, Scene, changed, glyphs, make
+from starters.qwen_vl.vocabulary import corpus, learn, write
+
+LAYOUTS = ("free", "line", "grid", "sign", "bars", "pie", "unknown")
+BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_seed_always_gives_the_same_picture(layout: str) -> None:
+    first, second = make(7, layout), make(7, layout)
+    assert first == second
+    assert draw(first).tobytes() == draw(second).tobytes()
+    assert draw(make(8, layout)).tobytes() != draw(first).tobytes()
+
+
+def test_a_seed_always_gives_the_same_dialogue() -> None:
+    assert [dialogue(seed) for seed in range(20)] == [dialogue(seed) for seed in range(20)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_scene_holds_is_inside_the_picture(layout: str) -> None:
+    for seed in range(40):
+        scene = make(seed, layout)
+        assert seed > 4 or draw(scene).size == (scene.width, scene.height)
+        for item in scene.items:
+            left, top, right, bottom = item.box
+            assert 0 <= left < right <= scene.width, (seed, item)
+            assert 0 <= top < bottom <= scene.height, (seed, item)
+
+
+def test_objects_that_stand_free_do_not_touch() -> None:
+    for seed in range(60):
+        items = make(seed, "free").items
+        for n, first in enumerate(items):
+            for second in items[n + 1 :]:
+                apart_x = first.box[2] < second.box[0] or second.box[2] < first.box[0]
+                apart_y = first.box[3] < second.box[1] or second.box[3] < first.box[1]
+                assert apart_x or apart_y, seed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_box_of_an_object_holds_what_is_drawn_and_no_more(kind: str) -> None:
+    for seed in range(3000):
+        scene = make(seed, "free", busy=0)
+        if scene.items[0].kind == kind and not scene.items[0].text:
+            break
+    image = draw(scene).convert("RGB")
+    background = BACKGROUNDS[scene.background]
+    ink = [
+        (n % scene.width, n // scene.width)
+        for n, pixel in enumerate(image.get_flattened_data())
+        if pixel != background
+    ]
+    columns, rows = zip(*ink, strict=True)
+    drawn = (min(columns), min(rows), max(columns) + 1, max(rows) + 1)
+    assert drawn == pytest.approx(scene.items[0].box, abs=0.07 * (drawn[3] - drawn[1]) + 2)
+
+
+def test_a_lattice_has_as_many_objects_as_it_says() -> None:
+    for seed in range(40):
+        scene = make(seed, "grid")
+        rows, columns = scene.shape
+        assert len(scene.objects) == rows * columns
+
+
+def test_letters_stand_in_their_text() -> None:
+    scene = next(scene for seed in range(99) if len((scene := make(seed, "sign")).texts[0]) > 3)
+    item = scene.items[0]
+    found = glyphs(item)
+    assert "".join(letter for letter, _, _ in found) == item.text
+    middles = [x for _, x, _ in found]
+    assert middles == sorted(middles)
+    assert item.box[0] - 3 < middles[0] < middles[-1] < item.box[2] + 3
+
+
+def test_slices_fill_the_circle() -> None:
+    for seed in range(20):
+        assert sum(item.share for item in make(seed, "pie").items) == pytest.approx(1)
+
+
+def test_shapes_fill_the_square_that_they_are_drawn_in() -> None:
+    for name, points in POLYGONS.items():
+        for values in zip(*points, strict=True):
+            assert (min(values), max(values)) == pytest.approx((0, 1)), name
+
+
+def test_a_changed_scene_differs_in_one_object() -> None:
+    for seed in range(30):
+        scene = make(seed, "free")
+        other = changed(scene, seed)
+        gone = set(scene.items) - set(other.items)
+        come = set(other.items) - set(scene.items)
+        assert len(gone) == 1 and len(come) <= 1
+
+
+# --- dialogues -----------------------------------------------------------------------------------
+
+
+def turns(count: int) -> list[tuple[Scene, str, str, str]]:
+    """Scene, task, question and answer of questions about single pictures."""
+    return [
+        (scene, turn.task, turn.question, turn.answer)
+        for seed in range(count)
+        for scene in [make(seed)]
+        for turn in about_one(scene, 12, random.Random(seed))
+    ]
+
+
+def test_every_task_is_asked_in_both_languages() -> None:
+    asked = {turn.task for seed in range(200) for turn in dialogue(seed)}
+    assert asked == {*WEIGHTS, *TWO_PICTURES}
+    for speak in LANGUAGES:
+        assert speak.QUESTIONS.keys() == asked
+    assert english.ANSWERS.keys() == chinese.ANSWERS.keys()
+
+
+def test_questions_and_answers_are_whole_sentences() -> None:
+    for seed in range(150):
+        for turn in dialogue(seed):
+            for text in (turn.question, turn.answer):
+                assert text == text.strip() and text, turn
+                assert not re.search(r"[{}]|\.\.|。。|  |\bNone\b", text), turn
+                assert text.count("<ref>") == text.count("</ref>")
+                assert text.count("<box>") == len(BOX.findall(text)), turn
+            assert turn.answer[-1] in ".。>", turn
+
+
+def test_an_answer_has_the_language_of_its_question() -> None:
+    han = re.compile(r"[一-鿿]")
+    for seed in range(100):
+        for turn in dialogue(seed):
+            assert bool(han.search(turn.question)) == bool(han.search(turn.answer)) or turn.question == "OCR"
+
+
+def test_boxes_in_answers_are_those_of_items() -> None:
+    for scene, task, _, answer in turns(80):
+        if task in ("find", "ground"):
+            true = {scene.on_grid(item.box) for item in scene.items}
+            found = [tuple(map(int, match)) for match in BOX.findall(answer)]
+            assert set(found) <= true
+            assert all(0 <= side <= 999 for box in found for side in box)
+
+
+def test_captions_name_what_is_there() -> None:
+    for scene, task, _, answer in turns(100):
+        if task == "caption" and scene.objects:
+            assert things(answer) == Counter((item.colour, item.kind) for item in scene.objects)
+
+
+def test_counts_are_right() -> None:
+    for seed in range(120):
+        scene = make(seed, "grid")
+        turn = Asker(scene, english, random.Random(seed)).ask("count")
+        assert turn
+        number, *words = turn.answer.rstrip(".").split()[2:]
+        kind = {english.named("", kind, count): kind for kind in KINDS for count in (1, 2)}.get(words[-1], "")
+        colour = words[0] if len(words) > 1 else ""
+        assert english.NUMBERS.index(number) == len(matching(scene.items, colour, kind)), turn
+
+
+def test_a_text_that_is_read_is_the_one_that_is_printed() -> None:
+    for scene, task, _, answer in turns(80):
+        if task == "read" and scene.texts:
+            assert re.findall(r'["“]([^"”]*)["”]', answer) == scene.texts
+
+
+def test_a_picture_that_is_no_drawing_is_not_made_up() -> None:
+    scene = make(3, "unknown")
+    for speak in LANGUAGES:
+        for turn in (
+            Asker(scene, speak, random.Random(1)).ask(task) for task in ("caption", "find", "count", "read")
+        ):
+            assert turn and turn.answer == speak.ANSWERS["unknown"]
+
+
+def test_pictures_come_with_the_question_that_needs_them() -> None:
+    for seed in range(100):
+        shown = [len(turn.pictures) for turn in dialogue(seed)]
+        assert all(count in (0, 1, 2) for count in shown)
+        assert sum(shown) in (0, 1, 2) and (not any(shown) or shown[0])
+
+
+def test_pairs_are_comparable() -> None:
+    for seed in range(40):
+        first, second = pair(seed)
+        assert first != second and "unknown" not in (first.layout, second.layout)
+
+
+# --- what the training is given ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vocabulary")
+    write(learn(corpus(60), 500), folder / FILE)
+    return folder
+
+
+def test_a_learnt_vocabulary_is_one_of_qwens(vocabulary: Path) -> None:
+    tokenizer = load_tokenizer(vocabulary)
+    assert tokenizer.special["<|endoftext|>"] == 500
+    assert tokenizer.encode("!") == [0]
+    assert len(tokenizer.encode("907")) == 3
+    for turn in dialogue(3):
+        assert tokenizer.decode(tokenizer.encode(turn.answer)) == turn.answer
+
+
+def test_a_written_dialogue_is_a_prompt_and_its_answers(vocabulary: Path) -> None:
+    writer = Writer(vocabulary)
+    talk = next(made for seed in range(99) if (made := dialogue(seed, turns=3))[0].pictures)
+    ids, labels, shown = writer.dialogue(talk, limit=10_000)
+    assert shown == [scene for turn in talk for scene in turn.pictures]
+    messages = [{"role": "system", "content": DEFAULT_SYSTEM}]
+    for turn in talk:
+        messages += [message(turn, b""), {"role": "assistant", "content": turn.answer}]
+    assert ids == writer.tokenizer.apply_chat_template(messages, add_generation_prompt=False)["input_ids"]
+    learnt = [token for token, label in zip(ids, labels, strict=True) if label != IGNORED]
+    said = "".join(f"{turn.answer}<|im_end|>" for turn in talk)
+    assert writer.tokenizer.decode(learnt) == said
+
+
+def test_a_dialogue_is_cut_between_turns(vocabulary: Path) -> None:
+    writer = Writer(vocabulary)
+    ids, labels, shown = writer.dialogue(about_one(make(1), 20, random.Random(1)), limit=200)
+    assert len(ids) == len(labels) <= 200 + 256 * len(shown)
+    assert ids[-1] == writer.end
+
+
+def test_boxes_are_measured_by_what_they_share() -> None:
+    assert boxes("<ref>a</ref><box>(1,2),(3,4)</box>") == [(1, 2, 3, 4)]
+    assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
+    assert overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 10, 10), (20, 0, 30, 10)) == 0

@@ -24,7 +24,7 @@ from starters.chatglm3.batches import batch, marked
 from starters.chatglm3.dialogues import MODES, exchanges, session
 from starters.chatglm3.evaluate import score, unseen
 from starters.chatglm3.exchange import TOOLS, Exchange
-from starters.chatglm3.muon import orthogonal
+from starters.muon import orthogonal
 from starters.chatglm3.train import begin, learn, make_optimizers
 
 NAME = "chatglm3-tiny"

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -66,6 +67,7 @@ class RemoteEngine(ChatEngine):
         if progress:
             progress(Progress("load", detail=self.address))
         self._client = httpx2.Client(timeout=SHORT, **self._settings)
+        weakref.finalize(self, self._client.close)  # an engine that nobody closed leaves no connection open
         try:
             self.model, served = self._first_model()
             self.context_length = min(

@@ -6,5 +6,5 @@
 
 talk.py, arithmetic.py, lookups.py, days.py and code.py write questions with their answers, in the form
 that exchange.py gives them; dialogues.py mixes them, vocabulary.py learns their pieces and batches.py
-turns them into ids. copying.py sets the first weights, and muon.py improves them.
+turns them into ids. copying.py sets the first weights, and ../muon.py improves them.
 """

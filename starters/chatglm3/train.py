@@ -25,7 +25,7 @@ from models.chatglm.tokenizer import ChatGLM3Tokenizer, load_tokenizer
 from models.chatglm.weights import ChatGLM3Config, ChatGLM3ForCausalLM, load_model, register, translate
 from starters.chatglm3.batches import Batch, batch
 from starters.chatglm3.copying import prepare
-from starters.chatglm3.muon import Muon
+from starters.muon import Muon
 from starters.chatglm3.vocabulary import PIECES, train_vocabulary
 
 # The keys of THUDM/chatglm3-6b, with small numbers.

@@ -170,7 +170,7 @@ def _texture(scene: Scene) -> "Image.Image":
     import numpy as np
     from PIL import Image
 
-    noise = np.random.default_rng(scene.seed)
+    noise = np.random.default_rng(abs(scene.seed))
     size = (scene.width, scene.height)
     total = np.zeros((scene.height, scene.width, 3))
     rough = noise.uniform(0.4, 1.2)

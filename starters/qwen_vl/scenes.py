@@ -30,6 +30,7 @@ BACKGROUNDS = {
     "light green": (208, 240, 205), "light yellow": (255, 246, 205), "dark blue": (22, 34, 84),
 }  # fmt: skip
 SIZES = {"small": (0.11, 0.15), "medium": (0.19, 0.25), "large": (0.32, 0.42)}  # of the shorter side
+LEGIBLE = 0.12  # height of the smallest letters, of the shorter side: about one of the model's 16 x 16 places each
 WORDS = (
     "OPEN CLOSED EXIT ENTER STOP GO SALE HELLO BYE WELCOME COFFEE TEA MILK BREAD CAKE PIZZA WATER FIRE ICE "
     "PUSH PULL UP DOWN LEFT RIGHT YES NO ON OFF HOT COLD BUS TAXI TRAIN METRO HOTEL BANK SHOP CAFE BAR PARK "
@@ -231,7 +232,7 @@ class _Maker:
             self._place(item, items)
         if self.random.random() < 0.35 * self.busy:
             for _ in range(self.random.choice((1, 1, 2))):
-                height = self.unit * self.random.uniform(0.09, 0.15)
+                height = self.unit * self.random.uniform(LEGIBLE, 0.17)
                 self._place(self.text(0, 0, height, self.random.choice(self.colours), self.words()), items)
         return self.scene("free", items)
 
@@ -273,7 +274,7 @@ class _Maker:
         lines = [self.words() for _ in range(count)]
         widest = max(text_size(line, 100)[0] for line in lines) / 100
         height = min(0.78 * self.width / widest, 0.62 * self.height / count, 0.3 * self.unit)
-        height = max(0.09 * self.unit, height * self.random.uniform(0.6, 1))
+        height = max(LEGIBLE * self.unit, height * self.random.uniform(0.6, 1))
         board = self.random.choice(self.colours)
         colour = self.random.choice([name for name in COLOURS if distinct(name, COLOURS[board], 280)])
         half_x, half_y = widest * height / 2 + 0.07 * self.width, 0.62 * height * count + 0.05 * self.height
@@ -300,7 +301,7 @@ class _Maker:
             x = 0.05 * self.width + (n + 0.5) * step
             box = (x - wide / 2, bottom - room * value / max(values), x + wide / 2, bottom)
             label = string.ascii_uppercase[n]
-            items.append(Item("bar", colour, box, str(value), label, height=0.095 * self.unit))
+            items.append(Item("bar", colour, box, str(value), label, height=LEGIBLE * self.unit))
         return self.scene("bars", items)
 
     def pie(self) -> Scene:

@@ -29,7 +29,7 @@ from models.qwen_vl.weights import register, translate
 from starters.qwen_vl import vocabulary
 from starters.qwen_vl.cells import Cells, Lesson
 from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
-from starters.qwen_vl.muon import Muon
+from starters.muon import Muon
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -128,7 +128,7 @@ def optimizers(model: QwenVLForCausalLM, lesson: Lesson, rate: float) -> list[to
     others = [
         parameter for parameter in [*learnable(model), *lesson.parameters()] if id(parameter) not in taken
     ]
-    return [Muon(matrices, rate), torch.optim.AdamW(others, rate, betas=(0.9, 0.97), weight_decay=0.02)]
+    return [Muon(matrices, rate), torch.optim.AdamW(others, rate / 4, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
 def answers_loss(model: QwenVLForCausalLM, batch: Batch, lesson: Lesson) -> tuple[Tensor, Tensor]:
@@ -156,6 +156,8 @@ class Course:
         self.model, self.lesson = build(), Lesson(CONFIG["hidden_size"])
         self.parameters = [*learnable(self.model), *self.lesson.parameters()]
         self.optimizers = optimizers(self.model, self.lesson, options.rate)
+        for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
+            group["initial_lr"] = group["lr"]
         self.done = 0  # steps
         self.kept = options.work / "course.pt"
         if options.resume:
@@ -195,8 +197,9 @@ class Course:
             part = (self.done - start) / steps
             rate = min(1, 30 * part + 0.01) * (0.05 + 0.475 * (1 + math.cos(math.pi * part)))
             for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
-                group["lr"] = self.options.rate * rate
-            sums += self.step(batch)
+                group["lr"] = group["initial_lr"] * rate
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16):
+                sums += self.step(batch)
             self.done += 1
             if self.done % 20 == 0:
                 seconds = (time.monotonic() - began) / (self.done - first)
@@ -248,9 +251,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--talking", type=int, default=2500, help="steps of the whole model")
     parser.add_argument("--batch", type=int, default=8, help="dialogues per step")
     parser.add_argument("--limit", type=int, default=380, help="tokens of a dialogue beside its pictures")
-    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate of the matrices")
     parser.add_argument("--lesson", type=float, default=0.1, help="weight of the vision tower's lesson")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="much faster, on processors that calculate in it"
+    )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument(
         "--work", type=Path, default=HERE / "course", help="folder of the unfinished training"

@@ -23,9 +23,11 @@ def write_sound(
             _show(container, picture)
         channels = len(stream.layout.channels)
         row = np.repeat((samples * 32767).astype(np.int16), channels)[None]
-        frame = av.AudioFrame.from_ndarray(row, format="s16", layout=layout)
-        frame.sample_rate = rate
-        container.mux(stream.encode(frame))
+        step = rate // 10 * channels  # a tenth of a second in each packet, as recorders write them
+        for start in range(0, row.shape[1], step):
+            frame = av.AudioFrame.from_ndarray(row[:, start : start + step], format="s16", layout=layout)
+            frame.sample_rate = rate
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 

@@ -231,6 +231,10 @@ def test_chunks_equal_bare_faster_whispers(talk: np.ndarray, monkeypatch: pytest
 def test_blocks_change_no_words(talk: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = models.load("whisper-tiny.en")
     options = SpeechOptions(beam_size=1)
-    whole = [(s.start, s.end, s.text) for s in engine.transcribe(talk, options)]
+    whole = list(engine.transcribe(talk, options))
     monkeypatch.setattr(speech, "BLOCK", 50)
-    assert [(s.start, s.end, s.text) for s in engine.transcribe(talk, options)] == whole
+    blocks = list(engine.transcribe(talk, options))
+    assert [segment.text for segment in blocks] == [segment.text for segment in whole]
+    # The loudest sample of what is read together decides how features are scaled.
+    for one, other in zip(blocks, whole, strict=True):
+        assert (one.start, one.end) == pytest.approx((other.start, other.end), abs=0.1)

@@ -354,4 +354,7 @@ def test_the_plan_of_the_real_checkpoint() -> None:
     plan = placement.plan(CHECKPOINTS["qwen-vl-chat-int4"], found=roomy)
     assert plan.weights == index["metadata"]["total_size"] == pytest.approx(9.1 * GiB, rel=0.03)
     whole = placement.plan(CHECKPOINTS["qwen-vl-chat"], precision="int4", found=roomy)
-    assert whole.weights == pytest.approx(plan.weights, rel=0.03)
+    shape = CHECKPOINTS["qwen-vl-chat"].shape
+    assert shape is not None
+    head = shape.vocab * shape.hidden  # of one byte instead of two
+    assert whole.weights == pytest.approx(plan.weights - head, rel=0.03)

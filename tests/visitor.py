@@ -96,7 +96,7 @@ def imported(at: AppTest, content: bytes | str) -> AppTest:
 
 # The same in both languages: names of things, and codes.
 NAMES = re.compile(
-    r"English|中文|Language / 语言|LLaMA 2|Gemma|ChatGLM|Qwen-VL|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
+    r"English|中文|Language / 语言|LLaMA 2|Gemma|ChatGLM|Qwen|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
     r"|https://|★|:material/|\d|/|<div|fp32|bf16|int[48]"
 )
 

@@ -21,6 +21,7 @@ lint: .venv/requirements-dev.stamp
 bench: .venv/requirements-dev.stamp
 	$(BIN)/python -m bench.chat $(ARGS)
 	$(BIN)/python -m bench.chatglm $(ARGS)
+	$(BIN)/python -m bench.qwen_vl $(ARGS)
 	$(BIN)/python -m bench.speech $(ARGS)
 
 clean:

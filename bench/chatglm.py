@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from bench.contest import Contestant, Job, compete
+from bench.limits import held, read_speed
 from models import ChatEngine, ChatOptions, Done
 
 if TYPE_CHECKING:
@@ -223,29 +224,6 @@ class Row:
 def question(nonce: int, length: int) -> list[dict[str, str]]:
     """Some `length` tokens; `nonce` keeps the prefix cache cold."""
     return [{"role": "user", "content": f"{nonce} {TEXT * (length // len(TEXT.split()))}"}]
-
-
-def read_speed(device: str) -> float:
-    """Bytes per second of a matrix-vector product, which reads each number once."""
-    import torch
-
-    matrix, vector = torch.ones(1 << 16, 1 << 12, device=device), torch.ones(1 << 12, device=device)
-    times = []
-    for _ in range(8):
-        began = time.perf_counter()
-        (matrix @ vector)[0].item()  # waits for a GPU
-        times.append(time.perf_counter() - began)
-    return matrix.nbytes / min(times)
-
-
-def held(device: str) -> int:
-    """Bytes of memory that are this process's alone, or allocated on a GPU."""
-    import psutil
-    import torch
-
-    if device != "cpu":
-        return int(torch.cuda.memory_allocated())
-    return int(psutil.Process().memory_full_info().uss)
 
 
 # --- the table -----------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from starters.chatglm3.batches import batch, marked
 from starters.chatglm3.dialogues import MODES, exchanges, session
 from starters.chatglm3.evaluate import score, unseen
 from starters.chatglm3.exchange import TOOLS, Exchange
-from starters.muon import orthogonal
 from starters.chatglm3.train import begin, learn, make_optimizers
+from starters.muon import orthogonal
 
 NAME = "chatglm3-tiny"
 FOLDER = Path(str(CHECKPOINTS[NAME].path))

@@ -25,8 +25,8 @@ from models.chatglm.tokenizer import ChatGLM3Tokenizer, load_tokenizer
 from models.chatglm.weights import ChatGLM3Config, ChatGLM3ForCausalLM, load_model, register, translate
 from starters.chatglm3.batches import Batch, batch
 from starters.chatglm3.copying import prepare
-from starters.muon import Muon
 from starters.chatglm3.vocabulary import PIECES, train_vocabulary
+from starters.muon import Muon
 
 # The keys of THUDM/chatglm3-6b, with small numbers.
 CONFIG = {

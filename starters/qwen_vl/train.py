@@ -26,10 +26,10 @@ from models.qwen_vl.model import QwenVLConfig, QwenVLForCausalLM
 from models.qwen_vl.tokenizer import FILE, PICTURE, SPECIAL
 from models.qwen_vl.vision import Resampler
 from models.qwen_vl.weights import register, translate
+from starters.muon import Muon
 from starters.qwen_vl import vocabulary
 from starters.qwen_vl.cells import Cells, Lesson
 from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
-from starters.muon import Muon
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent

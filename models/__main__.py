@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, fields
+from pathlib import Path
 from typing import Any
 
 import models
@@ -97,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     chat_parser.add_argument("--system", help=say(Text("system prompt", "系统提示词")))
+    chat_parser.add_argument(
+        "--image",
+        action="append",
+        metavar="FILE",
+        default=[],
+        help=say(Text("a picture for the first question", "随第一个问题发送的图片")),
+    )
     _add_options(chat_parser, fields(ChatOptions))
     speech_parser.add_argument("file", help=say(Text("audio or video file", "音频或视频文件")))
     speech_parser.add_argument("--format", choices=FORMATS, default="txt")
@@ -161,19 +169,34 @@ def get(arguments: argparse.Namespace) -> None:
 
 def chat(arguments: argparse.Namespace) -> None:
     options = ChatOptions(**_given(arguments, fields(ChatOptions)))
+    pictures = [{"type": "image", "image": _read(path)} for path in arguments.image]
     engine = _load(arguments)
     if not isinstance(engine, ChatEngine):
         raise models.BadInput(
             f"{arguments.name} does not chat: use transcribe, or another checkpoint.",
             f"{arguments.name} 不能对话：请使用 transcribe，或换一个模型。",
         )
-    messages = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    messages: list[dict[str, Any]] = (
+        [{"role": "system", "content": arguments.system}] if arguments.system else []
+    )
     for prompt in _typed() if arguments.prompt is None else [arguments.prompt]:
         if engine.has_chat_template:
-            messages.append({"role": "user", "content": prompt})
+            parts = [*pictures, {"type": "text", "text": prompt}]
+            messages.append({"role": "user", "content": parts if pictures else prompt})
+            pictures = []
             messages.append({"role": "assistant", "content": _answer(engine, messages, options)})
         else:
             _answer(engine, prompt, options)
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise models.BadInput(
+            f"{path} cannot be read ({error.strerror}): name a picture file.",
+            f"无法读取 {path}（{error.strerror}）：请指定一个图片文件。",
+        ) from error
 
 
 def _answer(engine: ChatEngine, messages: Any, options: ChatOptions) -> str:

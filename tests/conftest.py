@@ -82,6 +82,14 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Quintet keeps what it makes, for all tests of one run."""
+    folder = tmp_path_factory.getbasetemp() / "quintet"
+    monkeypatch.setenv("QUINTET_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
 def downloads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What every download button that was drawn would give, by file name."""
     import streamlit as st

@@ -90,14 +90,7 @@ def save_glm1(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the tokenizers of these tests are kept."""
-    folder = tmp_path_factory.getbasetemp() / "quintet"
-    monkeypatch.setenv("QUINTET_CACHE", str(folder))
-    return folder
-
-
+pytestmark = pytest.mark.usefixtures("own_cache")
 SAVERS = {"glm3": save_glm3, "glm1": save_glm1}
 
 

@@ -52,6 +52,9 @@ SAVERS: dict[str, dict[str, Any]] = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Loader]:
     loader = Loader()

@@ -32,10 +32,15 @@ def cases(kind: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def qwen() -> QwenTokenizer:
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> QwenTokenizer:
+    """As it is read after it was built once."""
     if not SHARED.is_dir():
         pytest.skip("no ../shared with the real vocabulary")
-    return load_tokenizer(SHARED / "tokenizers/qwen-vl-chat")
+    cache = tmp_path_factory.mktemp("cache")
+    for _ in range(2):
+        tokenizer = load_tokenizer(SHARED / "tokenizers/qwen-vl-chat", cache=cache)
+    assert len(list(cache.iterdir())) == 1
+    return tokenizer
 
 
 @pytest.fixture(scope="module")

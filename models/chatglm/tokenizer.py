@@ -11,7 +11,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from models.chatglm import prompt
 from models.chatglm.files import Generation, generation
-from models.chatglm.vocabulary import MASKS, ROLES, SPACE, WHITE, build_bpe, build_unigram, cached
+from models.built_tokenizers import kept
+from models.chatglm.vocabulary import LAYOUT, MASKS, ROLES, SPACE, WHITE, build_bpe, build_unigram, read_pieces
 from models.errors import CheckpointNotFound
 from models.pretrained import read_config
 from models.schema import Messages
@@ -245,7 +246,6 @@ def load_tokenizer(
             f"{folder} has no {path.name}: fetch this file of the checkpoint too.",
             f"{folder} 中没有 {path.name}：请同时下载检查点的这个文件。",
         )
-    kept = None if cache is None else Path(cache)
-    if kind == "chatglm":
-        return ChatGLM6BTokenizer(cached(path, build_unigram, kept), chat)
-    return ChatGLM3Tokenizer(cached(path, build_bpe, kept), kind, chat)
+    build = build_unigram if kind == "chatglm" else build_bpe
+    built = kept(path, lambda file: build(read_pieces(file)), LAYOUT, None if cache is None else Path(cache))
+    return ChatGLM6BTokenizer(built, chat) if kind == "chatglm" else ChatGLM3Tokenizer(built, kind, chat)

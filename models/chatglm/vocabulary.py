@@ -4,11 +4,6 @@ Special tokens have ids but no merges or scores that could ever produce them fro
 types never becomes a role, a ``[gMASK]`` or a ``<sop>``.
 """
 
-import hashlib
-import os
-import threading
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from models.errors import UnsupportedCheckpoint
 
 SPACE = "▁"
-LAYOUT = 1  # raised when what is built here changes, so that older cached files are not read
+LAYOUT = 1  # raised when what is built here changes
 NORMAL, UNKNOWN, CONTROL, USER, BYTE = 1, 2, 3, 4, 6  # SentencePiece's types of pieces
 NEVER = -1e5  # a score with which a piece is never chosen
 
@@ -138,30 +133,3 @@ def _template(tokenizer: Tokenizer, single: list[str], pair: list[str]) -> Templ
     return TemplateProcessing(
         single=single, pair=pair, special_tokens=[(name, tokenizer.token_to_id(name)) for name in names]
     )
-
-
-def cached(path: Path, build: Callable[[Any], Tokenizer], cache: Path | None) -> Tokenizer:
-    """The tokenizer of a SentencePiece file, kept as a JSON file in `cache`, where that can be written."""
-    if cache is None:
-        return build(read_pieces(path))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    kept = cache / f"{path.stem}-{digest}-{LAYOUT}.json"
-    if tokenizer := _kept(kept):
-        return tokenizer
-    tokenizer = build(read_pieces(path))
-    # Under a name of its own first, because others may be reading or writing.
-    part = kept.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-    with suppress(OSError):  # a full or read-only disk: then it is built again the next time
-        cache.mkdir(parents=True, exist_ok=True)
-        part.write_text(tokenizer.to_str(), "utf-8")
-        part.replace(kept)
-    return tokenizer
-
-
-def _kept(path: Path) -> Tokenizer | None:
-    if not path.is_file():
-        return None
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception:  # the library raises no other class, for a damaged file and for one of another version
-        return None

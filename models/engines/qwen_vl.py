@@ -9,6 +9,7 @@ from threading import Event as Flag
 from typing import TYPE_CHECKING, Any
 
 from models.answering import LibraryEngine
+from models.cache import cache_dir
 from models.messages import drop_oldest, text_only, turn_starts
 from models.pretrained import DTYPES, placed
 from models.schema import ChatOptions, Event, GiB, Messages, Text
@@ -43,6 +44,7 @@ class QwenVLEngine(LibraryEngine):
             path,
             getattr(torch, self._dtype()),
             chat=generation.get("chat_format") != "raw",
+            cache=cache_dir() / "tokenizers",
             # Its 2 of 9.7 billion weights save little, and what it misses no answer can have.
             quantization_config=quantization(place.precision, place.device, whole=("model.visual",)),
             kernels=place.device.startswith("cuda") and all(map(find_spec, ("optimum", "gptqmodel"))),

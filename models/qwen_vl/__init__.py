@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    folder: str | Path, dtype: "torch.dtype", chat: bool = True, **kwargs: Any
+    folder: str | Path, dtype: "torch.dtype", chat: bool = True, cache: Path | None = None, **kwargs: Any
 ) -> "tuple[Any, QwenTokenizer]":
     """A model that stops where its answers end, and its tokenizer.
 
@@ -31,6 +31,7 @@ def load(
         folder: of the original files: config.json, weights, qwen.tiktoken.
         dtype: of what is not quantised.
         chat: False for a base model, which only continues text.
+        cache: a folder that keeps the built tokenizer.
         kwargs: as for `weights.load_model`: quantization_config, device_map, …
 
     Raises:
@@ -39,7 +40,7 @@ def load(
     from models.qwen_vl.tokenizer import load_tokenizer
     from models.qwen_vl.weights import load_model
 
-    tokenizer = load_tokenizer(folder, chat=chat)
+    tokenizer = load_tokenizer(folder, chat=chat, cache=cache)
     model: Any = load_model(folder, dtype, **kwargs)
     if model.model.sizes is not None:
         tokenizer.queries = model.model.sizes.n_queries

@@ -15,11 +15,13 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
+from models.built_tokenizers import kept
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.qwen_vl.prompt import Content, Picture, turns
 from models.schema import Messages
 
 FILE = "qwen.tiktoken"
+LAYOUT = 1  # raised when what is built here changes
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -33,15 +35,10 @@ _TAG = re.compile(f"({'|'.join(TAGS)})")
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:
-    """The tokens of a tiktoken file. Raises CheckpointNotFound or UnsupportedCheckpoint."""
+    """The tokens of a tiktoken file. Raises UnsupportedCheckpoint."""
     try:
         lines = (line.split() for line in path.read_bytes().splitlines() if line)
         ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
-    except OSError as error:
-        raise CheckpointNotFound(
-            f"{path.parent} has no {path.name}: fetch this file of the checkpoint too.",
-            f"{path.parent} 中没有 {path.name}：请同时下载检查点的这个文件。",
-        ) from error
     except (ValueError, binascii.Error) as error:
         raise _other_file(path) from error
     if sorted(ranks.values()) != list(range(len(ranks))) or len(ranks) < 256:
@@ -192,15 +189,24 @@ class QwenTokenizer(PreTrainedTokenizerFast):
         return "\n".join([*made, f"{START}assistant\n"] if answer else made)
 
 
-def load_tokenizer(folder: str | Path, queries: int = 256, chat: bool = True) -> QwenTokenizer:
+def load_tokenizer(
+    folder: str | Path, queries: int = 256, chat: bool = True, cache: Path | None = None
+) -> QwenTokenizer:
     """The tokenizer of a folder with Qwen's original files.
 
     Args:
         folder: with qwen.tiktoken.
         queries, chat: as for `QwenTokenizer`.
+        cache: a folder that keeps what is built: the published vocabulary takes ten seconds.
 
     Raises:
         CheckpointNotFound: there is no such file.
         UnsupportedCheckpoint: it is another one.
     """
-    return QwenTokenizer(build(read_ranks(Path(folder) / FILE)), queries, chat)
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise CheckpointNotFound(
+            f"{path.parent} has no {path.name}: fetch this file of the checkpoint too.",
+            f"{path.parent} 中没有 {path.name}：请同时下载检查点的这个文件。",
+        )
+    return QwenTokenizer(kept(path, lambda file: build(read_ranks(file)), LAYOUT, cache), queries, chat)

@@ -6,9 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from models.qwen_vl.tokenizer import FILE, load_tokenizer
-from starters.qwen_vl import chinese, english
+from starters.qwen_vl import cells, chinese, english
 from starters.qwen_vl.data import DEFAULT_SYSTEM, IGNORED, Writer, message
 from starters.qwen_vl.dialogues import (
     LANGUAGES,
@@ -255,3 +256,43 @@ def test_boxes_are_measured_by_what_they_share() -> None:
     assert overlap((0, 0, 10, 10), (0, 0, 10, 10)) == 1
     assert overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
     assert overlap((0, 0, 10, 10), (20, 0, 30, 10)) == 0
+
+
+# --- what the vision tower has to see ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_place_of_a_picture_has_its_code(layout: str) -> None:
+    for seed in range(20):
+        scene = make(seed, layout)
+        codes = cells.truth(scene)
+        assert codes.shape == (cells.SIDE**2, len(cells.SIZES))
+        assert all(codes[:, n].max() < size for n, size in enumerate(cells.SIZES))
+        named = {cells.WHAT[kind] for kind in codes[:, 0].tolist()} - {"nothing"}
+        assert named <= {item.kind for item in scene.items}
+        middles = {item.centre for item in scene.items if item.kind != "slice"}
+        assert int(codes[:, 4].sum()) == len(middles)
+
+
+def test_a_cell_knows_the_box_around_it() -> None:
+    scene = make(1, "line")
+    left, top, right, bottom = scene.on_grid(scene.items[0].box)
+    x, y = scene.items[0].centre
+    row, column = int(cells.SIDE * y / scene.height), int(cells.SIDE * x / scene.width)
+    digits = cells.truth(scene)[row * cells.SIDE + column, cells.BOX :].view(4, 2)
+    assert (digits[:, 0] * 100 + digits[:, 1] * 10).tolist() == [
+        n // 10 * 10 for n in (left, top, right, bottom)
+    ]
+
+
+def test_the_letters_of_a_text_are_found_in_their_places() -> None:
+    scene = next(scene for seed in range(99) if len((scene := make(seed, "sign")).items) == 1)
+    letters = [cells.CHARACTERS[n] for n in cells.truth(scene)[:, 2].tolist() if n]
+    assert "".join(letters) == scene.items[0].text
+
+
+def test_features_as_they_ought_to_be_cost_next_to_nothing() -> None:
+    codes = torch.stack([cells.truth(make(seed)) for seed in range(4)])
+    features = cells.ideal(codes, 256)
+    assert cells.loss(features, codes) < 0.1 < cells.loss(features.roll(1, 1), codes)
+    assert cells.loss(torch.zeros_like(features), codes) > 10

@@ -1,56 +1,60 @@
-"""What each place of a picture shows: a lesson for the vision tower, given beside the dialogues.
+"""What each place of a picture shows, and how the vision tower has to say it.
 
-A tower that only hears whether an answer was right learns slowly. Here every one of the 16 x 16 features
-that it hands to the decoder says what is there: a plain classification, dropped after the training.
+A model that only hears whether its answers were right takes very long to learn to look. Here every one of
+the 16 x 16 features that the tower hands to the decoder has a meaning: groups of channels are one-hot
+codes of what is there, in which colour, on which ground, which character, and the digits of the box around
+it. The tower learns to see them, while the decoder learns to talk about them as they ought to be seen.
 """
 
 import math
 import string
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from starters.qwen_vl.scenes import COLOURS, KINDS, Item, Scene, glyphs
+from starters.qwen_vl.scenes import BACKGROUNDS, COLOURS, KINDS, Item, Scene, glyphs
 
 SIDE = 16  # features per side
 NOTHING = 0
 WHAT = ("nothing", *KINDS, "text", "bar", "slice")
 TINTS = ("nothing", *COLOURS)
 CHARACTERS = (" ", *string.digits, *string.ascii_letters)
+GROUNDS = (*BACKGROUNDS, *(f"{colour} sign" for colour in COLOURS))
+# The columns of a code and how many values each has: the last eight are hundreds and tens of the box's
+# left, top, right and bottom on the grid of 0 to 999, where something is.
+SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, *[10] * 8)
+BOX = len(SIZES) - 8
+CHANNELS = sum(SIZES)
+SHARPNESS = 10  # what a channel of 1 is worth as a logarithm of odds
 
 
-class Cells(NamedTuple):
-    """Per cell, row by row: indices into WHAT, TINTS and CHARACTERS, whether an item has its middle here,
-    and the item's box with sides from 0 to 1."""
-
-    what: Tensor
-    tint: Tensor
-    character: Tensor
-    middle: Tensor
-    box: Tensor
-
-
-def truth(scene: Scene) -> Cells:
-    """The lesson of a scene: tensors of SIDE * SIDE, the box with a last axis of four."""
-    what = torch.zeros(SIDE, SIDE, dtype=torch.long)
-    tint, character, middle = what.clone(), what.clone(), what.clone()
-    box = torch.zeros(SIDE, SIDE, 4)
-    size = torch.tensor([scene.width, scene.height] * 2)
+def truth(scene: Scene) -> Tensor:
+    """The codes of a scene's cells, row by row: (SIDE * SIDE, len(SIZES)), long."""
+    codes = torch.zeros(SIDE, SIDE, len(SIZES), dtype=torch.long)
     x = ((torch.arange(SIDE) + 0.5) * scene.width / SIDE).expand(SIDE, SIDE)
     y = ((torch.arange(SIDE) + 0.5) * scene.height / SIDE)[:, None].expand(SIDE, SIDE)
+    codes[..., 3] = list(BACKGROUNDS).index(scene.background)
+    if scene.panel:
+        colour, (left, top, right, bottom) = scene.panel
+        on_it = (x > left) & (x < right) & (y > top) & (y < bottom)
+        codes[..., 3][on_it] = GROUNDS.index(f"{colour} sign")
     turned = 0.0
     for item in scene.items:
         here = _covers(item, x, y, turned)
+        here[_cell(scene, *item.centre)] |= item.kind != "slice"
         turned += item.share
-        what[here], tint[here] = WHAT.index(item.kind), TINTS.index(item.colour)
-        box[here] = torch.tensor(item.box) / size
+        digits = [digit for at in scene.on_grid(item.box) for digit in (at // 100, at // 10 % 10)]
+        code = codes[here]
+        code[:, :2] = torch.tensor([WHAT.index(item.kind), TINTS.index(item.colour)])
+        code[:, BOX:] = torch.tensor(digits)
+        codes[here] = code
+    for item in scene.items:
         if item.kind != "slice":
-            middle[_cell(scene, *item.centre)] = 1
+            codes[*_cell(scene, *item.centre), 4] = 1
         for letter, at_x, at_y in glyphs(item) if item.text else ():
-            character[_cell(scene, at_x, at_y)] = CHARACTERS.index(letter)
-    return Cells(what.flatten(), tint.flatten(), character.flatten(), middle.flatten(), box.flatten(0, 1))
+            codes[*_cell(scene, at_x, at_y), 2] = CHARACTERS.index(letter)
+    return codes.flatten(0, 1)
 
 
 def _cell(scene: Scene, x: float, y: float) -> tuple[int, int]:
@@ -71,31 +75,26 @@ def _covers(item: Item, x: Tensor, y: Tensor, turned: float) -> Tensor:
     return round_it
 
 
-class Lesson(nn.Module):
-    """Reads the cells off the vision tower's output; its loss teaches the tower.
-
-    Args:
-        width: of the tower's output.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.sizes = (len(WHAT), len(TINTS), len(CHARACTERS), 2, 4)
-        self.read = nn.Linear(width, sum(self.sizes))
-
-    def forward(self, features: Tensor, cells: Cells) -> Tensor:
-        """The loss of (batch, cells, width) features."""
-        *classes, box = self.read(features).split(self.sizes, -1)
-        losses = [
-            _balanced(logits.flatten(0, 1), label.flatten())
-            for logits, label in zip(classes, cells[:-1], strict=True)
-        ]
-        seen = cells.what != NOTHING
-        return torch.stack([*losses, 10 * F.l1_loss(box[seen], cells.box[seen])]).sum()
+def ideal(codes: Tensor, width: int) -> Tensor:
+    """Features as the tower should make them, (..., width): ones in CHANNELS channels, zeros in the others."""
+    hot = [F.one_hot(codes[..., n], size) for n, size in enumerate(SIZES)]
+    hot[BOX:] = [digit * (codes[..., :1] != NOTHING) for digit in hot[BOX:]]
+    return F.pad(torch.cat(hot, -1).float(), (0, width - CHANNELS))
 
 
-def _balanced(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross entropy in which empty cells, most of a picture, weigh as much as the others together."""
-    loss = F.cross_entropy(logits, label, reduction="none")
-    empty = label == NOTHING
-    return loss[empty].mean() + loss[~empty].sum() / (~empty).sum().clamp(min=1)
+def loss(features: Tensor, codes: Tensor) -> Tensor:
+    """How far features are from what they should be: each column's cross entropy, and the squared distance."""
+    columns = features[..., :CHANNELS].split(SIZES, -1)
+    seen = codes[..., 0] != NOTHING
+    total = _even((features - ideal(codes, features.shape[-1])).square().sum(-1), seen)
+    for n, column in enumerate(columns):
+        wrong = F.cross_entropy(
+            SHARPNESS * column.flatten(0, -2), codes[..., n].flatten(), reduction="none"
+        ).view_as(seen)
+        total = total + (_even(wrong, codes[..., n] != NOTHING) if n < BOX else wrong[seen].mean())
+    return total
+
+
+def _even(losses: Tensor, rare: Tensor) -> Tensor:
+    """A mean in which the rare cells, few of a picture, weigh as much as the others together."""
+    return losses[~rare].sum() / (~rare).sum().clamp(min=1) + losses[rare].sum() / rare.sum().clamp(min=1)

@@ -13,7 +13,7 @@ from models.qwen_vl.pictures import pixels
 from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
 from models.qwen_vl.tokenizer import START, STOP, load_tokenizer
 from models.schema import Message
-from starters.qwen_vl.cells import Cells, truth
+from starters.qwen_vl.cells import truth
 from starters.qwen_vl.dialogues import Turn, dialogue
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.scenes import Scene, make
@@ -24,12 +24,13 @@ IGNORED = -100  # a label that is not learnt
 
 
 class Batch(NamedTuple):
-    """ids and labels: (rows, length), padded at the end; pixels: (pictures, 3, size, size)."""
+    """ids and labels: (rows, length), padded at the end; pixels: (pictures, 3, size, size), or none drawn;
+    codes: what `cells.truth` says of each picture."""
 
     ids: Tensor
     labels: Tensor
     pixels: Tensor
-    cells: Cells
+    codes: Tensor
 
 
 def seen(scene: Scene) -> Tensor:
@@ -111,15 +112,18 @@ class Looks(Dataset[Scene]):
         return make(seed, busy=min(1, seed / max(1, self.easy)))
 
 
-def scenes(shown: Sequence[Scene]) -> tuple[Tensor, Cells]:
-    """Pixels and lessons of several scenes."""
-    lessons = zip(*map(truth, shown), strict=True)
-    return torch.stack([seen(scene) for scene in shown]), Cells(*map(torch.stack, lessons))
+def scenes(shown: Sequence[Scene]) -> tuple[Tensor, Tensor]:
+    """Pixels of several scenes, and what is to be seen in them."""
+    return torch.stack([seen(scene) for scene in shown]), torch.stack([truth(scene) for scene in shown])
 
 
-def talks(rows: Sequence[tuple[list[int], list[int], list[Scene]]]) -> Batch:
+def talks(rows: Sequence[tuple[list[int], list[int], list[Scene]]], draw: bool = True) -> Batch:
+    """Several dialogues; without their pictures where the tower is not asked."""
     longest = max(len(ids) for ids, _, _ in rows)
     ids = torch.tensor([row + [0] * (longest - len(row)) for row, _, _ in rows])
     labels = torch.tensor([row + [IGNORED] * (longest - len(row)) for _, row, _ in rows])
     shown = [scene for _, _, scenes in rows for scene in scenes]
-    return Batch(ids, labels, *(scenes(shown) if shown else (torch.empty(0), Cells(*[torch.empty(0)] * 5))))
+    if draw and shown:
+        return Batch(ids, labels, *scenes(shown))
+    codes = [truth(scene) for scene in shown]
+    return Batch(ids, labels, torch.empty(0), torch.stack(codes) if codes else torch.empty(0))

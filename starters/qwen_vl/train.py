@@ -1,10 +1,10 @@
 """Trains the small Qwen-VL that knows drawn scenes, and writes it as the original's files.
 
-    python -m starters.qwen_vl.train            # about 70 minutes on two cores
+    python -m starters.qwen_vl.train            # about an hour on two cores that calculate in bfloat16
     python -m starters.qwen_vl.train --resume   # goes on where it was interrupted
 
-First the vision tower looks at scenes and says of each place what is there; then the whole model answers
-questions about them. Scenes are simple in the beginning.
+First the vision tower learns to see what is at each place of a scene, and the decoder to answer questions
+about scenes as they ought to be seen; then both together. Scenes are simple in the beginning.
 """
 
 import argparse
@@ -12,7 +12,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,15 @@ from models.qwen_vl.tokenizer import FILE, PICTURE, SPECIAL
 from models.qwen_vl.vision import Resampler
 from models.qwen_vl.weights import register, translate
 from starters.muon import Muon
-from starters.qwen_vl import vocabulary
-from starters.qwen_vl.cells import Cells, Lesson
+from starters.qwen_vl import cells, vocabulary
 from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VOCABULARY = 1280
 RANKS = VOCABULARY - len(SPECIAL)
+NOISE = 0.1  # standard deviation of what is added to ideal features
+SECOND = 10_000_000  # first seed of the dialogues about drawn pictures
 CONFIG: dict[str, Any] = {
     "architectures": ["QWenLMHeadModel"],
     "model_type": "qwen",
@@ -115,33 +117,26 @@ def learnable(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def optimizers(model: QwenVLForCausalLM, lesson: Lesson, rate: float) -> list[torch.optim.Optimizer]:
+def optimizers(model: QwenVLForCausalLM, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices that map features to features, AdamW for the rest."""
     layers = [*model.model.layers, model.model.visual.transformer, model.model.visual.attn_pool]
+    query = model.model.visual.attn_pool.query
     inner = chain.from_iterable(map(learnable, layers))
-    matrices = [
-        parameter
-        for parameter in inner
-        if parameter.ndim == 2 and parameter is not model.model.visual.attn_pool.query
-    ]
+    matrices = [parameter for parameter in inner if parameter.ndim == 2 and parameter is not query]
     taken = set(map(id, matrices))
-    others = [
-        parameter for parameter in [*learnable(model), *lesson.parameters()] if id(parameter) not in taken
-    ]
-    return [Muon(matrices, rate), torch.optim.AdamW(others, rate / 4, betas=(0.9, 0.98), weight_decay=0.0)]
+    others = [parameter for parameter in learnable(model) if id(parameter) not in taken]
+    made = [Muon(matrices, rate), torch.optim.AdamW(others, rate / 4, betas=(0.9, 0.98), weight_decay=0.0)]
+    for group in chain.from_iterable(optimizer.param_groups for optimizer in made):
+        group["highest"] = group["lr"]
+    return made
 
 
-def answers_loss(model: QwenVLForCausalLM, batch: Batch, lesson: Lesson) -> tuple[Tensor, Tensor]:
-    """Cross entropy of the answers, and of the vision tower's lesson."""
-    seen: list[Tensor] = []
-    hook = model.model.visual.register_forward_hook(lambda _module, _inputs, features: seen.append(features))
-    pictures = batch.pixels if len(batch.pixels) else None
-    hidden = model.model(batch.ids, pixel_values=pictures, use_cache=False).last_hidden_state
-    hook.remove()
+def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None) -> Tensor:
+    """Cross entropy of the answers, the pictures' features given."""
+    hidden = model.model(batch.ids, mm_encoder_outputs=features, use_cache=False).last_hidden_state
     targets = batch.labels[:, 1:]
     learnt = targets != IGNORED
-    loss = F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
-    return loss, lesson(seen[0], batch.cells) if seen else torch.zeros(())
+    return F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
 
 
 class Course:
@@ -153,11 +148,9 @@ class Course:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.model, self.lesson = build(), Lesson(CONFIG["hidden_size"])
-        self.parameters = [*learnable(self.model), *self.lesson.parameters()]
-        self.optimizers = optimizers(self.model, self.lesson, options.rate)
-        for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
-            group["initial_lr"] = group["lr"]
+        self.model = build()
+        self.parameters = learnable(self.model)
+        self.optimizers = optimizers(self.model, options.rate)
         self.done = 0  # steps
         self.kept = options.work / "course.pt"
         if options.resume:
@@ -166,7 +159,6 @@ class Course:
     def load(self) -> None:
         state = torch.load(self.kept, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.lesson.load_state_dict(state["lesson"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         self.done = state["done"]
@@ -174,7 +166,6 @@ class Course:
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "lesson": self.lesson.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "done": self.done,
         }
@@ -183,58 +174,84 @@ class Course:
         half.replace(self.kept)
 
     def run(self, writer: Writer) -> None:
-        """All steps that are left."""
-        look, talk = self.options.looking, self.options.talking
-        if self.done < look:
-            self.phase(look_batches(self.options, self.done), 0, look)
-        self.phase(talk_batches(self.options, writer, self.done - look), look, talk)
+        """All steps that are left of the three parts."""
+        options, start = self.options, 0
+        size = options.batch
+        parts = (
+            (options.looking, partial(look_batches, 4 * size), self.look, 1.0),
+            (options.talking, partial(talk_batches, writer, size, options.limit, False), self.talk, 1.0),
+            (options.together, partial(talk_batches, writer, size, options.limit, True), self.both, 0.4),
+        )
+        for steps, batches, losses, height in parts:
+            if self.done < start + steps:
+                self.part(batches(self.done - start, steps), losses, start, steps, height)
+            start += steps
 
-    def phase(self, batches: "Iterator[Batch | tuple[Tensor, Cells]]", start: int, steps: int) -> None:
-        """Steps on one kind of batch; the rate rises quickly and falls slowly to a twentieth."""
+    def part(
+        self,
+        batches: Iterator[Any],
+        losses: Callable[[Any], tuple[Tensor, Tensor]],
+        start: int,
+        steps: int,
+        height: float,
+    ) -> None:
+        """Steps of one kind; the rate rises quickly to `height` and falls slowly to a twentieth."""
         began, first = time.monotonic(), self.done
         sums = torch.zeros(2)
         for batch in batches:
-            part = (self.done - start) / steps
-            rate = min(1, 30 * part + 0.01) * (0.05 + 0.475 * (1 + math.cos(math.pi * part)))
+            gone = (self.done - start) / steps
+            rate = height * min(1, 30 * gone + 0.01) * (0.05 + 0.475 * (1 + math.cos(math.pi * gone)))
             for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
-                group["lr"] = group["initial_lr"] * rate
+                group["lr"] = group["highest"] * rate
             with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16):
-                sums += self.step(batch)
+                sums += self.step(losses(batch))
             self.done += 1
             if self.done % 20 == 0:
                 seconds = (time.monotonic() - began) / (self.done - first)
-                loss, lesson = (sums / 20).tolist()
-                log.info("%d answers %.4f lesson %.3f %.2f s/step", self.done, loss, lesson, seconds)
+                answers, seeing = (sums / 20).tolist()
+                log.info("%d answers %.4f seeing %.3f %.2f s/step", self.done, answers, seeing, seconds)
                 sums.zero_()
             if self.done % 100 == 0:
                 self.save()
         self.save()
 
-    def step(self, batch: "Batch | tuple[Tensor, Cells]") -> Tensor:
-        if isinstance(batch, Batch):
-            loss, lesson = answers_loss(self.model, batch, self.lesson)
-        else:
-            loss, lesson = torch.zeros(()), self.lesson(self.model.model.visual(batch[0]), batch[1])
+    def step(self, losses: tuple[Tensor, Tensor]) -> Tensor:
+        answers, seeing = losses
         self.model.zero_grad()
-        self.lesson.zero_grad()
-        (loss + self.options.lesson * lesson).backward()
+        (answers + self.options.seeing * seeing).backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
-        return torch.stack([loss, lesson]).detach()
+        return torch.stack([answers, seeing]).detach()
+
+    def look(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return torch.zeros(()), cells.loss(self.model.model.visual(batch[0]), batch[1])
+
+    def talk(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """With features as they ought to be, nearly."""
+        features = cells.ideal(batch.codes, CONFIG["hidden_size"]) if len(batch.codes) else None
+        if features is not None:
+            features += NOISE * torch.randn_like(features)
+        return answers_loss(self.model, batch, features), torch.zeros(())
+
+    def both(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if not len(batch.pixels):
+            return answers_loss(self.model, batch, None), torch.zeros(())
+        features = self.model.model.visual(batch.pixels)
+        return answers_loss(self.model, batch, features), cells.loss(features, batch.codes)
 
 
-def look_batches(options: argparse.Namespace, done: int) -> Iterator[tuple[Tensor, Cells]]:
-    size = 4 * options.batch
-    seeds = range(done * size, options.looking * size)
-    data = Looks(seeds, easy=options.looking * size // 3)
+def look_batches(size: int, done: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    data = Looks(range(done * size, steps * size), easy=steps * size // 3)
     yield from DataLoader(data, size, collate_fn=scenes, num_workers=1, prefetch_factor=4)
 
 
-def talk_batches(options: argparse.Namespace, writer: Writer, done: int) -> Iterator[Batch]:
-    seeds = range(done * options.batch, options.talking * options.batch)
-    data = Talks(writer, seeds, options.batch, easy=options.talking * options.batch // 5, limit=options.limit)
-    yield from DataLoader(data, options.batch, collate_fn=talks, num_workers=1, prefetch_factor=4)
+def talk_batches(writer: Writer, size: int, limit: int, draw: bool, done: int, steps: int) -> Iterator[Batch]:
+    seeds = range(done * size, steps * size)
+    if draw:  # others than those of the part before
+        seeds = range(seeds.start + SECOND, seeds.stop + SECOND)
+    data = Talks(writer, seeds, size, easy=steps * size // 4, limit=limit)
+    yield from DataLoader(data, size, collate_fn=partial(talks, draw=draw), num_workers=1, prefetch_factor=4)
 
 
 def export(model: QwenVLForCausalLM, folder: Path) -> None:
@@ -247,12 +264,15 @@ def export(model: QwenVLForCausalLM, folder: Path) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--looking", type=int, default=600, help="steps of the vision tower alone")
-    parser.add_argument("--talking", type=int, default=2500, help="steps of the whole model")
+    parser.add_argument("--looking", type=int, default=1000, help="steps of the vision tower alone")
+    parser.add_argument("--talking", type=int, default=2000, help="steps of the decoder alone")
+    parser.add_argument("--together", type=int, default=600, help="steps of the whole model")
     parser.add_argument("--batch", type=int, default=8, help="dialogues per step")
     parser.add_argument("--limit", type=int, default=380, help="tokens of a dialogue beside its pictures")
     parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate of the matrices")
-    parser.add_argument("--lesson", type=float, default=0.1, help="weight of the vision tower's lesson")
+    parser.add_argument(
+        "--seeing", type=float, default=0.1, help="weight of what is seen beside what is said"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
         "--bfloat16", action="store_true", help="much faster, on processors that calculate in it"

@@ -22,11 +22,10 @@ from models.qwen_vl.tokenizer import QwenTokenizer
 from starters.qwen_vl import chinese, english
 from starters.qwen_vl.data import message, seen
 from starters.qwen_vl.dialogues import LANGUAGES, WEIGHTS, Asker, Turn, compared, pair
-from starters.qwen_vl.scenes import COLOURS, KINDS, make
+from starters.qwen_vl.scenes import COLOURS, KINDS, UNSEEN, make
 from starters.qwen_vl.train import HERE
 
 log = logging.getLogger(__name__)
-UNSEEN = 50_000_000  # the first seed; training uses small ones
 BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
 TASKS = [task for task in WEIGHTS if task not in ("hello", "nothing")]
 

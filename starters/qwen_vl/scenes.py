@@ -30,6 +30,7 @@ BACKGROUNDS = {
     "light green": (208, 240, 205), "light yellow": (255, 246, 205), "dark blue": (22, 34, 84),
 }  # fmt: skip
 SIZES = {"small": (0.11, 0.15), "medium": (0.19, 0.25), "large": (0.32, 0.42)}  # of the shorter side
+UNSEEN = 50_000_000  # from here on seeds are never trained on
 LEGIBLE = (
     0.12  # height of the smallest letters, of the shorter side: about one of the model's 16 x 16 places each
 )

@@ -31,9 +31,8 @@ BACKGROUNDS = {
 }  # fmt: skip
 SIZES = {"small": (0.11, 0.15), "medium": (0.19, 0.25), "large": (0.32, 0.42)}  # of the shorter side
 UNSEEN = 50_000_000  # from here on seeds are never trained on
-LEGIBLE = (
-    0.12  # height of the smallest letters, of the shorter side: about one of the model's 16 x 16 places each
-)
+# Height of the smallest letters, of the shorter side: each fills about one of the model's 16 x 16 places.
+LEGIBLE = 0.12
 WORDS = (
     "OPEN CLOSED EXIT ENTER STOP GO SALE HELLO BYE WELCOME COFFEE TEA MILK BREAD CAKE PIZZA WATER FIRE ICE "
     "PUSH PULL UP DOWN LEFT RIGHT YES NO ON OFF HOT COLD BUS TAXI TRAIN METRO HOTEL BANK SHOP CAFE BAR PARK "

@@ -30,7 +30,9 @@ BACKGROUNDS = {
     "light green": (208, 240, 205), "light yellow": (255, 246, 205), "dark blue": (22, 34, 84),
 }  # fmt: skip
 SIZES = {"small": (0.11, 0.15), "medium": (0.19, 0.25), "large": (0.32, 0.42)}  # of the shorter side
-LEGIBLE = 0.12  # height of the smallest letters, of the shorter side: about one of the model's 16 x 16 places each
+LEGIBLE = (
+    0.12  # height of the smallest letters, of the shorter side: about one of the model's 16 x 16 places each
+)
 WORDS = (
     "OPEN CLOSED EXIT ENTER STOP GO SALE HELLO BYE WELCOME COFFEE TEA MILK BREAD CAKE PIZZA WATER FIRE ICE "
     "PUSH PULL UP DOWN LEFT RIGHT YES NO ON OFF HOT COLD BUS TAXI TRAIN METRO HOTEL BANK SHOP CAFE BAR PARK "

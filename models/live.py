@@ -26,7 +26,7 @@ OVERLAP = 5  # words that may be heard a second time, where the window was cut
 PAUSE = 1.0  # seconds without a word that end a line
 LINE = 12.0  # seconds after which a line ends anyway
 WAIT = 0.1  # seconds between two looks at what came
-PATIENCE = 30.0  # seconds without a piece after which whoever speaks is gone
+PATIENCE = 15.0  # seconds without a piece after which whoever speaks is gone
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 

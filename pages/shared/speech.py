@@ -14,6 +14,7 @@ from models import BadInput, Segment, SpeechEngine, SpeechOptions, Transcript
 from models.languages import LANGUAGES
 from models.transcript import FORMATS, MIME, write
 from pages.shared import frame, loading
+from pages.shared.handing import send_to_chat
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.live import Finished, live
 from pages.shared.words import remember, say, sentence, tr
@@ -215,6 +216,7 @@ def _show(result: Result) -> None:
         st.info(tr("No speech was found in this recording.", "此录音中未发现语音。"))
         return
     _downloads(result)
+    send_to_chat(result.name, write(result.segments, "txt"))
     _lines(result)
 
 

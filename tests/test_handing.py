@@ -239,7 +239,7 @@ def test_words_and_pictures_of_one_message(stage: Stage, say: Callable[..., AppT
 def test_everything_is_said_in_both_languages(stage: Stage) -> None:
     def pages(locale: str) -> list[str]:
         found = []
-        for page in ("llama2", "gemma"):
+        for page in ("qwen_vl", "gemma"):  # a chat, and a base model
             at = waits(visit(page, locale), page, Source("talk", "text"))
             found += readings(at)
         return [*found, *readings(transcribed(stage, locale))]

@@ -98,6 +98,8 @@ def live(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
     engine = choice.engine if isinstance(choice.engine, SpeechEngine) else None
     if engine is None and not (recording and recording.job.running):
         _offer_to_load(key, choice)
+    if engine is None and recording is None:
+        return None
     running = bool(recording and recording.job.running)
     st.fragment(_view, run_every=REFRESH if running else None)(key, engine, options, running)
     recording = _recording(key)

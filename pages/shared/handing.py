@@ -9,7 +9,7 @@ from pages.shared.markdown import readable
 from pages.shared.turns import Source
 from pages.shared.words import tr
 
-HEIGHT = 300  # pixels of a source that is open
+LONG, HEIGHT = 1500, 300  # characters of a source that scrolls when it is open, and pixels of it
 
 
 def send_to_chat(name: str, text: str) -> None:
@@ -74,5 +74,5 @@ def explain_waiting(family: str) -> None:
 def show_sources(sources: Sequence[Source]) -> None:
     """What a question is about, folded away."""
     for source in sources:
-        with st.expander(readable(source.title), icon=":material/description:"), st.container(height=HEIGHT):
-            st.text(source.text)
+        with st.expander(readable(source.title), icon=":material/description:"):
+            st.container(height=HEIGHT if len(source.text) > LONG else "content").text(source.text)

@@ -75,6 +75,7 @@ class LiveTranscript:
         self._hypothesis: list[Word] = []  # of the last step, behind what is final
         self._final: list[Word] = []
         self._context = ""  # final text before the window
+        self._language: str | None = None  # as detected
         self.now = LiveText()
 
     # --- for whoever listens ----------------------------------------------------------------------
@@ -122,10 +123,11 @@ class LiveTranscript:
         words = self._recognise(cancel)
         if cancel is not None and cancel.is_set():
             return False  # cut short: no hypothesis to agree with
-        words = self._behind_final(words)
-        agreed = _agreement(self._hypothesis, words)
-        self._commit(words[:agreed])
-        self._hypothesis = words[agreed:]
+        if words is not None:
+            words = self._behind_final(words)
+            agreed = _agreement(self._hypothesis, words)
+            self._commit(words[:agreed])
+            self._hypothesis = words[agreed:]
         self._cut()
         self._tell(time.monotonic() - began)
         return True
@@ -190,26 +192,29 @@ class LiveTranscript:
 
     # --- words ------------------------------------------------------------------------------------
 
-    def _recognise(self, cancel: threading.Event | None) -> list[Word]:
-        """The words in the window, at their times in the recording."""
+    def _recognise(self, cancel: threading.Event | None) -> list[Word] | None:
+        """The words in the window, at their times in the recording; None if the model lost its way."""
         if len(self._window) < SAMPLE_RATE // 10:
             return []
         terms = self._options.initial_prompt
         prompt = " ".join(filter(None, (terms, self._context.strip())))
-        options = replace(self._options, initial_prompt=prompt)
+        language = self._options.language or self._language
+        options = replace(self._options, initial_prompt=prompt, language=language)
         transcript = self._engine.transcribe(self._window, options, cancel)
+        segments = list(transcript)
+        doubts = {doubt for segment in segments for doubt in segment.doubts}
+        # Kept while the words make sense: a second of sound is easily taken for another language.
+        sure = self._final and not doubts & {"looping", "unsure"}
+        self._language = transcript.language if sure else None
+        self.now = replace(self.now, language=transcript.language)
+        if "looping" in doubts:
+            return None
         offset = self._start / SAMPLE_RATE
-        words = [
+        return [
             replace(word, start=word.start + offset, end=word.end + offset)
-            for segment in transcript
-            if "looping" not in segment.doubts
+            for segment in segments
             for word in segment.words
         ]
-        if words and self._options.language is None and self._final:
-            # A change of the language from one window to the next is a mistake far more often than not.
-            self._options = replace(self._options, language=transcript.language)
-        self.now = replace(self.now, language=transcript.language)
-        return words
 
     def _behind_final(self, words: list[Word]) -> list[Word]:
         """Those that are not final yet: by their times, and by what they say where times are uncertain."""

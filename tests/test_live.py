@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,37 @@ def test_a_failure_and_a_stop_keep_what_is_final() -> None:
     stopped = threading.Event()
     stopped.set()
     assert transcript.run(lambda now: None, stopped).text == " one two three four five six"
+
+
+class Confused(Listener):
+    """Doubts what it hears from the fourth to the sixth time on."""
+
+    doubt = "looping"
+
+    def _transcribe(self, *arguments: Any) -> Iterator[Segment]:
+        for segment in super()._transcribe(*arguments):
+            doubtful = 4 <= len(self.asked) <= 6
+            words = (Word(0.0, 0.4, " so"),) * 9 if doubtful else segment.words
+            yield replace(segment, words=words, doubts=(self.doubt,) if doubtful else ())
+
+
+def test_a_loop_is_neither_shown_nor_final() -> None:
+    words = talk("one two three four five six seven eight nine ten eleven twelve")
+    texts = spoken(transcript := LiveTranscript(Confused(words)), 8)
+    assert all(" so" not in text.text + text.tentative for text in texts)
+    assert texts[4].tentative == texts[2].tentative  # what was known before
+    assert transcript.flush().text == "".join(word.text for word in words)
+
+
+@pytest.mark.parametrize("doubt", ["looping", "unsure"])
+def test_a_language_is_kept_while_the_words_make_sense(doubt: str) -> None:
+    engine = Confused(talk("one two three four five six seven eight nine ten eleven twelve"))
+    engine.doubt = doubt
+    spoken(LiveTranscript(engine), 9)
+    languages = [options.language for _, _, options in engine.asked]
+    assert languages == [None, None, None, "en", None, None, None, "en", "en"]
+    spoken(LiveTranscript(engine := Listener(engine.talk), SpeechOptions(language="de")), 3)
+    assert {options.language for _, _, options in engine.asked} == {"de"}
 
 
 def test_samples_and_files_are_the_same_sound(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_run
 
 
 def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOptions) -> None:
-    message = st.session_state[canvas]["pieces"]
+    sent = st.session_state.get(canvas)  # None where the page was left meanwhile
+    message = sent["pieces"] if sent else None
     if not message:
         return
     recording = _recording(key)

@@ -128,7 +128,7 @@ class LiveTranscript:
             agreed = _agreement(self._hypothesis, words)
             self._commit(words[:agreed])
             self._hypothesis = words[agreed:]
-        self._cut()
+        self._cut(silent=words is not None and not self._hypothesis)
         self._tell(time.monotonic() - began)
         return True
 
@@ -160,16 +160,19 @@ class LiveTranscript:
         """Samples of the recording up to the window's end."""
         return self._start + (0 if self._window is None else len(self._window))
 
-    def _cut(self) -> None:
-        """Shorten a window that has grown long, by what is final, or by silence, or by force."""
+    def _cut(self, silent: bool) -> None:
+        """Shorten a window that has grown long, by what is final, or by force.
+
+        `silent`: nothing was said behind what is final.
+        """
         length = len(self._window) / SAMPLE_RATE
         start = self._start / SAMPLE_RATE
         inside = [word for word in self._final if word.end > start]
-        if not inside and not self._hypothesis:
+        if silent and not inside:
             self._drop(self._end / SAMPLE_RATE - MARGIN)
         elif length > LONG:
             ends = [word.end for word in inside if _ends_sentence(word)]
-            if not self._hypothesis:
+            if silent:
                 ends.append(min(inside[-1].end + MARGIN, self._end / SAMPLE_RATE))
             if ends:
                 self._drop(max(ends))

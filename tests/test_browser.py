@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from models import audio
+from tests.sounds import write_sound
+
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 
 ROOT = Path(__file__).parents[1]
@@ -260,6 +263,48 @@ def test_the_microphone_records(visit):
     # Chromium's fake microphone beeps: no words, but an answer.
     page.get_by_text("0:0").first.wait_for(timeout=SLOW)
     page.locator("[data-testid=stSubheader], h3").first.wait_for(timeout=SLOW)
+
+
+def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
+    sound = write_sound(tmp_path / "said.wav", audio.load(jfk))
+    speaks = f"--use-file-for-fake-audio-capture={sound}%noloop"
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, speaks])
+    try:
+        page = browser.new_context(locale="en-US", permissions=["microphone"]).new_page()
+        page.goto(f"{address}/whisper")
+        page.get_by_role("tab", name="Live").click()
+        load = page.locator(f"{key('whisper.live.load')} button:enabled")
+        start = page.locator(".live .start:enabled")
+        load.or_(start).first.wait_for()
+        if load.count():  # no test before has loaded it
+            load.click()
+        start.click(timeout=SLOW)
+        page.locator(".live .final").get_by_text("ask not").wait_for(timeout=SLOW)
+        assert page.locator(".live .stop").is_enabled()  # it is still listening
+        page.get_by_text("Text follows speech by").wait_for()
+        page.locator(".live .stop").click()
+        page.locator("[data-testid=stTable]").get_by_text("fellow American").wait_for(timeout=SLOW)
+        assert page.locator(".live .start").is_enabled()
+    finally:
+        browser.close()
+
+
+def test_a_spoken_message_is_answered(visit):
+    page = visit("/whisper")
+    load = page.locator(key("whisper.load_button") + " button:enabled")
+    loaded = page.locator(key("whisper.unload_button") + " button:enabled")
+    load.or_(loaded).first.wait_for()
+    if load.count():
+        load.click()
+    loaded.wait_for(timeout=SLOW)
+    page.get_by_role("link", name="LLaMA 2").click()
+    page.locator("[data-testid=stChatInputTextArea]").fill("Hello")
+    page.locator("[data-testid=stChatInputMicButton]").click()
+    page.wait_for_timeout(1500)
+    page.locator("[data-testid=stChatInputApproveButton]").click()
+    # The fake microphone beeps: no words, and the typed one is kept.
+    page.get_by_text("No words were heard").wait_for(timeout=SLOW)
+    page.locator("[data-testid=stChatMessage]").get_by_text("Hello").wait_for()
 
 
 def test_a_mislabelled_upload_is_explained_and_the_page_lives(visit, tmp_path):

@@ -16,7 +16,7 @@ from models import (
 )
 from models.qwen_vl.boxes import without_tags
 from models.tools import Toolbox
-from pages.shared import frame, loading, tools, vision
+from pages.shared import dictation, frame, handing, loading, tools, vision
 from pages.shared.captions import captions
 from pages.shared.completion import completion
 from pages.shared.conversation import Conversation
@@ -87,6 +87,7 @@ def chat_page(
     if choice.checkpoint and about:
         about(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
+        handing.explain_waiting(family)
         completion(choice, options)
     elif choice.checkpoint and calls_tools(choice.checkpoint):
         tools.choose_mode(family)
@@ -112,6 +113,7 @@ def _conversation(key: str) -> Conversation:
 def _chat(chat: Chat) -> None:
     family, conversation = chat.family, chat.conversation
     conversation.settle()
+    _keep_unsent(chat)
     loading.turn_to(family, chat.key)
     menu(chat.key, family, chat.choice.checkpoint, conversation)
     dropped = _dropped(chat)
@@ -124,10 +126,11 @@ def _chat(chat: Chat) -> None:
         loading.withdraw(family)
     if chat.sees:
         vision.workbench(chat.key, family, conversation)
-    typed = _typed(chat)
+    handing.show_waiting(family)
+    typed = _typed(chat, room)
     with room:
         if typed:
-            conversation.ask(typed.question, typed.pictures)
+            conversation.ask(typed.question, typed.pictures, handing.taken(family))
             with st.chat_message("user"):
                 _show_question(chat, conversation.turns)
             loading.ask(family)
@@ -135,20 +138,33 @@ def _chat(chat: Chat) -> None:
             _answer(chat, ready, own_stop=not typed)
 
 
-def _typed(chat: Chat) -> Turn | None:
-    """What was asked in the message field, if anything."""
+def _typed(chat: Chat, room: Any) -> Turn | None:
+    """What was asked in the message field, if anything; `room` shows how dictation goes."""
     # Its Stop works for the run that a message starts; other runs bring a Stop of their own.
-    typed: Any = st.chat_input(
+    sent: Any = st.chat_input(
         tr("Your message", "输入消息"),
         submit_mode="stop",
         key=f"{chat.key}.input",
         disabled=chat.toolbox is None,
         accept_file="multiple" if chat.sees else False,
         file_type=TYPES if chat.sees else None,
+        accept_audio=dictation.possible(),
     )
-    if chat.sees:
+    typed = dictation.written(chat.key, chat.family, sent, room)
+    if typed and chat.sees:
         return vision.question(chat.key, chat.family, chat.conversation, typed)
-    return Turn(typed) if typed and typed.strip() else None
+    return Turn(typed.text) if typed and typed.text.strip() else None
+
+
+def _keep_unsent(chat: Chat) -> None:
+    """What was typed beside a recording that came to nothing is a question without an answer."""
+    unsent = dictation.unsent(chat.key)
+    if unsent is None:
+        return
+    vision.keep(chat.key, unsent)
+    if unsent.text.strip():
+        pictures = vision.pictures_for(chat.key)
+        chat.conversation.ask(unsent.text, pictures, handing.taken(chat.family))
 
 
 def _turns(chat: Chat, unsent: int) -> None:
@@ -243,6 +259,7 @@ def _question(chat: Chat, index: int, turn: Turn) -> None:
 def _show_question(chat: Chat, turns: Sequence[Turn]) -> None:
     """The last question."""
     show_pictures(turns[-1].pictures, before=len(pictures_of(turns[:-1])))
+    handing.show_sources(turns[-1].sources)
     st.markdown(chat.readable(turns[-1].question))
     if chat.sees:
         show_region(turns)

@@ -11,7 +11,7 @@ from typing import Any
 
 from models.interpreter import Output
 from models.schema import Message
-from pages.shared.turns import Answer, Picture, Step, Turn, encoded, read_text, read_turn
+from pages.shared.turns import Answer, Picture, Source, Step, Turn, encoded, read_text, read_turn
 
 VERSION = 1
 
@@ -32,12 +32,13 @@ class Conversation:
         self.turns = turns
         self.editing = None
 
-    def ask(self, question: str, pictures: Sequence[Picture] = ()) -> None:
-        self._change((*self.turns, Turn(question, pictures=tuple(pictures))))
+    def ask(self, question: str, pictures: Sequence[Picture] = (), sources: Sequence[Source] = ()) -> None:
+        self._change((*self.turns, Turn(question, pictures=tuple(pictures), sources=tuple(sources))))
 
     def edit(self, index: int, question: str) -> None:
-        """Ask something else at this point, of the same pictures; what followed is gone (until Undo)."""
-        self._change((*self.turns[:index], Turn(question, pictures=self.turns[index].pictures)))
+        """Ask something else here, of the same pictures and sources; what followed is gone (until Undo)."""
+        asked = replace(self.turns[index], question=question, answers=(), chosen=-1)
+        self._change((*self.turns[:index], asked))
 
     def clear(self) -> None:
         self._change(())

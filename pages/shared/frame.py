@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -23,6 +24,10 @@ class Page(NamedTuple):
     file: str
     title: str
     icon: str
+
+    @property
+    def family(self) -> str:
+        return PurePosixPath(self.file).stem
 
 
 PAGES = (

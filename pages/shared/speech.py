@@ -14,7 +14,9 @@ from models import BadInput, Segment, SpeechEngine, SpeechOptions, Transcript
 from models.languages import LANGUAGES
 from models.transcript import FORMATS, MIME, write
 from pages.shared import frame, loading
+from pages.shared.handing import send_to_chat
 from pages.shared.jobs import Job, when_stopped
+from pages.shared.live import Finished, live
 from pages.shared.words import remember, say, sentence, tr
 
 FAMILY = "whisper"
@@ -41,7 +43,7 @@ def speech_page(intro: str) -> None:
     choice, values = frame.sidebar(
         FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"]
     )
-    recording = _recording()
+    recording = _recording(choice)
     try:
         options = SpeechOptions(language=_language(), **values)
     except BadInput as error:
@@ -74,9 +76,13 @@ def speech_page(intro: str) -> None:
         _show(result)
 
 
-def _recording() -> Any:
+def _recording(choice: loading.Choice) -> Any:
     """The file that was uploaded or recorded, the newer of the two."""
-    upload, record = st.tabs([tr("Upload", "上传"), tr("Record", "录音")])
+    upload, record, speak = st.tabs([tr("Upload", "上传"), tr("Record", "录音"), tr("Live", "实时")])
+    with speak:
+        _take_over(
+            live("whisper.live", choice, SpeechOptions(st.session_state.get("set.whisper.language") or None))
+        )
     file = upload.file_uploader(
         tr("Audio or video", "音频或视频"),
         type=SOUND + VIDEO,
@@ -91,6 +97,15 @@ def _recording() -> Any:
         args=("record",),
     )
     return spoken if spoken and st.session_state.get("whisper.newest") == "record" else file or spoken
+
+
+def _take_over(finished: Finished | None) -> None:
+    """What was said live becomes the result, once."""
+    if finished is not None and st.session_state.get("whisper.spoken") is not finished:
+        st.session_state["whisper.spoken"] = finished
+        st.session_state["whisper.result"] = Result(
+            finished.name, list(finished.segments), finished.duration, finished.language, complete=True
+        )
 
 
 def _set_newest(source: str) -> None:
@@ -201,6 +216,7 @@ def _show(result: Result) -> None:
         st.info(tr("No speech was found in this recording.", "此录音中未发现语音。"))
         return
     _downloads(result)
+    send_to_chat(result.name, write(result.segments, "txt"))
     _lines(result)
 
 

@@ -1,4 +1,4 @@
-"""What a conversation is made of: questions with their pictures, answers, and their JSON form.
+"""What a conversation is made of: questions with their pictures and sources, answers, and their JSON form.
 
 Plain data without Streamlit or engines.
 """
@@ -22,6 +22,19 @@ class Picture:
 
     name: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that a question is about, and where it comes from ("Transcript of talk.mp3")."""
+
+    title: str
+    text: str
+
+    @property
+    def quoted(self) -> str:
+        """What the model reads before the question."""
+        return f'{self.title}:\n"""\n{self.text}\n"""'
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ class Turn:
     answers: tuple[Answer, ...] = ()
     chosen: int = -1  # index into answers; the newest by default
     pictures: tuple[Picture, ...] = ()  # that come with the question
+    sources: tuple[Source, ...] = ()  # that it is about
 
     @property
     def answer(self) -> Answer | None:
@@ -90,10 +104,11 @@ class Turn:
 
     @property
     def _content(self) -> str | list[dict[str, Any]]:
+        text = "\n\n".join([*(source.quoted for source in self.sources), self.question])
         if not self.pictures:
-            return self.question
+            return text
         seen = [{"type": "image", "image": picture.data} for picture in self.pictures]
-        return [*seen, {"type": "text", "text": self.question}]
+        return [*seen, {"type": "text", "text": text}]
 
 
 # --- as JSON ------------------------------------------------------------------------------------
@@ -106,7 +121,10 @@ def read_turn(data: dict[str, Any]) -> Turn:
     if answers and not -1 <= chosen < len(answers):
         raise ValueError("no such answer")
     pictures = tuple(map(_picture, data.get("pictures", ())))
-    return Turn(read_text(data["question"]), answers, chosen, pictures)
+    sources = tuple(
+        Source(read_text(source["title"]), read_text(source["text"])) for source in data.get("sources", ())
+    )
+    return Turn(read_text(data["question"]), answers, chosen, pictures, sources)
 
 
 def _picture(data: dict[str, Any]) -> Picture:

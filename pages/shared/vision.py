@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -10,8 +9,9 @@ import streamlit as st
 from models import BadInput, Text
 from models.addresses import fetch
 from models.pictures import check
-from pages.shared import loading
+from pages.shared import handing, loading
 from pages.shared.conversation import Conversation
+from pages.shared.dictation import Typed
 from pages.shared.markdown import readable
 from pages.shared.pictures import TYPES, pictures_of, small, taken
 from pages.shared.region import region
@@ -44,26 +44,36 @@ def _waiting(key: str) -> list[Picture]:
     return pictures
 
 
-def question(key: str, family: str, conversation: Conversation, typed: Any) -> Turn | None:
+def question(key: str, family: str, conversation: Conversation, typed: Typed) -> Turn | None:
     """What is asked by the message field: its text, with its files and the pictures that wait.
 
     Pictures without words wait for some. With a file that is none nothing is asked yet, and no word lost.
     """
-    if typed is None:
-        return None
-    pictures, trouble = taken(typed.files)
-    _waiting(key).extend(pictures)
+    trouble = keep(key, typed)
     if typed.text.strip() and trouble:
-        conversation.ask(typed.text, st.session_state.pop(f"{key}.waiting"))
+        conversation.ask(typed.text, pictures_for(key), handing.taken(family))
     if trouble:
         loading.fail(family, trouble)
     if not typed.text.strip():
         st.rerun()
-    return Turn(typed.text, pictures=tuple(st.session_state.pop(f"{key}.waiting")))
+    return Turn(typed.text, pictures=tuple(pictures_for(key)))
+
+
+def keep(key: str, typed: Typed) -> BadInput | None:
+    """Let the files of the message field wait for their question; return what is wrong with one."""
+    pictures, trouble = taken(typed.files)
+    _waiting(key).extend(pictures)
+    return trouble
+
+
+def pictures_for(key: str) -> list[Picture]:
+    """Those that waited for the question that is asked now."""
+    pictures: list[Picture] = st.session_state.pop(f"{key}.waiting", [])
+    return pictures
 
 
 def _ask(key: str, family: str, conversation: Conversation, text: str) -> None:
-    conversation.ask(text, st.session_state.pop(f"{key}.waiting", []))
+    conversation.ask(text, pictures_for(key), handing.taken(family))
     loading.ask(family)
     st.rerun()
 

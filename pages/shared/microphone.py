@@ -1,0 +1,205 @@
+"""The browser's half of live text: it records, shows how loud it is, and sends pieces until they are taken.
+
+A message is {run, first, pieces, over}: the recording's name, the number of its first piece, pieces of
+a second (16-bit samples, mono at 16 kHz, as base64), and whether nothing follows. The answer is in
+`data`: the run, how many of its pieces were taken, and whether that was all.
+"""
+
+HTML = """
+<div class="live">
+  <div class="bar">
+    <button class="start" type="button"></button>
+    <button class="stop" type="button" disabled></button>
+    <div class="meter" role="meter" aria-valuemin="0" aria-valuemax="100"><div class="level"></div></div>
+    <span class="clock">0:00</span>
+  </div>
+  <div class="notice" role="alert"></div>
+  <div class="text" aria-live="polite"><span class="final"></span><span class="tentative"></span></div>
+</div>
+"""
+CSS = """
+.live { font-family: var(--st-font); color: var(--st-text-color); }
+.bar { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; }
+button {
+  font: inherit; padding: .35rem 1rem; border-radius: var(--st-button-radius); cursor: pointer;
+  border: 1px solid var(--st-border-color); color: inherit; background: var(--st-background-color);
+}
+button.start:enabled {
+  color: white; background: var(--st-primary-color); border-color: var(--st-primary-color);
+}
+button:disabled { opacity: .4; cursor: default; }
+.meter {
+  flex: 1; min-width: 6rem; height: .5rem; border-radius: .25rem; overflow: hidden;
+  background: var(--st-secondary-background-color);
+}
+.level { height: 100%; width: 0; background: var(--st-primary-color); transition: width .1s; }
+.clock { font-variant-numeric: tabular-nums; }
+.notice:not(:empty) { margin-top: .75rem; color: var(--st-red-text-color, #b00); }
+.text { margin-top: .75rem; line-height: 1.6; overflow-wrap: anywhere; }
+.tentative { opacity: .5; }
+"""
+JS = """
+const RATE = 16000;
+const AT_ONCE = 10;  // pieces in a message
+const RETRY = 3000;  // milliseconds after which a message is sent again
+const WORKLET = `registerProcessor("quintet-microphone", class extends AudioWorkletProcessor {
+  process([[samples]]) { if (samples) this.port.postMessage(samples.slice()); return true; }
+});`;
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".live");
+  root.microphone ??= microphone(root);
+  root.microphone.update(data, setTriggerValue);
+}
+
+function microphone(root) {
+  const part = (name) => root.querySelector("." + name);
+  const [start, stop, meter, level, clock, notice] =
+    ["start", "stop", "meter", "level", "clock", "notice"].map(part);
+  let data, send;  // of the last update
+  let run = "", queue = [], first = 0, over = true;  // `queue` starts with piece number `first`
+  let sent = 0;  // when the message under way left; 0: none is
+  let close = null;  // while recording
+
+  const push = () => {
+    if (run && (queue.length || !over) && (!sent || Date.now() - sent > RETRY)) {
+      const pieces = queue.slice(0, AT_ONCE);
+      const last = !close && pieces.length === queue.length;
+      if (!pieces.length && !last) return;
+      sent = Date.now();
+      send("pieces", { run, first, pieces, over: last });
+    }
+  };
+  const timer = () => setTimeout(() => { if (root.isConnected && run) { push(); if (!over) timer(); } }, 500);
+
+  const draw = () => {
+    start.textContent = data.words.start;
+    stop.textContent = data.words.stop;
+    start.disabled = !!close || !data.ready;
+    stop.disabled = !close;
+    meter.setAttribute("aria-label", data.words.level);
+    if (!run || data.run === run) {
+      part("final").textContent = data.text;
+      part("tentative").textContent = data.tentative;
+    }
+  };
+
+  const record = async () => {
+    notice.textContent = "";
+    if (!navigator.mediaDevices?.getUserMedia) { notice.textContent = data.words.insecure; return; }
+    start.disabled = true;
+    let stream = null;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+      run = `${Date.now()}.${Math.random()}`;
+      queue = []; first = 0; over = false; sent = 0;
+      part("final").textContent = part("tentative").textContent = "";
+      let piece = new Int16Array(RATE), filled = 0, seconds = 0;
+      const add = () => {
+        const bytes = new Uint8Array(piece.buffer, 0, 2 * filled);
+        queue.push(btoa(String.fromCharCode(...bytes)));
+        filled = 0;
+      };
+      const disconnect = await listen(stream, (samples) => {
+        if (!root.isConnected) { close?.(); return; }  // another page is shown
+        let power = 0;
+        for (const value of samples) {
+          power += value * value;
+          piece[filled++] = Math.max(-32768, Math.min(32767, Math.round(value * 32768)));
+          if (filled === RATE) { add(); push(); }
+        }
+        seconds += samples.length / RATE;
+        const decibels = 10 * Math.log10(power / Math.max(1, samples.length) + 1e-10);
+        const percent = Math.round(Math.max(0, Math.min(100, 100 + 1.6 * decibels)));
+        level.style.width = `${percent}%`;
+        meter.setAttribute("aria-valuenow", percent);
+        clock.textContent = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+      });
+      close = () => {
+        close = null;
+        disconnect();
+        stream.getTracks().forEach((track) => track.stop());
+        level.style.width = "0";
+        if (filled) add();
+        push();
+        draw();
+      };
+      stream.getTracks().forEach((track) => { track.onended = () => close?.(); });
+      timer();
+    } catch (error) {
+      stream?.getTracks().forEach((track) => track.stop());
+      run = "";
+      const reasons = { NotAllowedError: "denied", SecurityError: "insecure", NotFoundError: "missing" };
+      notice.textContent = data.words[reasons[error.name] ?? "failed"];
+    }
+    draw();
+  };
+  start.onclick = record;
+  stop.onclick = () => close?.();
+
+  return {
+    update(newData, newSend) {
+      data = newData; send = newSend;
+      if (data.run === run) {
+        if (data.taken > first) {
+          queue.splice(0, data.taken - first);
+          first = data.taken;
+          sent = 0;
+        }
+        if (data.stop) close?.();
+        if (data.over && !close) { queue = []; over = true; }
+      }
+      draw();
+      push();
+    },
+  };
+}
+
+// Calls `take` with samples at RATE until the function that it returns is called.
+async function listen(stream, take) {
+  let context, source;
+  try {  // the browser resamples best
+    context = new AudioContext({ sampleRate: RATE });
+    source = context.createMediaStreamSource(stream);
+  } catch {
+    context?.close();
+    context = new AudioContext();
+    source = context.createMediaStreamSource(stream);
+  }
+  await context.resume();
+  const resample = resampler(context.sampleRate / RATE);
+  const node = await processor(context, (samples) => take(resample(samples)));
+  source.connect(node).connect(context.destination);  // silent, but without it nothing flows
+  return () => { source.disconnect(); node.disconnect(); context.close(); };
+}
+
+async function processor(context, take) {
+  if (context.audioWorklet) {
+    const address = URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" }));
+    try {
+      await context.audioWorklet.addModule(address);
+      const node = new AudioWorkletNode(context, "quintet-microphone", { channelCount: 1, channelCountMode: "explicit" });
+      node.port.onmessage = (event) => take(event.data);
+      return node;
+    } catch { /* a policy forbids modules from blobs: the older way works */
+    } finally { URL.revokeObjectURL(address); }
+  }
+  const node = context.createScriptProcessor(4096, 1, 1);
+  node.onaudioprocess = (event) => take(event.inputBuffer.getChannelData(0));
+  return node;
+}
+
+// One sample is the mean of those that fall into its time.
+function resampler(step) {
+  let position = 0, sum = 0, count = 0;
+  return (samples) => {
+    if (step === 1) return samples;
+    const out = [];
+    for (const value of samples) {
+      sum += value; count += 1; position += 1;
+      if (position >= step) { out.push(sum / count); position -= step; sum = 0; count = 0; }
+    }
+    return out;
+  };
+}
+"""

@@ -1,0 +1,275 @@
+"""Text while somebody speaks: what is final, what is tentative, and how far behind it is."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from models import audio, live
+from models.engines.base import Audio, SpeechEngine, Transcript
+from models.errors import EngineFailed
+from models.live import LiveText, LiveTranscript
+from models.schema import Checkpoint, Placement, Segment, SpeechOptions, Word
+
+RATE = audio.SAMPLE_RATE
+
+
+class Listener(SpeechEngine):
+    """Hears the words of a talk whose time has come; a word that is cut off at the end it hears wrongly.
+
+    A sample holds the number of its second, so that the engine knows where a window begins.
+    """
+
+    def __init__(self, talk: Sequence[Word]) -> None:
+        super().__init__(Checkpoint("fake", "whisper", "speech", "ctranslate2"), Placement("cpu", "fp32"))
+        self.talk = talk
+        self.asked: list[tuple[float, float, SpeechOptions]] = []
+        self.fails = False
+
+    def _close(self) -> None:
+        pass
+
+    def _transcribe(
+        self,
+        audio: Audio,
+        options: SpeechOptions,
+        cancel: threading.Event,
+        result: Transcript,
+        done: Sequence[Segment],
+    ) -> Iterator[Segment]:
+        begin = float(audio[0])
+        end = begin + len(audio) / RATE
+        self.asked.append((begin, end, options))
+        if self.fails:
+            raise EngineFailed("It broke.", "出错了。")
+        result.language = "en"
+        heard = [word for word in self.talk if word.start >= begin - 0.3 and word.start < end]
+        words = [
+            Word(word.start - begin, min(word.end, end) - begin, " hm" if word.end > end else word.text)
+            for word in heard
+        ]
+        if words:
+            yield Segment(words[0].start, words[-1].end, "".join(word.text for word in words), tuple(words))
+
+
+def talk(text: str, begin: float = 0.25, each: float = 0.4) -> list[Word]:
+    """Words of 0.4 seconds, one after another."""
+    return [
+        Word(begin + number * each, begin + (number + 1) * each, f" {word}")
+        for number, word in enumerate(text.split())
+    ]
+
+
+def seconds(start: float, count: float = 1.0) -> np.ndarray:
+    """Samples that say when they are."""
+    samples: np.ndarray = start + np.arange(int(count * RATE), dtype=np.float32) / RATE
+    return samples
+
+
+def spoken(transcript: LiveTranscript, length: int) -> list[LiveText]:
+    texts = []
+    for second in range(length):
+        transcript.hear(seconds(second))
+        assert transcript.step()
+        texts.append(transcript.now)
+    return texts
+
+
+def test_words_are_final_when_two_recognitions_agree() -> None:
+    transcript = LiveTranscript(Listener(talk("one two three four five six")))
+    first, second, third = spoken(transcript, 3)
+    assert (first.text, first.tentative) == ("", " one hm")
+    assert (second.text, second.tentative) == (" one", " two three four hm")
+    assert third.text == " one two three four" and third.tentative == " five six"
+    assert transcript.flush().text == " one two three four five six"
+    assert transcript.now.tentative == ""
+
+
+def test_what_is_final_never_changes_and_nothing_is_said_twice() -> None:
+    words = talk(" ".join(f"w{n}{'.' if n % 9 == 8 else ''}" for n in range(150)))
+    texts = spoken(transcript := LiveTranscript(engine := Listener(words)), 62)
+    for before, after in zip(texts, texts[1:], strict=False):
+        assert after.text.startswith(before.text)
+    final = transcript.flush()
+    assert final.text == "".join(word.text for word in words)
+    for word, expected in zip((w for s in final.segments for w in s.words), words, strict=True):
+        assert word.start == pytest.approx(expected.start, abs=0.01)
+    assert max(end - begin for begin, end, _ in engine.asked) <= live.LONG + 5
+
+
+def test_lines_end_with_sentences_and_pauses() -> None:
+    words = [*talk("one two. three"), *talk("four", 6.0)]
+    spoken(transcript := LiveTranscript(Listener(words)), 8)
+    assert [line.text for line in transcript.flush().segments] == [" one two.", " three", " four"]
+    assert transcript.now.segments[2].start == pytest.approx(6.0)
+
+
+def test_the_window_is_cut_without_sentences_and_without_agreement() -> None:
+    endless = Listener(talk(" ".join(f"w{n}" for n in range(200))))
+    spoken(LiveTranscript(endless), 60)
+    assert max(end - begin for begin, end, _ in endless.asked) <= live.MOST
+
+    class Undecided(Listener):
+        def _transcribe(self, *arguments: Any) -> Iterator[Segment]:
+            for segment in super()._transcribe(*arguments):
+                count = len(self.asked)
+                words = tuple(Word(w.start, w.end, f" {count}x{n}") for n, w in enumerate(segment.words))
+                yield Segment(segment.start, segment.end, "", words)
+
+    undecided = Undecided(endless.talk)
+    texts = spoken(LiveTranscript(undecided), 60)
+    assert max(end - begin for begin, end, _ in undecided.asked) <= live.MOST
+    assert texts[-1].segments  # something is better than nothing
+
+
+def test_the_model_is_told_what_came_before_the_window_and_not_what_is_in_it() -> None:
+    words = talk(" ".join(f"w{n}{'.' if n % 9 == 8 else ''}" for n in range(100)))
+    options = SpeechOptions(initial_prompt="Names", beam_size=5, word_timestamps=False)
+    spoken(LiveTranscript(engine := Listener(words), options), 40)
+    assert engine.asked[0][2].initial_prompt == "Names"
+    for begin, _, asked in engine.asked:
+        assert (asked.beam_size, asked.vad, asked.word_timestamps, asked.fallback) == (1, True, True, False)
+        told = asked.initial_prompt.split()[1:]
+        before = [word.text.strip() for word in words if word.end <= begin + 0.01]
+        assert told == before[len(before) - len(told) :]
+    assert len(engine.asked[-1][2].initial_prompt) <= live.CONTEXT + len("Names ")
+    assert engine.asked[-1][2].language == "en"  # kept once words are final
+
+
+def test_silence_costs_no_window_and_is_settled() -> None:
+    transcript = LiveTranscript(engine := Listener(talk("late.", 40.2)))
+    texts = spoken(transcript, 45)
+    assert max(end - begin for begin, end, _ in engine.asked[:40]) <= 1 + live.MARGIN
+    assert texts[30].settled == texts[30].shown == texts[30].heard == 31
+    assert transcript.flush().text == " late."
+
+
+def test_pieces_that_come_meanwhile_are_taken_together_and_counted() -> None:
+    transcript = LiveTranscript(engine := Listener(talk("one two three four five six seven eight")))
+    assert not transcript.step()
+    for second in range(4):
+        transcript.hear(seconds(second))
+    assert transcript.step() and not transcript.step()
+    assert len(engine.asked) == 1
+    assert (transcript.now.heard, transcript.now.shown, transcript.now.settled) == (4, 4, 0)
+    for second in range(4, 64):
+        transcript.hear(seconds(second))
+    transcript.step()
+    assert transcript.now.heard == 64 and transcript.now.shown == live.MOST
+    while transcript.step():
+        pass
+    assert transcript.now.shown == 64
+
+
+def test_it_runs_to_its_end_and_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "WAIT", 0.001)
+    transcript = LiveTranscript(engine := Listener(talk("one two three four five")))
+    reported: list[LiveText] = []
+
+    def report(now: LiveText) -> None:
+        assert not engine.close_if_idle()  # nobody unloads it while somebody speaks
+        reported.append(now)
+        if len(reported) < 3:
+            transcript.hear(seconds(len(reported)))
+        else:
+            transcript.end()
+
+    transcript.hear(seconds(0))
+    last = transcript.run(report, threading.Event())
+    assert len(reported) == 3 and last.text == " one two three four five"
+    assert engine.close_if_idle()
+
+
+def test_somebody_who_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 0.0)
+    transcript = LiveTranscript(Listener(talk("one")))
+    transcript.hear(seconds(0))
+    assert transcript.run(lambda now: None, threading.Event()).text == " one"
+
+
+def test_a_failure_and_a_stop_keep_what_is_final() -> None:
+    transcript = LiveTranscript(engine := Listener(talk("one two three four five six")))
+    spoken(transcript, 3)
+    engine.fails = True
+    transcript.hear(seconds(3))
+    with pytest.raises(EngineFailed):
+        transcript.step()
+    assert transcript.now.text == " one two three four"
+    stopped = threading.Event()
+    stopped.set()
+    assert transcript.run(lambda now: None, stopped).text == " one two three four five six"
+
+
+class Confused(Listener):
+    """Doubts what it hears from the fourth to the sixth time on."""
+
+    doubt = "looping"
+
+    def _transcribe(self, *arguments: Any) -> Iterator[Segment]:
+        for segment in super()._transcribe(*arguments):
+            doubtful = 4 <= len(self.asked) <= 6
+            words = (Word(0.0, 0.4, " so"),) * 9 if doubtful else segment.words
+            yield replace(segment, words=words, doubts=(self.doubt,) if doubtful else ())
+
+
+def test_a_loop_is_neither_shown_nor_final() -> None:
+    words = talk("one two three four five six seven eight nine ten eleven twelve")
+    texts = spoken(transcript := LiveTranscript(Confused(words)), 8)
+    assert all(" so" not in text.text + text.tentative for text in texts)
+    assert texts[4].tentative == texts[2].tentative  # what was known before
+    assert transcript.flush().text == "".join(word.text for word in words)
+
+
+@pytest.mark.parametrize("doubt", ["looping", "unsure"])
+def test_a_language_is_kept_while_the_words_make_sense(doubt: str) -> None:
+    engine = Confused(talk("one two three four five six seven eight nine ten eleven twelve"))
+    engine.doubt = doubt
+    spoken(LiveTranscript(engine), 9)
+    languages = [options.language for _, _, options in engine.asked]
+    assert languages == [None, None, None, "en", None, None, None, "en", "en"]
+    spoken(LiveTranscript(engine := Listener(engine.talk), SpeechOptions(language="de")), 3)
+    assert {options.language for _, _, options in engine.asked} == {"de"}
+
+
+def test_samples_and_files_are_the_same_sound(tmp_path: Path) -> None:
+    pcm = np.array([0, 16384, -32768, 32767], "<i2").tobytes() * 4000
+    path = tmp_path / "said.wav"
+    path.write_bytes(live.wav(pcm))
+    np.testing.assert_array_equal(audio.load(path), live.samples_of(pcm))
+
+
+def differing_words(one: str, other: str) -> int:
+    """Levenshtein's distance, in words without case and punctuation."""
+    left, right = (
+        ["".join(filter(str.isalnum, word)) for word in text.casefold().split()] for text in (one, other)
+    )
+    row = list(range(len(right) + 1))
+    for number, word in enumerate(left, 1):
+        diagonal, row[0] = row[0], number
+        for column, other_word in enumerate(right, 1):
+            best = min(row[column] + 1, row[column - 1] + 1, diagonal + (word != other_word))
+            diagonal, row[column] = row[column], best
+    return row[-1]
+
+
+@pytest.mark.weights
+def test_a_real_talk_comes_close_to_the_whole_recording(jfk: Path) -> None:
+    engine = models.load("whisper-tiny.en")
+    assert isinstance(engine, SpeechEngine)
+    # Said three times, so that the window has to be cut.
+    samples = np.tile(np.concatenate([audio.load(jfk), np.zeros(RATE, np.float32)]), 3)
+    whole = "".join(segment.text for segment in engine.transcribe(samples))
+    transcript = LiveTranscript(engine)
+    for start in range(0, len(samples), RATE):
+        transcript.hear(samples[start : start + RATE])
+        transcript.step()
+    said = transcript.flush()
+    assert differing_words(said.text, whole) <= 0.1 * len(whole.split())
+    assert said.text.lower().count("ask not what your country") == 3
+    starts = [word.start for line in said.segments for word in line.words]
+    assert starts == sorted(starts) and said.segments[-1].end <= len(samples) / RATE

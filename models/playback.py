@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from models.audio import SAMPLE_RATE, blocks, opened
 
@@ -20,6 +20,29 @@ PLAYABLE = {
 }
 
 
+class Sound(NamedTuple):
+    """What is heard and seen of a recording.
+
+    ``path`` is a file that browsers play, of type ``mime``; ``peaks`` are the lowest and the highest
+    sample of equal parts of the recording, in percent of full scale.
+    """
+
+    path: Path
+    mime: str
+    peaks: list[tuple[int, int]]
+    seconds: float
+
+
+def prepare(path: str | Path, folder: str | Path, count: int, cancel: threading.Event | None = None) -> Sound:
+    """The sound of a recording, with a waveform of `count` parts: see `playable` and `peaks`.
+
+    Raises:
+        BadInput, Cancelled: as `models.audio.blocks`.
+    """
+    low, high, seconds = _edges(path, cancel)
+    return Sound(*playable(path, folder, cancel), _peaks(low, high, count), seconds)
+
+
 def peaks(path: str | Path, count: int, cancel: threading.Event | None = None) -> list[tuple[int, int]]:
     """The waveform: lowest and highest sample of `count` equal parts, in percent of full scale.
 
@@ -28,14 +51,26 @@ def peaks(path: str | Path, count: int, cancel: threading.Event | None = None) -
     Raises:
         BadInput, Cancelled: as `models.audio.blocks`.
     """
+    low, high, _ = _edges(path, cancel)
+    return _peaks(low, high, count)
+
+
+def _edges(path: str | Path, cancel: threading.Event | None) -> tuple[Any, Any, float]:
+    """Lowest and highest sample of every 10 ms, float32 of shape (buckets,), and the seconds."""
     import numpy as np
 
-    lows, highs = [], []
+    lows, highs, length = [], [], 0
     for samples, _ in blocks(path, READ, cancel):  # whole buckets each, but for the last
         starts = np.arange(0, len(samples), BUCKET)
         lows.append(np.minimum.reduceat(samples, starts))
         highs.append(np.maximum.reduceat(samples, starts))
-    low, high = np.concatenate(lows), np.concatenate(highs)
+        length += len(samples)
+    return np.concatenate(lows), np.concatenate(highs), length / SAMPLE_RATE
+
+
+def _peaks(low: Any, high: Any, count: int) -> list[tuple[int, int]]:
+    import numpy as np
+
     parts = np.linspace(0, len(low), min(count, len(low)), endpoint=False).astype(int)
     drawn = (np.minimum.reduceat(low, parts), np.maximum.reduceat(high, parts))
     return list(zip(*((edge * 100).round().astype(int).tolist() for edge in drawn), strict=True))

@@ -137,7 +137,7 @@ def _rows(segment: Segment, width: int | None) -> list[list[Word]]:
         return [[whole]] if segment.text else []
     rows: list[list[Word]] = []
     length = 0
-    for word in (part for word in timed(segment) for part in _breakable(word, width)):
+    for word in (part for whole in timed(segment) for part in _breakable(whole, width)):
         if rows and length + len(word.text.rstrip()) <= width:
             rows[-1].append(word)
             length += len(word.text)

@@ -34,6 +34,7 @@ class Recording:
     duration: float = 0.0
     position: float = 0.0  # seconds that are done
     left: float | None = None  # seconds it will probably take
+    ahead: int = 0  # recordings of others that the engine takes before
     language: str | None = None
     probability: float | None = None
     seconds: float = 0.0  # spent
@@ -125,8 +126,10 @@ def _transcribe(engine: SpeechEngine, recording: Recording, cancel: threading.Ev
     lines = [line for line in recording.lines if line.start < resumed]
 
     def follow(progress: Progress) -> None:
+        recording.ahead = progress.total if progress.stage == "queue" else 0
         if progress.stage == "transcribe":
             recording.position, recording.left = float(progress.done), progress.left
+            _take_facts(recording, transcript)
 
     transcript = engine.transcribe(recording.path, recording.options, cancel, follow, done)
     try:

@@ -19,6 +19,7 @@ from pages.shared.markdown import literal, readable
 from pages.shared.words import sentence, tr
 
 PEAKS = 8000  # parts of a waveform, which can be zoomed
+MANY, HEIGHT = 8, 480  # more recordings than that scroll, in so many pixels
 LONGEST_NAME = 80  # characters of a file's name on disk
 STATES = {
     "waiting": ("waiting", "等待中", ":material/schedule:"),
@@ -118,9 +119,11 @@ def desk() -> Desk:
 
 def queue(family: str, mine: Desk) -> None:
     """Every recording with its state, and what can be done with it; drawn again while they are recognised."""
-    for number, recording in enumerate(mine.recordings):
-        with st.container(border=True, gap="small"):
-            _row(family, mine, number, recording)
+    if mine.recordings:
+        many = len(mine.recordings) > MANY
+        with st.container(border=True, gap="xsmall", height=HEIGHT if many else "content"):
+            for number, recording in enumerate(mine.recordings):
+                _row(family, mine, number, recording)
 
 
 def _row(family: str, mine: Desk, number: int, recording: Recording) -> None:
@@ -129,14 +132,13 @@ def _row(family: str, mine: Desk, number: int, recording: Recording) -> None:
         if st.button(
             literal(recording.name),
             icon=icon,
-            type="primary" if recording is mine.shown else "tertiary",
+            type="primary" if recording is mine.shown else "secondary",
             key=f"{family}.show.{number}",
             help=tr("Show this recording", "显示此录音"),
         ):
             mine.shown, mine.trouble = recording, None
             st.rerun()
-        with st.container(horizontal=True, width="stretch"):
-            st.caption(_facts(recording, tr(en, zh)))
+        st.markdown(f":small[:gray[{_facts(recording, tr(en, zh))}]]", width="stretch")
         for action in _actions(mine, recording):
             _button(family, mine, number, recording, action)
     for part in filter(None, (recording, recording.translation)):
@@ -161,7 +163,8 @@ def _facts(recording: Recording, state: str) -> str:
 
 def _progress(recording: Recording) -> None:
     if not recording.duration:
-        st.progress(0.0, text=tr("Listening…", "正在聆听……"))
+        queued = tr(f"In the queue: {recording.ahead} ahead of you", f"排队中：前面还有 {recording.ahead} 个请求")
+        st.progress(0.0, text=queued if recording.ahead else tr("Listening…", "正在聆听……"))
         return
     done = max(recording.position, recording.lines[-1].end if recording.lines else 0.0)
     text = f"{clock(done)} / {clock(recording.duration)}"

@@ -39,10 +39,10 @@ def timed(segment: Segment) -> tuple[Word, ...]:
 
 def spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
     """Texts one after another between two times, each as long as its share of the letters."""
-    total = sum(map(len, texts))
+    sizes = [len(text.strip()) or 1 for text in texts]
     words, at = [], start
-    for text in texts:
-        until = at + (end - start) * len(text) / total
+    for text, size in zip(texts, sizes, strict=True):
+        until = at + (end - start) * size / sum(sizes)
         words.append(Word(at, until, text))
         at = until
     return tuple(words)

@@ -163,7 +163,9 @@ def _facts(recording: Recording, state: str) -> str:
 
 def _progress(recording: Recording) -> None:
     if not recording.duration:
-        queued = tr(f"In the queue: {recording.ahead} ahead of you", f"排队中：前面还有 {recording.ahead} 个请求")
+        queued = tr(
+            f"In the queue: {recording.ahead} ahead of you", f"排队中：前面还有 {recording.ahead} 个请求"
+        )
         st.progress(0.0, text=queued if recording.ahead else tr("Listening…", "正在聆听……"))
         return
     done = max(recording.position, recording.lines[-1].end if recording.lines else 0.0)

@@ -15,7 +15,7 @@ from pages.shared.editing import carry_out
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.markdown import literal
 from pages.shared.recordings import Desk, clock, desk, queue
-from pages.shared.transcript_files import files_of_all, files_of_one, limits
+from pages.shared.transcript_files import files
 from pages.shared.transcript_view import transcript_view
 from pages.shared.words import remember, say, sentence, tr
 
@@ -49,7 +49,7 @@ def speech_page(intro: str) -> None:
         loading.withdraw(FAMILY)
     if ready := loading.engine_to_answer(choice, SpeechEngine):
         if mine.wish:
-            _hear_again(ready, mine, options)
+            _hear_again(ready, mine, mine.wish, options)
         mine.start(ready, options)
         st.rerun()
     if mine.job is not None and not mine.running and (error := mine.job.error):
@@ -69,7 +69,7 @@ def speech_page(intro: str) -> None:
 def _add(mine: Desk) -> None:
     # A tab for live dictation stands beside these two.
     upload, record = st.tabs([tr("Upload", "上传"), tr("Record", "录音")])
-    files = upload.file_uploader(
+    added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
         type=SOUND + VIDEO,
         accept_multiple_files=True,
@@ -81,9 +81,9 @@ def _add(mine: Desk) -> None:
     )
     if spoken:
         mine.add(tr(f"recording {mine.uploads + 1}.wav", f"录音 {mine.uploads + 1}.wav"), spoken)
-    for file in files:
+    for file in added:
         mine.add(file.name, file)
-    if files or spoken:
+    if added or spoken:
         mine.uploads += 1
         st.rerun()
 
@@ -155,9 +155,7 @@ def _draw_transcript(mine: Desk) -> None:
         st.info(tr("No speech was found in this recording.", "此录音中未发现语音。"))
     if recording.lines and not recording.busy:
         _translate_button(mine, recording)
-        sizes = limits(FAMILY)
-        files_of_one(FAMILY, recording, sizes)
-        files_of_all(FAMILY, mine.recordings, sizes)
+        files(FAMILY, recording, mine.recordings)
 
 
 def _translate_button(mine: Desk, recording: Recording) -> None:
@@ -189,11 +187,11 @@ def _take(mine: Desk, recording: Recording, wish: dict[str, Any]) -> None:
         mine.trouble = error
 
 
-def _hear_again(engine: SpeechEngine, mine: Desk, options: SpeechOptions) -> None:
+def _hear_again(
+    engine: SpeechEngine, mine: Desk, wish: tuple[Recording, Segment], options: SpeechOptions
+) -> None:
     """Replace one line by what is recognised in its time with the options as they are now."""
-    assert mine.wish is not None
-    recording, line = mine.wish
-    mine.wish = None
+    (recording, line), mine.wish = wish, None
     when_stopped("whisper.watched")
     job = Job(lambda cancel: hear_again(engine, recording, line, options, cancel))
     heard: list[Segment] = []

@@ -9,10 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models import catalog, loader
-from models.errors import BadInput, EngineFailed
+from models.errors import EngineFailed
 from models.interpreter import confinement
-from models.schema import Segment
-from models.transcript import FORMATS
 from tests.fake_engine import FakeEngine, Stage
 from tests.visitor import (
     PAGES,

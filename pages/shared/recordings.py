@@ -138,9 +138,9 @@ def _row(family: str, mine: Desk, number: int, recording: Recording) -> None:
         ):
             mine.shown, mine.trouble = recording, None
             st.rerun()
-        st.markdown(f":small[:gray[{_facts(recording, tr(en, zh))}]]", width="stretch")
-        for action in _actions(mine, recording):
+        for action in _actions(mine, recording):  # before the facts, which are the first to go to a new line
             _button(family, mine, number, recording, action)
+        st.markdown(f":small[:gray[{_facts(recording, tr(en, zh))}]]", width="content")
     for part in filter(None, (recording, recording.translation)):
         if part.state == "running":
             _progress(part)

@@ -138,8 +138,6 @@ def _draw_transcript(mine: Desk) -> None:
     if recording is None:
         return
     st.subheader(literal(recording.name))
-    if mine.trouble:
-        st.error(sentence(mine.trouble), icon=":material/error:")
     sound = mine.sound(recording)
     if sound.running:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
@@ -149,6 +147,7 @@ def _draw_transcript(mine: Desk) -> None:
         sound.result,
         editable=not recording.busy,
         again=not mine.running,
+        trouble=sentence(mine.trouble) if mine.trouble else "",
         on_edit=lambda wish: _take(mine, recording, wish),
     )
     if recording.state == "done" and not recording.lines and not recording.changed:

@@ -12,7 +12,6 @@ from models.transcript import FORMATS, MIME, archive, write
 from models.transcript_edit import Lines
 from pages.shared.words import remember, tr
 
-
 Sizes = Mapping[str, int | None]
 
 

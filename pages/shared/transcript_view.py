@@ -26,6 +26,7 @@ def transcript_view(
     sound: Sound | None,
     editable: bool,
     again: bool,
+    trouble: str,
     on_edit: Callable[[dict[str, Any]], None],
 ) -> None:
     """Draw it.
@@ -35,6 +36,7 @@ def transcript_view(
         recording: its lines, and those of its translation beside them.
         sound: None as long as it is being prepared.
         editable: whether lines can be changed, and `again`: recognised again.
+        trouble: why the last change could not be made.
         on_edit: is given what somebody wants changed: see `transcript_view.js`.
     """
     mount = st.components.v2.component("quintet_transcript", html=HTML, css=CSS, js=JS)
@@ -50,6 +52,7 @@ def transcript_view(
             "again": again,
             "growing": recording.state == "running",
             "changed": recording.changed,
+            "trouble": trouble,
             "words": _words(),
         },
         on_edit_change=lambda: on_edit(dict(st.session_state[key]["edit"])),

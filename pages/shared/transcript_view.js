@@ -1,6 +1,6 @@
 // A recording and its lines: plays, follows, searches, and tells the page what somebody wants changed.
 //
-// data: { id, sound, seconds, peaks: [[low, high], …], lines, version, editable, again, growing, changed,
+// data: bytes of JSON: { id, sound, seconds, peaks: [[low, high], …], lines, version, editable, again, growing, changed,
 //   trouble, words }
 // A line: [start, end, text, doubts, facts, words | null, other | null]; a word: [start, end, text]; facts are
 // numbers in the order of words.facts, or null; doubts are keys of words.doubts.
@@ -12,7 +12,7 @@ const ZOOM = 4, MOST_ZOOM = 256;
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".view");
   root.view ??= new View(root);
-  root.view.update(data, (event) => setTriggerValue("edit", event));
+  root.view.update(JSON.parse(new TextDecoder().decode(data)), (event) => setTriggerValue("edit", event));
 }
 
 const make = (tag, name, text = "") => {

@@ -1,5 +1,6 @@
 """A recording with its transcript to listen to and to correct: one component for the browser."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,21 +41,23 @@ def transcript_view(
         on_edit: is given what somebody wants changed: see `transcript_view.js`.
     """
     mount = st.components.v2.component("quintet_transcript", html=HTML, css=CSS, js=JS)
+    data = {
+        "sound": _address(key, sound) if sound else "",
+        "seconds": sound.seconds if sound else recording.duration,
+        "peaks": sound.peaks if sound else [],
+        "lines": _lines(recording),
+        "version": recording.version,
+        "editable": editable,
+        "again": again,
+        "growing": recording.state == "running",
+        "changed": recording.changed,
+        "trouble": trouble,
+        "words": _words(),
+    }
+    # As bytes: a dictionary would be searched for tables, for which pandas is imported.
     mount(
         key=key,
-        data={
-            "sound": _address(key, sound) if sound else "",
-            "seconds": sound.seconds if sound else recording.duration,
-            "peaks": sound.peaks if sound else [],
-            "lines": _lines(recording),
-            "version": recording.version,
-            "editable": editable,
-            "again": again,
-            "growing": recording.state == "running",
-            "changed": recording.changed,
-            "trouble": trouble,
-            "words": _words(),
-        },
+        data=json.dumps(data, ensure_ascii=False).encode(),
         on_edit_change=lambda: on_edit(dict(st.session_state[key]["edit"])),
     )
 

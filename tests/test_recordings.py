@@ -157,3 +157,22 @@ def test_one_line_is_heard_again_in_its_time_and_language(engine: Any, own: Stag
     assert list(heard) == HEARD
     asked = own.options[-1]
     assert (asked.clips, asked.language, asked.beam_size) == ("2.000-3.000", "zh", 9)
+
+
+def test_nobody_listens_outside_the_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of a long recording is heard again without looking for speech in all of it."""
+    import numpy as np
+
+    from models.speech import heard
+
+    looked: list[int] = []
+
+    def stretches(samples: Any) -> list[dict[str, int]]:
+        looked.append(int(samples[0]))
+        return [{"start": 0, "end": len(samples)}]
+
+    monkeypatch.setattr(heard, "stretches", stretches)
+    blocks = [(np.full(16_000, number, np.float32), number == 3) for number in range(4)]
+    parts = list(heard.speech(blocks, heard.Timeline(), [(1.5, 2.5)]))
+    assert looked == [1, 2] and [len(samples) for samples, _ in parts] == [0, 8_000, 8_000, 0]
+    assert [last for _, last in parts] == [False, False, False, True]

@@ -21,7 +21,7 @@ from pages.shared import recordings
 from pages.shared.editing import carry_out
 from tests.fake_engine import Stage
 from tests.sounds import sine, write_sound
-from tests.visitor import alive, captions, click, keys, sentences, texts, to, untranslated, visit
+from tests.visitor import alive, click, keys, sentences, texts, to, untranslated, visit
 
 HEARD = [
     Segment(0.0, 1.5, " Hello & <b>", (Word(0.0, 1.0, " Hello"), Word(1.0, 1.5, " & <b>"))),

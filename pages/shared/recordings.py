@@ -154,7 +154,7 @@ def _facts(recording: Recording, state: str) -> str:
         parts.append(clock(recording.duration))
     if recording.language:
         sure = f" ({recording.probability:.0%})" if recording.probability is not None else ""
-        parts.append(tr("language", "语言") + f": {recording.language}{sure}")
+        parts.append(tr(f"language: {recording.language}{sure}", f"语言：{recording.language}{sure}"))
     if recording.seconds and recording.state == "done":
         speed = recording.duration / recording.seconds
         parts.append(tr(f"{speed:.1f} seconds of audio per second", f"每秒处理 {speed:.1f} 秒音频"))

@@ -384,7 +384,7 @@ class View {
     button("again", () => this.tell("again", { line: row.at }), this.data.again);
     button("remove", () => this.tell("remove", { line: row.at }));
     editor.append(text, times, actions);
-    const known = facts.flatMap((value, at) => (value === null ? [] : [`${words.facts[at]}: ${value}`]));
+    const known = facts.flatMap((value, at) => (value === null ? [] : [words.facts[at] + value]));
     editor.append(make("div", "facts", [...this.reasons(doubts), ...known].join(" · ")));
     for (const child of row.children) child.hidden = true;
     row.append(editor);

@@ -115,9 +115,9 @@ def _words() -> dict[str, Any]:
         "remove": tr("Delete", "删除"),
         "doubts": {name: say(text) for name, text in DOUBTS.items()},
         "facts": [
-            tr("average log probability", "平均对数概率"),
-            tr("probability of silence", "静音概率"),
-            tr("compression ratio", "压缩率"),
-            tr("temperature", "温度"),
+            tr("average log probability: ", "平均对数概率："),
+            tr("probability of silence: ", "静音概率："),
+            tr("compression ratio: ", "压缩率："),
+            tr("temperature: ", "温度："),
         ],
     }

@@ -85,7 +85,7 @@ def duration(source: str | Path | Any) -> float:
     """
     if not isinstance(source, (str, Path)):
         return len(_checked(source)) / SAMPLE_RATE
-    with _opened(Path(source)) as container:
+    with opened(Path(source)) as container:
         return _header_seconds(container) or _packet_seconds(container)
 
 
@@ -94,7 +94,7 @@ def _decoded(path: Path, cancel: threading.Event | None) -> Iterator[Any]:
     import numpy as np
 
     empty = True
-    with _opened(path) as container:
+    with opened(path) as container:
         for block in _blocks(container):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
@@ -117,7 +117,7 @@ def _checked(samples: Any) -> Any:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
     """An open PyAV container that has sound; whatever FFmpeg finds wrong with it is a BadInput."""
     import av
 

@@ -112,3 +112,14 @@ def glm(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setenv("CHATGLM_MODEL_PATH", str(write_gguf(tmp_path / "glm.gguf")))
     return stage
+
+
+@pytest.fixture
+def desks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Those of the Whisper page that the visitors of a test got, in order."""
+    from pages.shared.recordings import Desk
+
+    made: list[Any] = []
+    begin = Desk.__init__
+    monkeypatch.setattr(Desk, "__init__", lambda self: (begin(self), made.append(self))[0])
+    return made

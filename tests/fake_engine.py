@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class Stage:
         self.failure: Exception | None = None
         self.breaks: tuple[int, BaseException] | None = None  # an answer ends so after that many words
         self.heard: list[Segment] = []  # what a recording says
+        self.refused: dict[str, Exception] = {}  # why recordings of that name are not heard
+        self.hold: tuple[int, threading.Event] | None = None  # that segment waits for it
+        self.resumed: list[int] = []  # segments that each transcription went on after
         self.options: list[ChatOptions | SpeechOptions] = []  # of every request, in order
         self.memory = 2.5  # GiB on the accelerator: two engines, and not quite a third
         self.loading = self.most_loading = self.open = 0
@@ -147,7 +151,7 @@ def _described(content: Any) -> str:
 
 
 class FakeSpeechEngine(SpeechEngine):
-    """Hears what its stage says, one second a segment, in English."""
+    """Hears what its stage says, one second a segment; a translation is in capitals."""
 
     stage = Stage()  # a test puts its own
 
@@ -173,11 +177,21 @@ class FakeSpeechEngine(SpeechEngine):
         result: Transcript,
         done: Sequence[Segment],
     ) -> Iterator[Segment]:
-        self.stage.options.append(options)
-        result.duration, result.language = float(len(self.stage.heard)), "en"
-        for count, segment in enumerate(self.stage.heard):
-            if self.stage.breaks and count == self.stage.breaks[0]:
-                raise self.stage.breaks[1]
-            yield segment
-        if self.stage.breaks and not self.stage.heard:
-            raise self.stage.breaks[1]
+        stage = self.stage
+        stage.options.append(options)
+        stage.resumed.append(len(done))
+        if isinstance(audio, Path) and audio.name in stage.refused:
+            raise stage.refused[audio.name]
+        result.duration, result.language = float(len(stage.heard)), options.language or "en"
+        for count, segment in enumerate(stage.heard):
+            if stage.hold and count == stage.hold[0]:
+                while not stage.hold[1].wait(0.01) and not cancel.is_set():
+                    pass
+            if cancel.is_set():
+                return
+            if stage.breaks and count == stage.breaks[0]:
+                raise stage.breaks[1]
+            yield replace(segment, text=segment.text.upper()) if options.task == "translate" else segment
+            result.reach(segment.end)
+        if stage.breaks and not stage.heard:
+            raise stage.breaks[1]

@@ -90,16 +90,20 @@ def test_a_recording_has_an_end(recording: Recording, monkeypatch: pytest.Monkey
     assert ended(recording).finish().duration == 2
 
 
-def test_what_was_said_becomes_the_pages_result(page: AppTest, recording: Recording) -> None:
+def test_what_was_said_becomes_a_recording_on_the_page(
+    desks: list[Any], page: AppTest, recording: Recording
+) -> None:
     recording.take(message(0, PIECE))
     recording.take(message(1, PIECE, over=True))
     ended(recording)
     alive(page.run())
     alive(page.run())
-    result = page.session_state["whisper.result"]
-    assert [segment.text for segment in result.segments] == [" good morning"]
-    assert result.complete and result.duration == 2 and result.language == "en"
-    assert page.table[0].value.iloc[0, 2] == "good morning"
+    (result,) = desks[-1].recordings
+    assert [segment.text for segment in result.lines] == [" good morning"]
+    assert (result.state, result.duration, result.language) == ("done", 2, "en")
+    assert page.subheader[0].value == result.name
+    with wave.open(str(result.path)) as file:
+        assert file.readframes(file.getnframes()) == PIECE + PIECE
 
 
 def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models import catalog, loader
-from models.errors import BadInput, EngineFailed
+from models.errors import EngineFailed
 from models.interpreter import confinement
-from models.schema import Segment
-from models.transcript import FORMATS
 from tests.fake_engine import FakeEngine, Stage
 from tests.visitor import (
     PAGES,
@@ -444,74 +441,6 @@ def test_other_pages_and_back_keeps_conversations_and_settings(stage: Stage) -> 
     assert at.number_input(key="set.llama2.max_new_tokens.512").value == 5
     assert at.text_area(key="set.llama2.system.0").value == "Be brief."
     assert to(at, "gemma").text_area[0].value == "OnceOnce "
-
-
-# --- whisper -------------------------------------------------------------------------------------
-
-
-def transcribe(at: AppTest, file: tuple[str, bytes, str] = WAV) -> AppTest:
-    alive(at.file_uploader[0].upload(*file).run())
-    return click(at, "whisper.go")
-
-
-def test_a_recording_becomes_lines_and_five_files(stage: Stage, downloads: dict[str, Any]) -> None:
-    stage.heard = [Segment(0.0, 1.5, " Hello & <b>"), Segment(1.5, 3723.25, " 世界")]
-    at = transcribe(visit("whisper"))
-    assert at.subheader[0].value == "talk.wav" and "language: en" in captions(at)
-    assert list(at.table[0].value["text"]) == ["Hello & <b>", "世界"]
-    assert {name for name in downloads if "talk" in name} == {f"talk.{format}" for format in FORMATS}
-    assert downloads["talk.txt"].splitlines() == ["Hello & <b>", "世界"]
-    assert "00:00:01,500 --> 01:02:03,250" in downloads["talk.srt"]
-    assert downloads["talk.vtt"].startswith("WEBVTT\n\n00:00.000 --> 00:01.500\n")
-    assert StringIO(downloads["talk.tsv"]).readlines()[2] == "1500\t3723250\t世界\n"
-    assert [line["start"] for line in json.loads(downloads["talk.json"])["segments"]] == [0.0, 1.5]
-
-
-def test_speech_options_reach_the_engine(stage: Stage) -> None:
-    stage.heard = [Segment(0.0, 1.0, " x")]
-    at = visit("whisper")
-    next(box for box in at.selectbox if box.label == "Spoken language").set_value("zh")
-    next(box for box in at.selectbox if box.label == "Task").set_value("translate")
-    transcribe(alive(at.run()))
-    (options,) = stage.options
-    assert (options.language, options.task) == ("zh", "translate")
-
-
-def test_what_cannot_be_heard_is_explained_and_the_last_transcript_stays(stage: Stage) -> None:
-    stage.heard = [Segment(0.0, 1.0, " x")]
-    at = transcribe(visit("whisper"))
-    stage.heard, stage.breaks = [], (0, BadInput("There is no sound in it.", "没有声音。"))
-    transcribe(at, ("cut.mp3", b"", "audio/mpeg"))
-    assert sentences(at) == ["There is no sound in it."]
-    assert at.subheader[0].value == "talk.wav" and not at.button(key="whisper.go").disabled
-
-
-def test_a_transcript_that_breaks_off_keeps_its_lines(stage: Stage) -> None:
-    stage.heard = [Segment(0.0, 1.0, " x"), Segment(1.0, 2.0, " y")]
-    stage.breaks = 1, RuntimeError("out of something")
-    at = transcribe(visit("whisper"))
-    assert "did not foresee" in sentences(at)[0]
-    assert list(at.table[0].value["text"]) == ["x"] and "what was recognised is kept" in captions(at)
-
-
-def test_silence_is_said_to_be_silence(stage: Stage) -> None:
-    at = transcribe(visit("whisper"))
-    assert "No speech was found" in at.info[0].value and sentences(at) == []
-
-
-def test_a_file_taken_away_during_the_load_is_not_waited_for(stage: Stage) -> None:
-    at = visit("whisper")
-    at.session_state["whisper.asked"] = True
-    alive(at.run())
-    assert "whisper.asked" not in at.session_state and stage.options == []
-
-
-def test_the_newer_of_upload_and_recording_is_taken(stage: Stage) -> None:
-    stage.heard = [Segment(0.0, 1.0, " x")]
-    at = transcribe(visit("whisper"))
-    at.get("audio_input")[0].upload("spoken.wav", WAV[1], WAV[2])
-    click(alive(at.run()), "whisper.go")
-    assert at.subheader[0].value == "spoken.wav"
 
 
 # --- tools and code ------------------------------------------------------------------------------

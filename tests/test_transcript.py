@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
+import zipfile
 from typing import Any
 
 import pytest
 
 from models.errors import BadInput
 from models.schema import Segment, Word
-from models.transcript import FORMATS, MIME, write
+from models.transcript import FORMATS, MIME, archive, cues, write
 
 SEGMENTS = [
     Segment(0.0, 2.5, " Hello there."),
@@ -81,3 +83,83 @@ def test_nothing_recognised_is_a_valid_file(name: str) -> None:
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(BadInput, match="choose one of txt, srt"):
         write(SEGMENTS, "docx")
+
+
+# --- cues that are kept short ----------------------------------------------------------------------
+
+TEXT = " And so, my fellow Americans, ask not what your country can do for you."
+SPOKEN = tuple(Word(float(number), number + 0.5, f" {word}") for number, word in enumerate(TEXT.split()))
+TALK = [Segment(0.0, 13.5, TEXT, SPOKEN), Segment(14.0, 16.0, " 今天我们来谈谈天气，今天天气很好。")]
+
+
+def read_subtitles(text: str) -> list[tuple[float, float, list[str]]]:
+    """What a strict reader finds: numbered SubRip, or WebVTT; nothing else may be in it."""
+    point = "." if text.startswith("WEBVTT\n\n") else ","
+    blocks = text.removeprefix("WEBVTT\n\n").removesuffix("\n\n").split("\n\n")
+    time = rf"(?:(\d\d):)?(\d\d):(\d\d)\{point}(\d\d\d)"
+    found = []
+    for number, block in enumerate(blocks, 1):
+        lines = block.split("\n")
+        if point == ",":
+            assert lines.pop(0) == str(number)
+        match = re.fullmatch(f"{time} --> {time}", lines.pop(0))
+        assert match and all(lines)
+        parts = [int(part or 0) for part in match.groups()]
+        start, end = (h * 3600 + m * 60 + s + ms / 1000 for h, m, s, ms in (parts[:4], parts[4:]))
+        found.append((start, end, lines))
+    return found
+
+
+def test_the_line_width_wraps_as_whispers_own_writer_does(tmp_path: Any) -> None:
+    from whisper.utils import get_writer
+
+    words = [{"word": word.text, "start": word.start, "end": word.end} for word in SPOKEN]
+    result = {"segments": [{"start": 0.0, "end": 12.5, "text": TEXT, "words": words}], "language": "en"}
+    for name in ("srt", "vtt"):
+        file = io.StringIO()
+        get_writer(name, str(tmp_path)).write_result(result, file=file, options={"max_line_width": 20})
+        talk = [Segment(0.0, SPOKEN[-1].end, TEXT, SPOKEN)]
+        assert write(talk, name, max_line_width=20) == file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["srt", "vtt"])
+@pytest.mark.parametrize("width", [5, 11, 20, 42])
+@pytest.mark.parametrize("count", [1, 2, None])
+def test_no_line_and_no_cue_is_too_long(name: str, width: int, count: int | None) -> None:
+    read = read_subtitles(write(TALK, name, max_line_width=width, max_line_count=count))
+    assert all(len(line) <= width for _, _, lines in read for line in lines)
+    assert all(len(lines) <= (count or 99) for _, _, lines in read)
+    shown = "".join("".join(lines) for _, _, lines in read)
+    assert shown.replace(" ", "") == "".join(segment.text for segment in TALK).replace(" ", "")
+    times = [time for start, end, _ in read for time in (start, end)]
+    assert times == sorted(times) and (times[0], times[-1]) == (0.0, 16.0)
+
+
+def test_cues_end_where_their_words_do() -> None:
+    first, second, *_ = cues(TALK, 20, 1)
+    assert first == (0.0, 3.5, ("And so, my fellow",))
+    assert (second.start, second.lines) == (4.0, ("Americans, ask not",))
+
+
+def test_without_word_times_cues_share_the_time_and_chinese_breaks_between_letters() -> None:
+    read = [(round(cue.start, 3), round(cue.end, 3), cue.lines) for cue in cues(TALK[1:], 10, 1)]
+    assert read == [(14.0, 15.176, ("今天我们来谈谈天气，",)), (15.176, 16.0, ("今天天气很好。",))]
+
+
+def test_a_word_longer_than_a_line_is_broken() -> None:
+    (cue,) = cues([Segment(0.0, 1.0, " see https://example.org/a")], 10)
+    assert cue.lines == ("see", "https://ex", "ample.org/", "a")
+
+
+@pytest.mark.parametrize("name", ["srt", "vtt"])
+def test_subtitles_in_two_languages_have_the_translation_below(name: str) -> None:
+    translation = [Segment(13.9, 15.0, " Today we talk"), Segment(15.0, 16.0, " of the weather.")]
+    read = read_subtitles(write(TALK[1:], name, translation=translation))
+    assert read == [(14.0, 16.0, ["今天我们来谈谈天气，今天天气很好。", "Today we talk of the weather."])]
+    both = read_subtitles(write(TALK[1:], name, None, 10, 1, translation))
+    assert both[0][2] == ["今天我们来谈谈天气，", "今天天气很好。", "Today we", "talk of", "the", "weather."]
+
+
+def test_an_archive_holds_utf_8() -> None:
+    with zipfile.ZipFile(io.BytesIO(archive({"演讲.txt": "你好\n"}))) as zipped:
+        assert zipped.read("演讲.txt").decode("utf-8") == "你好\n"

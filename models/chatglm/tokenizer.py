@@ -9,10 +9,19 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
+from models.built_tokenizers import kept
 from models.chatglm import prompt
 from models.chatglm.files import Generation, generation
-from models.built_tokenizers import kept
-from models.chatglm.vocabulary import LAYOUT, MASKS, ROLES, SPACE, WHITE, build_bpe, build_unigram, read_pieces
+from models.chatglm.vocabulary import (
+    LAYOUT,
+    MASKS,
+    ROLES,
+    SPACE,
+    WHITE,
+    build_bpe,
+    build_unigram,
+    read_pieces,
+)
 from models.errors import CheckpointNotFound
 from models.pretrained import read_config
 from models.schema import Messages

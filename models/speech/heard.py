@@ -77,10 +77,12 @@ class Untouched(Timeline):
 
 
 def speech(blocks: Blocks, timeline: Timeline, clips: Clips) -> Iterator[tuple[Any, bool]]:
-    """The blocks without their silence, and without what lies outside the clips."""
+    """The blocks without their silence, and without what lies outside the clips, which nobody listens to."""
     start = 0
     for samples, last in blocks:
-        found = within(stretches(samples), clips, start)
+        first, end = start / SAMPLE_RATE, (start + len(samples)) / SAMPLE_RATE
+        wanted = not clips or any(begins < end and ends > first for begins, ends in clips)
+        found = within(stretches(samples), clips, start) if wanted else []
         timeline.add(moved(found, start))
         yield join(samples, found), last
         start += len(samples)

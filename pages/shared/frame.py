@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -48,10 +48,10 @@ ELSEWHERE = {
 }
 
 
-def page(family: str, intro: str) -> None:
+def page(family: str, intro: str, layout: Literal["centered", "wide"] = "centered") -> None:
     """Page setup; every page calls it first, since any page may be the first to run."""
     this = next(page for page in PAGES if page.file == f"pages/{family}.py")
-    st.set_page_config(page_title=f"{this.title} · Quintet", page_icon=this.icon, layout="centered")
+    st.set_page_config(page_title=f"{this.title} · Quintet", page_icon=this.icon, layout=layout)
     keep_settings()
     with st.sidebar:
         for other in PAGES:

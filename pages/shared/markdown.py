@@ -49,3 +49,8 @@ def _rewrite(found: re.Match[str]) -> str:
     if found["picture"] or found["money"]:
         return "\\" + found[0]
     return found[0]
+
+
+def literal(text: str) -> str:
+    """A name as it is: nothing in it is Markdown."""
+    return re.sub(r"([\\`*_~\[\]<>#|:$])", r"\\\1", text)

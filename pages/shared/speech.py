@@ -1,115 +1,97 @@
-"""The speech view: a recording in, its transcript out as it is recognised."""
+"""The speech view: recordings in, their transcripts out, to be listened to, corrected and taken away."""
 
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from threading import Event
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import streamlit as st
 
-from models import BadInput, Segment, SpeechEngine, SpeechOptions, Transcript
+from models import BadInput, Segment, SpeechEngine, SpeechOptions
 from models.languages import LANGUAGES
-from models.transcript import FORMATS, MIME, write
+from models.recordings import Recording, hear_again
+from models.transcript import write
+from models.transcript_edit import put
 from pages.shared import frame, loading
+from pages.shared.editing import carry_out
 from pages.shared.handing import send_to_chat
 from pages.shared.jobs import Job, when_stopped
-from pages.shared.live import Finished, live
+from pages.shared.live import live
+from pages.shared.markdown import literal
+from pages.shared.recordings import Desk, clock, desk, queue
+from pages.shared.transcript_files import files
+from pages.shared.transcript_view import transcript_view
 from pages.shared.words import remember, say, sentence, tr
 
 FAMILY = "whisper"
 SOUND = ["wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff"]
 VIDEO = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "ts"]
-
-
-@dataclass
-class Result:
-    """One recording's transcript, growing while it is recognised."""
-
-    name: str
-    segments: list[Segment] = field(default_factory=list)
-    duration: float = 0.0
-    language: str | None = None
-    probability: float | None = None
-    seconds: float = 0.0  # spent so far
-    complete: bool = False
+REFRESH = 1.0  # seconds; longer for many lines, since all are sent each time
+LINES_PER_SECOND = 400
 
 
 def speech_page(intro: str) -> None:
     """The Whisper page."""
-    frame.page(FAMILY, intro)
+    frame.page(FAMILY, intro, layout="wide")
     choice, values = frame.sidebar(
         FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"]
     )
-    recording = _recording(choice)
+    mine = desk()
+    _add(mine, choice)
     try:
         options = SpeechOptions(language=_language(), **values)
     except BadInput as error:
         st.error(sentence(error))
         return
-    if recording is not None:
-        _player(recording)
-    left, right = st.columns(2)
-    start = left.button(
-        tr("Transcribe", "开始转写"),
-        type="primary",
-        width="stretch",
-        disabled=recording is None,
-        key="whisper.go",
-    )
-    stop = right.empty()
-    if recording is None:
-        st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + loading.first_time(choice))
+    _buttons(mine)
     loading.show_failure(FAMILY)
-    if start:
-        loading.ask(FAMILY)
-    if recording is None:  # taken away while the model was loading
+    if not mine.recordings:
+        st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + loading.first_time(choice))
+    if not loading.asked(FAMILY):  # given up
+        mine.wish = None
+    if not mine.waiting and not mine.wish:  # taken away while the model was loading
         loading.withdraw(FAMILY)
     if ready := loading.engine_to_answer(choice, SpeechEngine):
-        # Any click interrupts the script.
-        stop.button(tr("Stop", "停止"), width="stretch", key="whisper.stop")
-        _transcribe(ready, recording, options)
-    result: Result | None = st.session_state.get("whisper.result")
-    if result is not None:
-        _show(result)
+        if mine.wish:
+            _hear_again(ready, mine, mine.wish, options)
+        mine.start(ready, options)
+        st.rerun()
+    if mine.job is not None and not mine.running and (error := mine.job.error):
+        mine.job = None
+        loading.fail(FAMILY, error)
+    pause = REFRESH if mine.running else None
+    st.fragment(_watched, run_every=pause)(mine, _draw_queue, lambda: mine.running)
+    if (shown := mine.shown) is not None:
+        changing = lambda: mine.running or mine.sound(shown).running  # noqa: E731
+        pause = max(REFRESH, len(shown.lines) / LINES_PER_SECOND) if changing() else None
+        st.fragment(_watched, run_every=pause)(mine, _draw_transcript, changing)
 
 
-def _recording(choice: loading.Choice) -> Any:
-    """The file that was uploaded or recorded, the newer of the two."""
+# --- what is to be transcribed ---------------------------------------------------------------------
+
+
+def _add(mine: Desk, choice: loading.Choice) -> None:
     upload, record, speak = st.tabs([tr("Upload", "上传"), tr("Record", "录音"), tr("Live", "实时")])
     with speak:
-        _take_over(
-            live("whisper.live", choice, SpeechOptions(st.session_state.get("set.whisper.language") or None))
-        )
-    file = upload.file_uploader(
-        tr("Audio or video", "音频或视频"),
+        language = st.session_state.get("set.whisper.language") or None
+        if finished := live("whisper.live", choice, SpeechOptions(language)):
+            mine.take_over(finished)
+    added = upload.file_uploader(
+        tr("Audio or video, as many as you like", "音频或视频，可多选"),
         type=SOUND + VIDEO,
-        key="whisper.file",
-        on_change=_set_newest,
-        args=("file",),
+        accept_multiple_files=True,
+        key=f"whisper.files.{mine.uploads}",
     )
     spoken = record.audio_input(
         tr("Speak, then stop the recording", "开始说话，然后停止录音"),
-        key="whisper.record",
-        on_change=_set_newest,
-        args=("record",),
+        key=f"whisper.record.{mine.uploads}",
     )
-    return spoken if spoken and st.session_state.get("whisper.newest") == "record" else file or spoken
-
-
-def _take_over(finished: Finished | None) -> None:
-    """What was said live becomes the result, once."""
-    if finished is not None and st.session_state.get("whisper.spoken") is not finished:
-        st.session_state["whisper.spoken"] = finished
-        st.session_state["whisper.result"] = Result(
-            finished.name, list(finished.segments), finished.duration, finished.language, complete=True
-        )
-
-
-def _set_newest(source: str) -> None:
-    st.session_state["whisper.newest"] = source
+    if spoken:
+        mine.add(tr(f"recording {mine.uploads + 1}.wav", f"录音 {mine.uploads + 1}.wav"), spoken)
+    for file in added:
+        mine.add(file.name, file)
+    if added or spoken:
+        mine.uploads += 1
+        st.rerun()
 
 
 def _language() -> str | None:
@@ -125,131 +107,108 @@ def _language() -> str | None:
     )
 
 
-def _player(recording: Any) -> None:
-    suffix = Path(recording.name).suffix.lower().lstrip(".")
-    (st.video if suffix in VIDEO else st.audio)(recording)
+def _buttons(mine: Desk) -> None:
+    with st.container(horizontal=True):
+        if st.button(
+            tr("Transcribe", "开始转写"),
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=mine.running or not mine.waiting,
+            key="whisper.go",
+        ):
+            loading.ask(FAMILY)
+        if st.button(
+            tr("Stop", "停止"), icon=":material/stop:", disabled=not mine.running, key="whisper.stop"
+        ):
+            mine.stop()
 
 
-# --- recognising -------------------------------------------------------------------------------
+# --- drawn again and again while something happens -------------------------------------------------
 
 
-def _transcribe(engine: SpeechEngine, recording: Any, options: SpeechOptions) -> None:
-    """Fill the session's result line by line; an interruption leaves the lines that are there."""
-    result = Result(recording.name)
-    data, suffix = recording.getvalue(), Path(recording.name).suffix
-    when_stopped("whisper.watched")
-    job = Job(lambda cancel: _segments(engine, data, suffix, options, cancel, result))
-    place = st.empty()
-    with place.container():
-        _progress(result)
-    began = time.monotonic()
+def _watched(mine: Desk, draw: Callable[[Desk], None], busy: Callable[[], bool]) -> None:
+    """Draw one part; once it stands still, the whole page, without the timer."""
+    key = f"whisper.watching.{draw.__name__}"
+    was_busy, st.session_state[key] = st.session_state.get(key, False), busy()
+    if loading.asked(FAMILY) or (was_busy and not st.session_state[key]):
+        st.rerun()
+    draw(mine)
+
+
+def _draw_queue(mine: Desk) -> None:
+    queue(FAMILY, mine)
+
+
+def _draw_transcript(mine: Desk) -> None:
+    recording = mine.shown
+    if recording is None:
+        return
+    st.subheader(literal(recording.name))
+    sound = mine.sound(recording)
+    if sound.running:
+        st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
+    transcript_view(
+        f"whisper.view.{recording.path.parent.name}",
+        recording,
+        sound.result,
+        editable=not recording.busy,
+        again=not mine.running,
+        trouble=sentence(mine.trouble) if mine.trouble else "",
+        on_edit=lambda wish: _take(mine, recording, wish),
+    )
+    if recording.state == "done" and not recording.lines and not recording.changed:
+        st.info(tr("No speech was found in this recording.", "此录音中未发现语音。"))
+    if recording.lines and not recording.busy:
+        _translate_button(mine, recording)
+        files(FAMILY, recording, mine.recordings)
+        send_to_chat(recording.name, write(recording.lines, "txt"))
+
+
+def _translate_button(mine: Desk, recording: Recording) -> None:
+    translation = recording.translation
+    if translation is not None and (translation.busy or translation.state == "done"):
+        return
+    if recording.language == "en" or (recording.options and recording.options.task == "translate"):
+        return
+    if st.button(
+        tr("Translate to English, side by side", "译成英文并对照显示"),
+        icon=":material/translate:",
+        key="whisper.translate",
+    ):
+        recording.translate()
+        loading.ask(FAMILY)
+        st.rerun()
+
+
+def _take(mine: Desk, recording: Recording, wish: dict[str, Any]) -> None:
+    """Do what somebody wants with a line. Recognising it again waits for the engine."""
+    mine.trouble = None
+    if wish["action"] == "again":
+        mine.wish = recording, recording.lines[wish["line"]]
+        loading.ask(FAMILY)
+        return
     try:
-        for batch in job.batches():
-            if batch:
-                result.segments += batch
-                result.seconds = time.monotonic() - began
-                job.shown = sum(len(segment.text) for segment in result.segments)
-                st.session_state["whisper.result"] = result  # until here an earlier one stays
-                with place.container():
-                    _progress(result)
-                    _lines(result)
+        carry_out(recording, wish)
+    except BadInput as error:
+        mine.trouble = error
+
+
+def _hear_again(
+    engine: SpeechEngine, mine: Desk, wish: tuple[Recording, Segment], options: SpeechOptions
+) -> None:
+    """Replace one line by what is recognised in its time with the options as they are now."""
+    (recording, line), mine.wish = wish, None
+    when_stopped("whisper.watched")
+    job = Job(lambda cancel: hear_again(engine, recording, line, options, cancel))
+    heard: list[Segment] = []
+    try:
+        with st.spinner(
+            tr(f"Listening again at {clock(line.start)}", f"正在重新聆听 {clock(line.start)} 处")
+        ):
+            for batch in job.batches():
+                heard += batch
+        recording.change(put(recording.lines, recording.lines.index(line), heard))
+    except BadInput as error:
+        mine.trouble = error
     except Exception as error:  # the page stays alive, whatever a library throws
         loading.fail(FAMILY, error)
-    result.complete = True
-    result.seconds = time.monotonic() - began
-    st.session_state["whisper.result"] = result
-    st.rerun()
-
-
-def _segments(
-    engine: SpeechEngine, data: bytes, suffix: str, options: SpeechOptions, cancel: Event, result: Result
-) -> Iterator[Segment]:
-    """In the worker thread: the engines read files, and an upload is bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"recording{suffix}"
-        path.write_bytes(data)
-        transcript = engine.transcribe(path, options, cancel)
-        for segment in transcript:
-            _facts(result, transcript)
-            yield segment
-        _facts(result, transcript)
-
-
-def _facts(result: Result, transcript: Transcript) -> None:
-    result.duration = transcript.duration
-    result.language = transcript.language
-    result.probability = transcript.language_probability
-
-
-def _progress(result: Result) -> None:
-    done = result.segments[-1].end if result.segments else 0.0
-    if not done or not result.duration:
-        st.progress(0.0, text=tr("Listening…", "正在聆听……"))
-        return
-    share = min(done / result.duration, 1.0)
-    left = result.seconds * (1 - share) / share
-    st.progress(
-        share,
-        text=tr(
-            f"{clock(done)} of {clock(result.duration)} · {left:.0f} s left",
-            f"{clock(done)} / {clock(result.duration)} · 剩余 {left:.0f} 秒",
-        ),
-    )
-
-
-# --- showing -----------------------------------------------------------------------------------
-
-
-def _show(result: Result) -> None:
-    st.subheader(result.name)
-    parts = [f"{clock(result.duration)}"]
-    if result.language:
-        sure = f" ({result.probability:.0%})" if result.probability is not None else ""
-        parts.append(tr("language", "语言") + f": {result.language}{sure}")
-    if result.seconds:
-        speed = result.duration / result.seconds
-        parts.append(tr(f"{speed:.1f} seconds of audio per second", f"每秒处理 {speed:.1f} 秒音频"))
-    if not result.complete:
-        parts.append(tr("stopped: what was recognised is kept", "已停止：保留已识别的部分"))
-    st.caption(" · ".join(parts))
-    if not result.segments:
-        st.info(tr("No speech was found in this recording.", "此录音中未发现语音。"))
-        return
-    _downloads(result)
-    send_to_chat(result.name, write(result.segments, "txt"))
-    _lines(result)
-
-
-def _downloads(result: Result) -> None:
-    stem = Path(result.name).stem
-    with st.container(horizontal=True):
-        for format in FORMATS:
-            st.download_button(
-                format,
-                write(result.segments, format, result.language),
-                f"{stem}.{format}",
-                MIME[format],
-                key=f"whisper.download.{format}",
-                on_click="ignore",
-                icon=":material/download:",
-            )
-
-
-def _lines(result: Result) -> None:
-    rows = [
-        {
-            tr("from", "开始"): clock(s.start),
-            tr("to", "结束"): clock(s.end),
-            tr("text", "文字"): s.text.strip(),
-        }
-        for s in result.segments
-    ]
-    if rows:
-        st.table(rows)
-
-
-def clock(seconds: float) -> str:
-    """12.3 → "0:12"; an hour and more with its hours."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,230 @@
+"""Corrections of a transcript: each takes its lines and returns them changed. Times in seconds.
+
+Words keep their times where the text around them changes; new words share the time of those that they
+stand for. What a line was recognised with (probabilities, doubts) stays with it until it is rewritten.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+
+from models.errors import BadInput
+from models.schema import Segment, Word
+
+Lines = tuple[Segment, ...]
+
+# One letter of a script that is written without spaces, or a run of others, with the marks that cling to it.
+UNSPACED = (
+    "\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_UNIT = re.compile(
+    rf"\s*[（《「『【“‘(\[]*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)[、。，．：；？！）》」』】”’…,.:;?!)\]]*"
+)
+
+
+def units(text: str) -> list[str]:
+    """The parts between which a text can be broken, with the spaces before them; together the text."""
+    found = _UNIT.findall(text)
+    rest = text[sum(map(len, found)) :]
+    return [*found[:-1], found[-1] + rest] if found else [rest] * bool(rest)
+
+
+def timed(segment: Segment) -> tuple[Word, ...]:
+    """The words of a line with their times: its own, or else its text with times by length."""
+    if "".join(word.text for word in segment.words).strip() == segment.text.strip() and segment.words:
+        return segment.words
+    return spread(units(segment.text), segment.start, segment.end)
+
+
+def spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
+    """Texts one after another between two times, each as long as its share of the letters."""
+    sizes = [len(text.strip()) or 1 for text in texts]
+    words, at = [], start
+    for text, size in zip(texts, sizes, strict=True):
+        until = at + (end - start) * size / sum(sizes)
+        words.append(Word(at, until, text))
+        at = until
+    return tuple(words)
+
+
+def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Lines:
+    """Give a line another text and other times.
+
+    Raises:
+        BadInput: the times are in no order, or reach into the lines around; or the text is empty.
+    """
+    line = lines[index]
+    if not text.strip():
+        raise BadInput(
+            "A line needs some text: delete the line instead.", "一行不能没有文字：请改为删除该行。"
+        )
+    # Times are edited in milliseconds: what was not touched stays as exact as it was.
+    start, end = (
+        old if abs(new - old) < 0.001 else new for new, old in ((start, line.start), (end, line.end))
+    )
+    _check_times(lines, index, start, end)
+    changed = replace(line, start=start, end=end, words=_moved(line.words, start, end))
+    if text.split() != line.text.split():
+        # Whisper's own lines begin with a space, so that they join to a text.
+        text = " " * line.text.startswith(" ") + " ".join(text.split())
+        changed = replace(changed, text=text, words=_reworded(changed.words, text), doubts=())
+    return (*lines[:index], changed, *lines[index + 1 :])
+
+
+def _check_times(lines: Lines, index: int, start: float, end: float) -> None:
+    line = lines[index]
+    earliest = min(lines[index - 1].end, line.start) if index else 0.0
+    latest = max(lines[index + 1].start, line.end) if index + 1 < len(lines) else float("inf")
+    if not start < end:  # also refuses NaN
+        raise BadInput(
+            "A line has to end after it starts: correct its times.",
+            "一行的结束时间必须晚于开始时间：请修改时间。",
+        )
+    if start < earliest or end > latest:
+        raise BadInput(
+            "These times reach into the line before or after: change that line first.",
+            "该时间与前一行或后一行重叠：请先修改相邻的行。",
+        )
+
+
+def _moved(words: Sequence[Word], start: float, end: float) -> tuple[Word, ...]:
+    """Words kept between two times."""
+
+    def within(seconds: float) -> float:
+        return min(max(seconds, start), end)
+
+    return tuple(replace(word, start=within(word.start), end=within(word.end)) for word in words)
+
+
+def _reworded(words: Sequence[Word], text: str) -> tuple[Word, ...]:
+    """The words of a new text; those that were there before keep their times."""
+    if not words:
+        return ()
+    new = units(text)
+    old = [Word(part.start, part.end, part.text, word.probability) for word in words for part in _parts(word)]
+    same = SequenceMatcher(None, [word.text.strip() for word in old], [part.strip() for part in new], False)
+    result: list[Word] = []
+    for tag, first, last, start, end in same.get_opcodes():
+        if tag == "equal":
+            kept = zip(old[first:last], new[start:end], strict=True)
+            result += (replace(word, text=part) for word, part in kept)
+        elif end > start:
+            # Where nothing stood, the new words share a moment between their neighbours.
+            begin = old[first].start if first < len(old) else old[-1].end
+            until = old[last - 1].end if last > first else begin
+            result += spread(new[start:end], begin, until)
+    return tuple(result)
+
+
+def _parts(word: Word) -> tuple[Word, ...]:
+    return spread(units(word.text), word.start, word.end)
+
+
+def merge(lines: Lines, index: int) -> Lines:
+    """Join a line and the next one."""
+    first, second = lines[index : index + 2]
+    left, right = first.text.rstrip(), second.text.lstrip()
+    unspaced = re.compile(rf"[{UNSPACED}，。？！、；：]")
+    gap = "" if unspaced.match(left[-1:]) and unspaced.match(right[:1]) else " "
+    words: tuple[Word, ...] = ()
+    if first.words and second.words:
+        head = second.words[0]
+        words = (*first.words, replace(head, text=gap + head.text.lstrip()), *second.words[1:])
+    doubts = tuple(dict.fromkeys((*first.doubts, *second.doubts)))
+    joined = replace(
+        first, end=max(first.end, second.end), text=left + gap + right, words=words, doubts=doubts
+    )
+    return (*lines[:index], joined, *lines[index + 2 :])
+
+
+def split(lines: Lines, index: int, position: int) -> Lines:
+    """Cut a line in two before a letter of its text without the spaces around it.
+
+    The cut falls where the nearest word ends; without word times, by the share of the letters.
+
+    Raises:
+        BadInput: nothing would be left before or after the cut.
+    """
+    line = lines[index]
+    lead = len(line.text) - len(line.text.lstrip())
+    left, right = line.text[: lead + position], line.text[lead + position :]
+    if not left.strip() or not right.strip():
+        raise BadInput(
+            "There is nothing to cut off here: put the cursor between two words.",
+            "此处无法拆分：请把光标放在两个词之间。",
+        )
+    words = timed(line)
+    bounds = [0]
+    for word in words:
+        bounds.append(bounds[-1] + len(word.text))
+    cut = min(range(1, len(words)), key=lambda number: abs(bounds[number] - len(left))) if words[1:] else 0
+    if words[1:]:
+        at, then = words[cut - 1].end, words[cut].start
+    else:
+        at = then = line.start + (line.end - line.start) * len(left) / len(line.text)
+    right = (" " if line.text.startswith(" ") else "") + right.strip()
+    first, second = (words[:cut], words[cut:]) if line.words else ((), ())
+    halves = (
+        replace(line, end=at, text=left.rstrip(), words=_reworded(first, left.rstrip())),
+        replace(line, start=then, text=right, words=_reworded(second, right)),
+    )
+    return (*lines[:index], *halves, *lines[index + 1 :])
+
+
+def remove(lines: Lines, index: int) -> Lines:
+    return (*lines[:index], *lines[index + 1 :])
+
+
+def put(lines: Lines, index: int, heard: Sequence[Segment]) -> Lines:
+    """Replace a line by what was recognised anew in its time, kept within it.
+
+    Raises:
+        BadInput: nothing was.
+    """
+    line = lines[index]
+    kept = tuple(_clipped(segment, line) for segment in heard if segment.text.strip())
+    if not kept:
+        raise BadInput(
+            "Nothing was recognised in this line: it stays as it was.", "此行没有识别出内容：保持原样。"
+        )
+    return (*lines[:index], *kept, *lines[index + 1 :])
+
+
+def _clipped(segment: Segment, line: Segment) -> Segment:
+    start, end = (min(max(time, line.start), line.end) for time in (segment.start, segment.end))
+    return replace(segment, start=start, end=end, words=_moved(segment.words, start, end))
+
+
+def substitute(lines: Lines, find: str, new: str, same_case: bool = False) -> tuple[Lines, int]:
+    """Replace a text everywhere; also how often. A line that loses all its text goes."""
+    if not find:
+        return lines, 0
+    pattern = re.compile(re.escape(find), 0 if same_case else re.IGNORECASE)
+    result: list[Segment] = []
+    total = 0
+    for line in lines:
+        text, count = pattern.subn(lambda _: new, line.text)
+        total += count
+        if count and text.strip():
+            line = replace(line, text=text, words=_reworded(line.words, text), doubts=())
+        if text.strip():
+            result.append(line)
+    return tuple(result), total
+
+
+def beside(lines: Sequence[Segment], translation: Sequence[Segment]) -> list[str]:
+    """For every line what of the translation is said with it: each part goes where it overlaps most."""
+    texts: list[list[str]] = [[] for _ in lines]
+    at = 0
+    for part in translation if lines else ():
+        # Both are in order: the best line is never far from the one before.
+        while at + 1 < len(lines) and _overlap(lines[at + 1], part) >= _overlap(lines[at], part):
+            at += 1
+        texts[at].append(part.text.strip())
+    return [" ".join(parts) for parts in texts]
+
+
+def _overlap(line: Segment, part: Segment) -> float:
+    """Seconds in common; below zero, how far they lie apart."""
+    return min(line.end, part.end) - max(line.start, part.start)

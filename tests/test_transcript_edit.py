@@ -1,0 +1,166 @@
+"""Corrections of a transcript: what they change, and what they must leave."""
+
+import pytest
+
+from models.errors import BadInput
+from models.schema import Segment, Word
+from models.transcript_edit import (
+    beside,
+    merge,
+    put,
+    remove,
+    rewrite,
+    split,
+    spread,
+    substitute,
+    timed,
+    units,
+)
+
+WORDS = (Word(0.0, 0.5, " Hello", 0.9), Word(0.5, 1.0, " big", 0.8), Word(1.5, 2.0, " world.", 0.7))
+LINES = (
+    Segment(0.0, 2.0, " Hello big world.", WORDS, doubts=("unsure",)),
+    Segment(2.5, 4.0, " 你好，世界。"),
+    Segment(4.0, 6.0, " The end."),
+)
+
+
+def texts(lines: tuple[Segment, ...]) -> list[str]:
+    return [line.text for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (" Hello, world.", [" Hello,", " world."]),
+        ("你好，世界。", ["你", "好，", "世", "界。"]),
+        ("用Python写“代码”。", ["用", "Python", "写", "“代", "码”。"]),
+        (" a  b ", [" a", "  b "]),
+        ("  ", ["  "]),
+        ("", []),
+    ],
+)
+def test_a_text_breaks_between_words_or_letters(text: str, parts: list[str]) -> None:
+    assert units(text) == parts and "".join(parts) == text
+
+
+def test_words_without_times_share_the_line_by_length() -> None:
+    assert spread(["ab", "cd"], 1.0, 2.0) == (Word(1.0, 1.5, "ab"), Word(1.5, 2.0, "cd"))
+    assert timed(LINES[0]) == WORDS
+    assert [round(word.end, 3) for word in timed(LINES[1])] == [2.75, 3.25, 3.5, 4.0]
+
+
+def test_a_line_gets_another_text_and_times() -> None:
+    changed = rewrite(LINES, 1, "  早安，\n世界。", 2.4, 4.0)[1]
+    assert (changed.start, changed.end, changed.text) == (2.4, 4.0, " 早安， 世界。")
+
+
+def test_known_words_keep_their_times_and_new_ones_stand_in_their_place() -> None:
+    (changed, *rest) = rewrite(LINES, 0, "Hello small old world.", 0.0, 2.0)
+    assert [(word.text, word.start, word.end) for word in changed.words] == [
+        (" Hello", 0.0, 0.5),
+        (" small", 0.5, 0.8125),
+        (" old", 0.8125, 1.0),
+        (" world.", 1.5, 2.0),
+    ]
+    assert changed.doubts == () and tuple(rest) == LINES[1:]
+    assert "".join(word.text for word in changed.words) == changed.text
+
+
+def test_times_that_were_not_touched_stay_exact() -> None:
+    lines = (Segment(1.23456, 2.34567, " x"),)
+    assert rewrite(lines, 0, "x", 1.235, 2.346) == lines
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "why"),
+    [
+        (3.0, 3.0, "end after it starts"),
+        (4.0, 3.0, "end after it starts"),
+        (float("nan"), 3.0, "end after it starts"),
+        (1.9, 4.0, "line before or after"),
+        (2.5, 4.1, "line before or after"),
+    ],
+)
+def test_times_stay_in_order(start: float, end: float, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        rewrite(LINES, 1, "x", start, end)
+
+
+def test_lines_that_overlap_already_can_still_be_corrected() -> None:
+    lines = (Segment(0.0, 2.0, "a"), Segment(1.5, 3.0, "b"))
+    assert rewrite(lines, 1, "c", 1.5, 3.0)[1].text == "c"
+
+
+def test_a_line_is_not_emptied() -> None:
+    with pytest.raises(BadInput, match="delete the line"):
+        rewrite(LINES, 0, " \n", 0.0, 2.0)
+
+
+def test_two_lines_become_one() -> None:
+    joined = merge((*LINES[:1], Segment(2.0, 3.0, " Bye.", (Word(2.0, 3.0, " Bye."),))), 0)
+    assert joined == (
+        Segment(0.0, 3.0, " Hello big world. Bye.", (*WORDS, Word(2.0, 3.0, " Bye.")), doubts=("unsure",)),
+    )
+    assert merge((Segment(0.0, 1.0, "你好"), Segment(1.0, 2.0, "世界")), 0)[0].text == "你好世界"
+
+
+def test_a_line_is_cut_where_its_words_end() -> None:
+    first, second, *_ = split(LINES, 0, len("Hello big"))
+    assert (first.text, first.start, first.end) == (" Hello big", 0.0, 1.0)
+    assert (second.text, second.start, second.end) == (" world.", 1.5, 2.0)
+    assert first.words == WORDS[:2] and second.words == WORDS[2:]
+
+
+def test_without_word_times_a_cut_goes_by_length() -> None:
+    (first, second) = split((Segment(0.0, 6.0, "你好，世界。"),), 0, 3)
+    assert (first.text, first.end, second.text, second.start) == ("你好，", 3.0, "世界。", 3.0)
+
+
+def test_a_cut_within_a_word_leaves_every_letter() -> None:
+    first, second, *_ = split(LINES, 0, len("Hello big wor"))
+    assert (first.text, second.text) == (" Hello big wor", " ld.")
+    assert first.start < first.end <= second.start < second.end
+
+
+@pytest.mark.parametrize("position", [0, len("Hello big world.")])
+def test_nothing_is_cut_off_an_end(position: int) -> None:
+    with pytest.raises(BadInput, match="nothing to cut off"):
+        split(LINES, 0, position)
+
+
+def test_a_line_is_removed() -> None:
+    assert remove(LINES, 1) == (LINES[0], LINES[2])
+
+
+def test_what_is_heard_again_stays_within_its_line() -> None:
+    heard = [
+        Segment(2.0, 3.0, " a", (Word(2.0, 3.0, " a"),)),
+        Segment(3.0, 9.0, " b"),
+        Segment(3.9, 4.0, " "),
+    ]
+    lines = put(LINES, 1, heard)
+    assert [(line.start, line.end, line.text) for line in lines[1:3]] == [(2.5, 3.0, " a"), (3.0, 4.0, " b")]
+    assert lines[1].words[0].start == 2.5 and len(lines) == 4
+    with pytest.raises(BadInput, match="stays as it was"):
+        put(LINES, 1, [])
+
+
+def test_a_text_is_replaced_everywhere() -> None:
+    lines, count = substitute(LINES, "hello", r"Good \1 day")
+    assert count == 1 and lines[0].text == r" Good \1 day big world."
+    assert lines[0].words[-1] == WORDS[-1]
+    assert substitute(LINES, "hello", "x", same_case=True) == (LINES, 0)
+    assert substitute(LINES, "", "x") == (LINES, 0)
+    assert texts(substitute(LINES, " The end.", "")[0]) == texts(LINES[:2])  # nothing is left of it
+
+
+def test_a_translation_stands_beside_what_it_overlaps_most() -> None:
+    translation = [
+        Segment(0.0, 1.9, " A"),
+        Segment(1.8, 2.6, " B"),
+        Segment(4.5, 5.0, " C"),
+        Segment(9, 10, " D"),
+    ]
+    assert beside(LINES, translation) == ["A B", "", "C D"]
+    assert beside((), translation) == [] and beside(LINES, ()) == ["", "", ""]

@@ -44,6 +44,27 @@ def test_vtt_shows_hours_only_where_there_are_some() -> None:
     assert "01:01:01.000 --> 01:02:06.000" in text
 
 
+@pytest.mark.parametrize(("name", "format"), [("srt", "srt"), ("vtt", "webvtt")])
+@pytest.mark.parametrize("limits", [{}, {"max_line_width": 8, "max_line_count": 1}])
+def test_ffmpeg_reads_the_subtitles(name: str, format: str, limits: dict[str, int]) -> None:
+    import av
+
+    with av.open(io.BytesIO(write(SEGMENTS, name, **limits).encode()), format=format) as file:
+        read = [
+            (packet.pts, packet.duration, bytes(packet).decode()) for packet in file.demux() if packet.size
+        ]
+    assert "".join(text for *_, text in read).replace(" ", "").replace("\n", "") == (
+        "Hellothere.你好，世界。Anhourlater."
+    )
+    assert read[0][0] == 0 and sum(read[-1][:2]) == 3_726_000
+    if not limits:
+        assert [(start, length) for start, length, _ in read] == [
+            (0, 2500),
+            (2500, 58540),
+            (3_661_000, 65_000),
+        ]
+
+
 @pytest.mark.parametrize("name", ["srt", "vtt"])
 def test_text_cannot_break_out_of_its_cue(name: str) -> None:
     text = write([Segment(0.0, 1.0, " one\n\ntwo\r\n3 --> 4")], name)

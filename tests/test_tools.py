@@ -366,15 +366,25 @@ def test_a_folder_gives_public_functions_or_the_marked_ones(own: Callable[[str, 
     assert call(available()[-1], {"n": 21}).text == "42"
 
 
-@pytest.mark.parametrize("source", ["def broken(:", "import nothing_of_that_name", "def get_weather(): ..."])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def broken(:",
+        "import nothing_of_that_name",
+        "def get_weather(): ...",
+        "async def later(): ...",
+        "def parts(): yield 1",
+    ],
+)
 def test_a_file_that_cannot_be_used_is_named(own: Callable[[str, str], None], source: str) -> None:
     own("bad.py", source)
-    with pytest.raises(BadInput, match=r"bad\.py|get_weather"):
+    with pytest.raises(BadInput, match=r"bad\.py|get_weather|later|parts"):
         available()
 
 
-def test_a_folder_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("QUINTET_TOOLS", str(tmp_path / "nowhere"))
+@pytest.mark.parametrize("path", ["/nowhere", "~nowhere/tools"])
+def test_a_folder_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("QUINTET_TOOLS", path)
     with pytest.raises(BadInput, match="nowhere"):
         available()
 

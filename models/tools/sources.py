@@ -29,7 +29,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def from_function(function: Callable[..., Any]) -> Tool:
-    """A tool from type hints and docstring. Raises BadInput for parameters that JSON cannot express."""
+    """A tool from type hints and docstring.
+
+    Raises:
+        BadInput: parameters that JSON cannot express, or a function that gives its result piece by piece
+            or later.
+    """
+    kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+    if any(is_one(function) for is_one in kinds):
+        raise BadInput(
+            f"The function {function.__name__} cannot become a tool because it is asynchronous or yields: "
+            "let it return its result.",
+            f"函数 {function.__name__} 是异步函数或生成器，无法作为工具：请让它直接返回结果。",
+        )
     description, _ = signatures.described(function)
     return Tool(function.__name__, description, signatures.parameters(function), function)
 
@@ -65,7 +77,7 @@ def folder(path: str) -> tuple[Tool, ...]:
     Raises:
         BadInput: no such folder, a file that fails, or a function that cannot become a tool.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))  # noqa: PTH111  Path's fails for a user that there is not
     if not root.is_dir():
         raise BadInput(
             f"{SETTING} names {root}, which is no folder: set it to a folder of Python files.",

@@ -450,13 +450,14 @@ class SpeechOptions:
         advanced=True,
     )
     batch_size: int = option(
-        8,
+        4,
         Text("Pieces at once", "并行段数"),
         Text(
             "Recordings over ten minutes are cut at pauses and this many pieces recognised together: faster, "
-            "each without the text before it. 1, or not skipping silence: one after another.",
+            "each without the text before it. A GPU gains from more; each takes memory. 1, or not skipping "
+            "silence: one after another.",
             "超过十分钟的录音会在停顿处切开，同时识别这么多段：更快，但每段不参考前文。"
-            "设为 1 或不跳过静音时逐段识别。",
+            "GPU 可设得更大，每段都占用内存。设为 1 或不跳过静音时逐段识别。",
         ),
         low=1,
         high=32,

@@ -15,7 +15,7 @@ from typing import Any
 from models.audio import SAMPLE_RATE
 from models.schema import Segment, SpeechOptions, clip_ranges
 from models.speech.heard import Blocks, Clips, Stretch, Timeline, join, moved, stretches, within
-from models.speech.library import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, Decoder, segment
+from models.speech.library import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, Decoder, give_back_memory, segment
 from models.speech.windows import last_end, split, spoken
 
 LONGEST = 30  # seconds
@@ -51,6 +51,7 @@ def chunks(blocks: Blocks, timeline: Timeline, clips: Clips) -> Iterator[Chunk]:
     for samples, last in blocks:
         samples = np.concatenate([held, samples])
         found = stretches(samples, max_speech_duration_s=LONGEST, min_silence_duration_ms=PAUSE)
+        give_back_memory()  # the detector's
         groups = list(_grouped(within(found, clips, start)))
         rest = len(samples)
         if groups and not last and rest - groups[-1][0]["start"] < LONGEST * SAMPLE_RATE:

@@ -51,7 +51,7 @@ CONFIG: dict[str, Any] = {
     "max_position_embeddings": 8192,
     "seq_length": 2048,
     "no_bias": True,
-    "rotary_emb_base": 10000,
+    "rotary_emb_base": 1_000_000,  # far apart, things of one kind still match
     "rotary_pct": 1.0,
     "scale_attn_weights": True,
     "tie_word_embeddings": False,

@@ -50,8 +50,9 @@ def chunks(blocks: Blocks, timeline: Timeline, clips: Clips) -> Iterator[Chunk]:
     held, start, heard = np.zeros(0, np.float32), 0, 0
     for samples, last in blocks:
         samples = np.concatenate([held, samples])
+        give_back_memory()  # of what was decoded, because the detector needs some
         found = stretches(samples, max_speech_duration_s=LONGEST, min_silence_duration_ms=PAUSE)
-        give_back_memory()  # the detector's
+        give_back_memory()
         groups = list(_grouped(within(found, clips, start)))
         rest = len(samples)
         if groups and not last and rest - groups[-1][0]["start"] < LONGEST * SAMPLE_RATE:

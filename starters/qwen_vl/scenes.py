@@ -116,10 +116,13 @@ class Scene:
         return min(2, int(3 * y / self.height)) * 3 + min(2, int(3 * x / self.width))
 
     def on_grid(self, box: Box) -> tuple[int, int, int, int]:
-        """A box as Qwen-VL writes it: each side as thousandths of the picture's, 0 to 999."""
+        """A box as Qwen-VL writes it: thousandths of the picture's sides, here in tens, from 0 to 990.
+
+        A small model sees no finer, and could only guess the last digit.
+        """
         sides = (self.width, self.height, self.width, self.height)
         left, top, right, bottom = (
-            min(999, max(0, round(1000 * at / side))) for at, side in zip(box, sides, strict=True)
+            10 * min(99, max(0, round(100 * at / side))) for at, side in zip(box, sides, strict=True)
         )
         return left, top, right, bottom
 

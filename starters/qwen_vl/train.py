@@ -1,6 +1,6 @@
 """Trains the small Qwen-VL that knows drawn scenes, and writes it as the original's files.
 
-    python -m starters.qwen_vl.train            # about an hour on two cores that calculate in bfloat16
+    python -m starters.qwen_vl.train            # some hours on two cores that calculate in bfloat16
     python -m starters.qwen_vl.train --resume   # goes on where it was interrupted
 
 First the vision tower learns to see what is at each place of a scene, and the decoder to answer questions
@@ -264,8 +264,8 @@ def export(model: QwenVLForCausalLM, folder: Path) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--looking", type=int, default=1000, help="steps of the vision tower alone")
-    parser.add_argument("--talking", type=int, default=2000, help="steps of the decoder alone")
+    parser.add_argument("--looking", type=int, default=2400, help="steps of the vision tower alone")
+    parser.add_argument("--talking", type=int, default=6000, help="steps of the decoder alone")
     parser.add_argument("--together", type=int, default=600, help="steps of the whole model")
     parser.add_argument("--batch", type=int, default=8, help="dialogues per step")
     parser.add_argument("--limit", type=int, default=380, help="tokens of a dialogue beside its pictures")

@@ -43,6 +43,7 @@ class FasterWhisper(Library):
             )
         name = compute_type(placement)
         device, index = _device(placement)
+        give_back_memory()  # or the weights might fill what was freed before, and seem to take less
         before = _memory_in_use(device)
         self.model = WhisperModel(
             str(path),

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import time
 import wave
 from typing import Any
 
@@ -16,6 +15,7 @@ from pages.shared.live import Recording
 from tests.fake_engine import Stage
 from tests.visitor import alive, click, sentences, untranslated, visit
 from tests.visitor import texts as readings
+from tests.waiting import until
 
 PIECE = b"\x01\x02" * 16_000
 SAID = (Word(0.0, 0.4, " good"), Word(0.4, 0.8, " morning"))
@@ -51,10 +51,7 @@ def recording(page: AppTest) -> Recording:
 
 
 def ended(recording: Recording) -> Recording:
-    until = time.monotonic() + 10
-    while recording.job.running and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not recording.job.running
+    until(lambda: not recording.job.running)
     return recording
 
 
@@ -108,9 +105,7 @@ def test_what_was_said_becomes_a_recording_on_the_page(
 
 def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
     recording.take(message(0, PIECE))
-    until = time.monotonic() + 10
-    while not recording.transcript.now.shown and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: bool(recording.transcript.now.shown))
     alive(page.run())
     assert any(caption.value.startswith("Text follows speech by up to 1.0 s") for caption in page.caption)
     recording.take(message(1, over=True))

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,8 +28,7 @@ from models.loader import Loader
 from models.schema import Device, GiB, Progress
 from tests.fake_engine import FakeEngine, Stage
 from tests.tiny_checkpoints import cut, write_folder, write_gguf
-
-WAIT = 10  # seconds after which a test has failed
+from tests.waiting import WAIT, until
 
 
 @pytest.fixture
@@ -77,13 +75,6 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return thread, outcome
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 # --- one load for all ----------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """Several recordings in turn: what goes wrong with one, stopping, going on, translating."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from models.recordings import Recording, hear_again, transcribe_all
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
 from models.transcript_edit import remove, rewrite
 from tests.fake_engine import FakeSpeechEngine, Stage
+from tests.waiting import until
 
 HEARD = [Segment(float(at), at + 1.0, f" line {at}", seek=at // 2 * 200) for at in range(6)]
 
@@ -54,14 +54,6 @@ def stopped_before(engine: Any, own: Stage, line: int) -> Recording:
     own.hold = None
     assert recording.state == "stopped" and list(recording.lines) == HEARD[:line]
     return recording
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise TimeoutError
 
 
 def test_one_bad_file_does_not_stop_the_rest(engine: Any, own: Stage) -> None:

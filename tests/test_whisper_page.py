@@ -3,9 +3,7 @@
 import io
 import json
 import threading
-import time
 import zipfile
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from pages.shared.editing import carry_out
 from tests.fake_engine import Stage
 from tests.sounds import sine, write_sound
 from tests.visitor import alive, click, keys, sentences, texts, to, untranslated, visit
+from tests.waiting import until
 
 HEARD = [
     Segment(0.0, 1.5, " Hello & <b>", (Word(0.0, 1.0, " Hello"), Word(1.0, 1.5, " & <b>"))),
@@ -46,14 +45,6 @@ def transcribe(at: AppTest, desks: list[Any]) -> AppTest:
 def settled(at: AppTest, desks: list[Any]) -> AppTest:
     until(lambda: not desks[-1].running)
     return alive(at.run())
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise TimeoutError
 
 
 def states(desks: list[Any]) -> list[str]:

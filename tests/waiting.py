@@ -1,0 +1,13 @@
+"""Waiting for what other threads do."""
+
+import time
+from collections.abc import Callable
+
+WAIT = 10  # seconds after which a test has failed
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from starters.qwen_vl.scenes import BACKGROUNDS, COLOURS, KINDS, Item, Scene, glyphs
+from starters.qwen_vl.scenes import BACKGROUNDS, COLOURS, KINDS, SIDE, Item, Scene, glyphs
 
-SIDE = 16  # features per side
 NOTHING = 0
 WHAT = ("nothing", *KINDS, "text", "bar", "slice")
 TINTS = ("nothing", *COLOURS)
@@ -42,7 +41,7 @@ def truth(scene: Scene) -> Tensor:
     turned = 0.0
     for item in scene.items:
         here = _covers(item, x, y, turned)
-        here[_cell(scene, *item.centre)] |= item.kind != "slice"
+        here[scene.cell(*item.centre)] |= item.kind != "slice"
         turned += item.share
         digits = [digit for at in scene.on_grid(item.box) for digit in (at // 100, at // 10 % 10)]
         code = codes[here]
@@ -51,15 +50,10 @@ def truth(scene: Scene) -> Tensor:
         codes[here] = code
     for item in scene.items:
         if item.kind != "slice":
-            codes[*_cell(scene, *item.centre), 4] = 1
+            codes[*scene.cell(*item.centre), 4] = 1
         for letter, at_x, at_y in glyphs(item) if item.text else ():
-            codes[*_cell(scene, at_x, at_y), 2] = CHARACTERS.index(letter)
+            codes[*scene.cell(at_x, at_y), 2] = CHARACTERS.index(letter)
     return codes.flatten(0, 1)
-
-
-def _cell(scene: Scene, x: float, y: float) -> tuple[int, int]:
-    row, column = int(SIDE * y / scene.height), int(SIDE * x / scene.width)
-    return min(SIDE - 1, max(0, row)), min(SIDE - 1, max(0, column))
 
 
 def _covers(item: Item, x: Tensor, y: Tensor, turned: float) -> Tensor:

@@ -31,7 +31,8 @@ BACKGROUNDS = {
 }  # fmt: skip
 SIZES = {"small": (0.11, 0.15), "medium": (0.19, 0.25), "large": (0.32, 0.42)}  # of the shorter side
 UNSEEN = 50_000_000  # from here on seeds are never trained on
-# Height of the smallest letters, of the shorter side: each fills about one of the model's 16 x 16 places.
+SIDE = 16  # places per side, of which the model's vision tower says what is there
+# Height of the smallest letters, of the shorter side: each fills about one place.
 LEGIBLE = 0.12
 WORDS = (
     "OPEN CLOSED EXIT ENTER STOP GO SALE HELLO BYE WELCOME COFFEE TEA MILK BREAD CAKE PIZZA WATER FIRE ICE "
@@ -79,7 +80,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture to be drawn, and the truth about it. Items are in reading order.
+    """A picture to be drawn, and the truth about it.
+
+    Items are in the order of the model's places, row by row, in which it comes across them.
 
     Attributes:
         panel: colour and place of a sign's board; None where there is no sign.
@@ -114,6 +117,11 @@ class Scene:
         """The ninth of the picture that holds the item's centre: 0 top left, 2 top right, 8 bottom right."""
         x, y = item.centre
         return min(2, int(3 * y / self.height)) * 3 + min(2, int(3 * x / self.width))
+
+    def cell(self, x: float, y: float) -> tuple[int, int]:
+        """Row and column of the model's place that holds a point."""
+        row, column = int(SIDE * y / self.height), int(SIDE * x / self.width)
+        return min(SIDE - 1, max(0, row)), min(SIDE - 1, max(0, column))
 
     def on_grid(self, box: Box) -> tuple[int, int, int, int]:
         """A box as Qwen-VL writes it: thousandths of the picture's sides, here in tens, from 0 to 990.
@@ -192,10 +200,10 @@ class _Maker:
         panel: tuple[str, Box] | None = None,
         shape: tuple[int, int] = (0, 0),
     ) -> Scene:
-        in_order = sorted(items, key=lambda item: item.centre[0]) if layout == "free" else items
-        return Scene(
-            layout, self.background, self.width, self.height, tuple(in_order), self.seed, panel, shape
-        )
+        made = Scene(layout, self.background, self.width, self.height, tuple(items), self.seed, panel, shape)
+        if layout == "free":
+            return replace(made, items=tuple(sorted(items, key=lambda item: made.cell(*item.centre))))
+        return made
 
     def words(self) -> str:
         """A word, a number, or letters in any order."""

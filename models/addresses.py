@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from models.errors import BadInput
@@ -17,6 +17,9 @@ from models.errors import BadInput
 BYTES = 20_000_000
 SECONDS = 20.0
 REDIRECTS = 5
+# Not of the public internet though Python may call them global: protocol assignments (RFC 6890, a cloud's
+# metadata among them), relays of 6to4 (RFC 7526), documentation (RFC 9637), and Azure's own services.
+NOT_PUBLIC = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "168.63.129.16/32")))
 HEADERS = (("User-Agent", "quintet"), ("Accept", "image/*"), ("Accept-Encoding", "identity"))
 
 
@@ -104,7 +107,7 @@ def _no_address() -> BadInput:
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the public internet, and to no tunnel into something else."""
     ip: IPv4Address | IPv6Address = ip_address(address)
-    if ip.is_multicast or ip.is_reserved or not ip.is_global:
+    if ip.is_multicast or ip.is_reserved or not ip.is_global or any(ip in net for net in NOT_PUBLIC):
         return False
     return isinstance(ip, IPv4Address) or not (ip.is_site_local or ip.sixtofour or ip.teredo)
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from models.engines.base import ChatEngine
 from models.errors import BadInput
+from models.pictures import check
 from models.qwen_vl.boxes import without_tags
 from models.schema import ChatOptions, Delta, Done
 
@@ -45,7 +46,7 @@ def caption_many(
     its trouble and the others go on; any other failure ends all. What somebody wrote meanwhile stays.
 
     Raises:
-        ModelError: as `ChatEngine.stream`, BadInput apart.
+        ModelError: as `ChatEngine.stream`.
     """
     left = [caption for caption in captions if not caption.text and not caption.trouble]
     with ThreadPoolExecutor(min(max(engine.placement.slots, 2), 4)) as pool:
@@ -74,9 +75,13 @@ def _say(
                 text += event.text
             elif isinstance(event, Done) and event.finish_reason == "cancelled":
                 return ""
-    except BadInput as error:
-        caption.trouble = error
-        return ""
+    except BadInput:
+        try:
+            check(caption.picture)
+        except BadInput as trouble:
+            caption.trouble = trouble
+            return ""
+        raise
     return without_tags(text).strip()
 
 

@@ -16,7 +16,8 @@ FONTS = (
 )  # fmt: skip
 
 _NAMED = re.compile(
-    r"\b(?:picture|image)\s*(\d+)|图片?\s*(\d+)|第([一二三四五六七八九]|\d+)[张幅]", re.IGNORECASE
+    r"\b(?:picture|image)\s*(\d{1,4})(?!\d)|图片?\s*(\d{1,4})(?!\d)|第([一二三四五六七八九]|\d{1,4})[张幅]",
+    re.IGNORECASE,
 )
 
 
@@ -41,7 +42,8 @@ def annotated(data: bytes, boxes: Sequence[Box], side: int = 0) -> bytes:
     image = read_picture(data, side)
     image = _within(image, side) if side else image
     draw = ImageDraw.Draw(image)
-    thick, size = max(2, max(image.size) // 300), max(14, max(image.size) // 32)
+    scale = min(max(image.size), 3 * min(image.size))  # long strips have small letters
+    thick, size = max(2, scale // 300), max(14, scale // 32)
     for number, box in enumerate(boxes):
         colour = COLOURS[number % len(COLOURS)]
         corners = box.pixels(*image.size)
@@ -102,7 +104,8 @@ def boxes_by_picture(text: str, otherwise: int) -> dict[int, list[Box]]:
     """
     found: dict[int, list[Box]] = {}
     at, start = otherwise, 0
-    for name in [*_NAMED.finditer(text), None]:
+    outside = re.sub(r"<ref>.*?</ref>", lambda label: " " * len(label[0]), text, flags=re.DOTALL)
+    for name in [*_NAMED.finditer(outside), None]:
         end = name.start() if name else len(text)
         if boxes := find_boxes(text[start:end]):
             found.setdefault(at, []).extend(boxes)

@@ -137,6 +137,16 @@ def test_a_failure_that_is_no_pictures_fault_ends_the_run_with_its_sentence(stag
     assert not sentences(at) and album(at).done == 2
 
 
+def test_a_prompt_that_is_refused_is_no_pictures_fault(stage: Stage) -> None:
+    stage.breaks = 0, BadInput("The prompt is too long.", "提示词过长。")
+    at = finished(many(("a.png", png()), ("b.png", png())))
+    assert sentences(at) == ["The prompt is too long."]
+    assert not any(caption.trouble for caption in album(at).captions)
+    stage.breaks = None
+    finished(at)
+    assert album(at).done == 2
+
+
 def test_edits_are_kept_and_captions_survive_another_page(stage: Stage, downloads: dict[str, Any]) -> None:
     at = many(("a.png", png()), ("b.png", png()))
     album(at).captions[1].text = "mine"  # typed before

@@ -242,6 +242,25 @@ def test_pictures_may_come_in_a_later_step_and_as_features(small: Any) -> None:
     assert (torch.cat([kept.logits, rest], 1) - expected).abs().max() <= TOLERANCE
 
 
+def test_several_answers_to_a_row_see_all_of_its_pictures(small: Any) -> None:
+    config, values = tiny.config(), pictures(tiny.config(), 3)
+    rows = [prompt(config, 2, 12, seed=1), prompt(config, 1, 12 + config["visual"]["n_queries"] + 2, seed=2)]
+    longest = max(map(len, rows))
+    ids = torch.stack([torch.nn.functional.pad(row, (longest - len(row), 0), value=255) for row in rows])
+    mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows]).long()
+    kwargs = {
+        "attention_mask": mask,
+        "max_new_tokens": 1,
+        "output_logits": True,
+        "return_dict_in_generate": True,
+    }
+    features = small.model.visual(values)
+    for shown in ({"pixel_values": values}, {"mm_encoder_outputs": features}):
+        once = small.generate(ids, do_sample=False, **shown, **kwargs).logits[0]
+        twice = small.generate(ids, do_sample=True, num_return_sequences=2, **shown, **kwargs).logits[0]
+        assert (twice - once.repeat_interleave(2, 0)).abs().max() <= TOLERANCE
+
+
 def test_more_pictures_than_places_are_refused(small: Any) -> None:
     config = tiny.config()
     with pytest.raises(ValueError, match="2 pictures, but places for 1"):

@@ -306,6 +306,22 @@ def test_turns_outside_the_makers_window_are_left_out(open_: Any) -> None:
         engine._window = before
 
 
+def test_pictures_keep_their_numbers_when_older_ones_go(open_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = open_("whole")
+    turns = [turn for n in range(4) for turn in (ask("the cat", n), {"role": "assistant", "content": "in"})]
+    monkeypatch.setattr(engine, "_window", 2 * engine.count_tokens(turns) // 4)
+    sent: list[str] = []
+    stream = engine._text
+
+    def record(prompt: list[int], *rest: Any) -> Any:
+        sent.append(engine.tokenizer.decode(prompt))
+        return stream(prompt, *rest)
+
+    monkeypatch.setattr(engine, "_text", record)
+    assert answer(engine, [*turns, ask("what?")])[1].usage.dropped_messages
+    assert "Picture 4:" in sent[0] and "Picture 1:" not in sent[0]
+
+
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_quantised_while_loading(open_: Any, precision: str) -> None:
     engine = open_("whole", precision)

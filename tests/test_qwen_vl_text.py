@@ -6,19 +6,20 @@ import io
 import json
 import random
 import unicodedata
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiktoken
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
 from models.errors import BadInput, CheckpointNotFound, UnsupportedCheckpoint
 from models.qwen_vl.boxes import Box, find_boxes, without_tags
 from models.qwen_vl.pictures import MOST_PIXELS, picture_bytes, pixels, read_picture
-from models.qwen_vl.prompt import Picture, plain, turns
+from models.qwen_vl.prompt import Picture, numbered, plain, turns
 from models.qwen_vl.reply import ReplyStream
 from models.qwen_vl.tokenizer import FILE, TAGS, WORDS, QwenTokenizer, load_tokenizer, read_ranks
 from tests import qwen_checkpoints as tiny
@@ -161,6 +162,13 @@ def test_typed_marks_stay_text_and_tags_do_not(small: QwenTokenizer) -> None:
     assert {token for token in pointed if token >= len(tiny.vocabulary())} == tags
 
 
+def test_models_that_see_nothing_read_tags_as_text(small: QwenTokenizer) -> None:
+    typed = "the <ref>cat</ref>"
+    blind = copy(small)
+    blind.tags = ()
+    assert blind.content_ids([typed]) == small.encode(typed)
+
+
 def test_a_batch_is_padded_on_the_left(small: QwenTokenizer) -> None:
     rows = [user("the cat"), user("the cat in the", image(b"1"))]
     made = small.apply_chat_template(rows, padding=True, return_tensors="pt")
@@ -194,6 +202,7 @@ def test_pictures_are_numbered_through_the_conversation() -> None:
     ]  # fmt: skip
     assert second.content == ["Picture 3:", Picture(b"3"), "\nthis?"]
     assert plain(messages[2:]) == ["Picture 1:", Picture(b"3"), "\nthis?"]
+    assert turns(numbered(messages)[2:])[1:] == [second]  # as before, with less in front of it
 
 
 def test_equal_pictures_have_equal_ids_and_others_do_not(small: QwenTokenizer) -> None:
@@ -290,6 +299,8 @@ KINDS = {
     "animated": encoded(RED_LEFT, "GIF", save_all=True, append_images=[Image.new("RGB", (60, 40), "green")]),
     "bmp": encoded(RED_LEFT, "BMP"),
     "tiff": encoded(RED_LEFT, "TIFF"),
+    "ppm": encoded(RED_LEFT, "PPM"),
+    "avif": encoded(RED_LEFT, "AVIF"),
 }
 
 
@@ -307,11 +318,34 @@ def test_sixteen_bits_are_scaled(kind: str) -> None:
     assert np.asarray(read_picture(encoded(deep, kind)))[0, :, 0].tolist() == [0, 100, 255]
 
 
+@pytest.mark.parametrize(("mode", "bits"), [("I;16B", ">u2"), ("F", "f4")])
+def test_greys_of_scientific_programs_are_scaled(mode: str, bits: str) -> None:
+    values = np.array([[0, 0.5, 1]]) * (65535 if mode.startswith("I") else 1)
+    grey = Image.frombytes(mode, (3, 1), values.astype(bits).tobytes())
+    assert np.asarray(read_picture(encoded(grey, "TIFF")))[0, :, 0].tolist() == [0, 127, 255]
+
+
 def test_a_picture_is_turned_upright() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6  # the camera was held upright
     made = read_picture(encoded(RED_LEFT, "JPEG", exif=turned, quality=95))
     assert made.size == (40, 60) and made.getpixel((20, 10))[0] > 200
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_way_to_hold_a_camera(orientation: int) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    data = encoded(RED_LEFT, exif=tag)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert read_picture(data).tobytes() == upright.tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("damaged", [b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense", b"\0"])
+def test_damaged_tags_cost_no_picture(damaged: bytes) -> None:
+    for kind in ("PNG", "WEBP", "JPEG"):
+        assert read_picture(encoded(RED_LEFT, kind, exif=damaged)).size == (60, 40)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +408,9 @@ def corners(box: Box) -> dict[str, Any]:
         ("<box>（1,2）,（3,4）</box>", [Box(1, 2, 3, 4)]),
         ("<box>(900,-5),(100,2000)</box>", [Box(900, 0, 100, 1000)]),
         ("x<|im_end|><box>(1,2),(3,4)</box>", [Box(1, 2, 3, 4)]),
+        ("<ref>a<box>(1,2),(3,4)</box>", [Box(1, 2, 3, 4, "a")]),
+        ("<ref>a<ref>b</ref><box>(1,2),(3,4)</box>", [Box(1, 2, 3, 4, "b")]),
+        ("<ref>a</ref><box>(1,2),(3,4)<box>(5,6),(7,8)</box>", [Box(1, 2, 3, 4, "a"), Box(5, 6, 7, 8)]),
     ],
 )
 def test_forgiving_where_the_original_raises(text: str, expected: list[Box]) -> None:

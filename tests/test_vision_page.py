@@ -196,6 +196,22 @@ def test_find_asks_what(stage: Stage) -> None:
     assert len(questions(at)) == 1
 
 
+def test_a_picture_is_compared_with_an_earlier_one(stage: Stage) -> None:
+    at = send(page(), "What is it?", ("a.png", png()))
+    assert not buttons(at)["compare"]
+    add(at, ("b.png", png(10, 10)))
+    assert buttons(at)["compare"]
+
+
+def test_the_region_of_any_picture_is_asked_about(stage: Stage) -> None:
+    at = add(page(), ("a.png", png()), ("b.png", png(10, 10)))
+    alive(at.toggle(key="qwen_vl.in_region.0").set_value(True).run())
+    alive(at.selectbox(key="qwen_vl.region_of.2").set_value(1).run())
+    submit(at, "Ask about this region")
+    ((asked, _),) = questions(at)
+    assert asked.startswith("In picture 1: What is in this region? <box>")
+
+
 def test_a_region_is_asked_about_with_its_box(stage: Stage) -> None:
     at = add(page(), ("a.png", png()))
     alive(at.toggle(key="qwen_vl.in_region.0").set_value(True).run())

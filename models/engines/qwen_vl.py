@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from models.answering import LibraryEngine
 from models.cache import cache_dir
-from models.messages import drop_oldest, text_only, turn_starts
+from models.messages import check_messages, drop_oldest, text_only, turn_starts
 from models.pretrained import DTYPES, placed
-from models.schema import ChatOptions, Event, GiB, Messages, Text
+from models.schema import ChatOptions, Event, GiB, Message, Messages, Text
 
 if TYPE_CHECKING:
     from models.generation import PrefixCache
@@ -75,14 +75,31 @@ class QwenVLEngine(LibraryEngine):
             return list(self.tokenizer.content_ids(plain(messages)))
         return list(self.tokenizer.apply_chat_template(messages, return_dict=False))
 
+    def stream(
+        self, messages: Messages | str, options: ChatOptions | None = None, cancel: Flag | None = None
+    ) -> Iterator[Event]:
+        from models.qwen_vl.prompt import numbered
+
+        check_messages(messages)
+        yield from super().stream(
+            messages if isinstance(messages, str) else numbered(messages), options, cancel
+        )
+
+    def _count_tokens(self, messages: Messages | str) -> int:
+        """All pictures take as many, so that none has to be read."""
+        return super()._count_tokens(messages if isinstance(messages, str) else list(map(_unseen, messages)))
+
     def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
         """As for every engine; and what does not fit the makers' window beside the newest turn."""
+        from models.qwen_vl.prompt import DEFAULT_SYSTEM
+
         dropped = super().dropped(messages, options)
         starts = [start for start in turn_starts(messages) if start >= dropped]
         if not self.has_chat_template:
             return dropped
         system = [message for message in self._complete(messages) if message["role"] == "system"]
-        room = self._window + self.count_tokens(drop_oldest(messages, starts[-1])) - self._size(system)
+        before = self._size(system or [{"role": "system", "content": DEFAULT_SYSTEM}])
+        room = self._window + self.count_tokens(drop_oldest(messages, starts[-1])) - before
         # As for the context: fewer messages cost fewer tokens.
         first = bisect_left(
             starts, True, key=lambda start: self.count_tokens(drop_oldest(messages, start)) < room
@@ -131,6 +148,15 @@ class QwenVLEngine(LibraryEngine):
 def _generation_config(path: Path) -> dict[str, Any]:
     file = path / "generation_config.json"
     return json.loads(file.read_bytes()) if file.is_file() else {}
+
+
+def _unseen(message: Message) -> Message:
+    """The message with empty files for its pictures."""
+    parts = message.get("content")
+    if not isinstance(parts, list):
+        return message
+    empty = [{**part, "image": b""} if isinstance(part.get("image"), bytes) else part for part in parts]
+    return {**message, "content": empty}
 
 
 def _pictures(messages: Messages | str) -> "list[Picture]":

@@ -44,6 +44,8 @@ def load(
     model: Any = load_model(folder, dtype, **kwargs)
     if model.model.sizes is not None:
         tokenizer.queries = model.model.sizes.n_queries
+    else:
+        tokenizer.tags = ()
     model.generation_config.eos_token_id = list(tokenizer.stop_ids)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer

@@ -9,8 +9,17 @@ import unicodedata
 from dataclasses import dataclass
 
 SCALE = 1000
-# One after the other; what is inside another element is part of that one.
-_ELEMENT = re.compile(r"<(ref|box|quad|img)>(.*?)(?:</\1>|$)", re.DOTALL)
+# One after the other; what is inside another element is part of that one. One that nobody closes ends
+# where the next begins.
+_ELEMENT = re.compile(
+    r"""
+    <ref> (?P<label> (?: (?!<ref>) . )*? ) </ref>
+    | <ref> (?P<open> .*? ) (?: (?= <(?:ref|box|quad)> ) | $ )
+    | <(?P<name> box | quad )> (?P<inside> .*? ) (?: </(?P=name)> | (?= <(?:ref|box|quad)> ) | $ )
+    | <img> .*? (?: </img> | $ )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _TAG = re.compile(r"</?(?:ref|box|quad)>")
 
@@ -45,10 +54,9 @@ def find_boxes(text: str) -> list[Box]:
     boxes: list[Box] = []
     label, behind = "", -1
     for element in _ELEMENT.finditer(unicodedata.normalize("NFC", text)):
-        name, inside = element[1], element[2]
-        if name == "box" and (corners := _corners(inside)):
+        if element["name"] == "box" and (corners := _corners(element["inside"])):
             boxes.append(Box(*corners, label if element.start() == behind else ""))
-        label, behind = inside if name == "ref" else "", element.end()
+        label, behind = element["label"] or element["open"] or "", element.end()
     return boxes
 
 
@@ -62,4 +70,5 @@ def _corners(text: str) -> tuple[int, int, int, int] | None:
 
 def without_tags(text: str) -> str:
     """An answer as a person reads it: labels stay, coordinates go."""
-    return _TAG.sub("", re.sub(r"<(box|quad)>.*?(?:</\1>|$)", "", text, flags=re.DOTALL))
+    shapes = re.compile(r"<(box|quad)>.*?(?:</\1>|(?=<(?:ref|box|quad)>)|$)", re.DOTALL)
+    return _TAG.sub("", shapes.sub("", text))

@@ -150,15 +150,20 @@ class QwenVLModel(Qwen2PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def _with_pictures(self, embeds: Tensor, input_ids: Tensor | None, features: Tensor) -> Tensor:
         """Put the features of the pictures between their marks."""
+        rows, columns = self.places(input_ids, len(features))
+        between = torch.arange(1, features.shape[1] + 1, device=columns.device)
+        return embeds.index_put((rows[:, None], columns[:, None] + between), features.to(embeds))
+
+    def places(self, input_ids: Tensor | None, pictures: int) -> tuple[Tensor, Tensor]:
+        """Row and column of the mark before each picture. Raises ValueError unless there are so many."""
         if self.sizes is None or input_ids is None:
             raise ValueError("pictures need a model that sees, and token ids to say where they are")
         start, count = self.sizes.image_start_id, self.sizes.n_queries
         opened = input_ids[:, : -count - 1] == start
         rows, columns = (opened & (input_ids[:, count + 1 :] == start + 1)).nonzero(as_tuple=True)
-        if len(rows) != len(features):
-            raise ValueError(f"{len(features)} pictures, but places for {len(rows)}")
-        places = columns[:, None] + torch.arange(1, count + 1, device=columns.device)
-        return embeds.index_put((rows[:, None], places), features.to(embeds))
+        if len(rows) != pictures:
+            raise ValueError(f"{pictures} pictures, but places for {len(rows)}")
+        return rows, columns
 
     def _positions(self, embeds: Tensor, cache: Cache | None) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """Cosine and sine, each (1, length, head_dim), and what the queries are scaled by, (length, 1)."""
@@ -176,6 +181,8 @@ class QwenVLModel(Qwen2PreTrainedModel):  # type: ignore[no-untyped-call]
         rotation = angles.cos().to(embeds.dtype), angles.sin().to(embeds.dtype)
         if not config.use_logn_attn or past + length <= config.seq_length:
             return rotation, None
+        if config._attn_implementation != ATTENTION:
+            raise ValueError(f"only the attention {ATTENTION!r} scales queries by the length of the text")
         return rotation, ((positions + 1).log() / math.log(config.seq_length)).clamp(min=1)
 
 
@@ -223,3 +230,20 @@ class QwenVLForCausalLM(Qwen2ForCausalLM):  # type: ignore[no-untyped-call]
             **kwargs,
         )
         return output
+
+    def _expand_inputs_for_generation(  # type: ignore[override]
+        self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Any = None, **kwargs: Any
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """For several answers to a row, all its pictures are repeated together; the library would repeat
+        each by itself."""
+        shown = {name: kwargs.pop(name, None) for name in ("pixel_values", "mm_encoder_outputs")}
+        expand: Any = super()._expand_inputs_for_generation  # type: ignore[misc]
+        ids, expanded = expand(expand_size, is_encoder_decoder, input_ids, **kwargs)
+        for name, pictures in shown.items():
+            if pictures is not None and expand_size > 1:
+                rows, _ = self.model.places(input_ids, len(pictures))
+                counts = rows.bincount(minlength=len(ids) // expand_size).tolist()
+                others = [1] * (pictures.dim() - 1)
+                pictures = torch.cat([row.repeat(expand_size, *others) for row in pictures.split(counts)])
+            expanded[name] = pictures
+        return ids, expanded

@@ -7,6 +7,7 @@ import base64
 import binascii
 import io
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from models.errors import BadInput
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 80_000_000  # a file of a few kilobytes can claim far more
 MOST_BYTES = 64 << 20
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "MPO", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+# How a picture has to be turned for each EXIF orientation but the upright one.
+TURNS = MappingProxyType(
+    {
+        2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
+        7: "TRANSVERSE", 8: "ROTATE_90",
+    }
+)  # fmt: skip
 # Of the pictures that OpenAI's CLIP was trained with; red, green, blue.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -56,7 +64,7 @@ def read_picture(data: bytes, side: int = 0) -> "Image":
 
     Raises BadInput for what is no picture, is cut short, or is larger than `MOST_PIXELS`.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     if len(data) > MOST_BYTES:
         raise _too_large()
@@ -66,7 +74,8 @@ def read_picture(data: bytes, side: int = 0) -> "Image":
             raise _too_large()
         if side:
             image.draft("RGB", (side, side))
-        return to_rgb(ImageOps.exif_transpose(image))
+        image.load()
+        return to_rgb(_upright(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large() from error
     except BadInput:
@@ -86,8 +95,26 @@ def _too_large() -> BadInput:
     )
 
 
+def _upright(image: "Image") -> "Image":
+    """The picture as its camera was held. Only that tag is asked for: others may be damaged."""
+    from PIL import ExifTags
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # tags that cannot be read say nothing
+        return image
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image.transpose(Transpose[turn]) if turn else image
+
+
 def to_rgb(image: "Image") -> "Image":
-    """8 bits of red, green and blue for each pixel; 16-bit greys are scaled, where Pillow would cut them."""
+    """8 bits of red, green and blue for each pixel. Greys of 16 bits, and those from 0 to 1, are scaled,
+    where Pillow would cut them."""
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+    if image.mode == "F" and image.getextrema()[1] <= 1:  # type: ignore[operator]
+        image = image.point(lambda value: value * 255)
     if image.mode.startswith("I") and image.getextrema()[1] > 255:  # type: ignore[operator]
         image = image.point(lambda value: value / 256).convert("L")
     return image.convert("RGB")

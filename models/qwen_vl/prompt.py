@@ -44,7 +44,7 @@ class Turn:
 def turns(messages: Messages) -> list[Turn]:
     """A conversation as ChatML has it: a system prompt comes first, the makers' where none is given.
 
-    Pictures are numbered through the conversation, as in the makers' demo.
+    Pictures are numbered through the conversation, as in the makers' demo (see `numbered`).
 
     Raises BadInput for a part that is neither a text nor the bytes of a picture.
     """
@@ -55,12 +55,30 @@ def turns(messages: Messages) -> list[Turn]:
     return [Turn("system", [DEFAULT_SYSTEM]), *made]
 
 
+def numbered(messages: Messages) -> list[Message]:
+    """The conversation with a "number" in each picture, which it keeps when messages before it go."""
+    numbers = count(1)
+    return [{**message, "content": _numbered(message.get("content"), numbers)} for message in messages]
+
+
+def _numbered(given: Any, numbers: Iterator[int]) -> Any:
+    if not isinstance(given, list):
+        return given
+    return [part if part["type"] == "text" else {**part, "number": next(numbers)} for part in given]
+
+
 def content(message: Message, numbers: Iterator[int]) -> Content:
-    """What a message says: texts, each as long as it can be, and pictures with their captions."""
+    """What a message says: texts, each as long as it can be, and pictures with their captions.
+
+    `numbers` are for pictures that have none.
+    """
     given = message.get("content") or ""
     pieces: list[str | Picture] = []
     for part in [{"type": "text", "text": given}] if isinstance(given, str) else given:
-        pieces += [part["text"]] if part["type"] == "text" else _shown(part, next(numbers))
+        if part["type"] == "text":
+            pieces.append(part["text"])
+        else:
+            pieces += _shown(part, int(part.get("number") or next(numbers)))
     return _joined(pieces)
 
 

@@ -27,7 +27,7 @@ WORDS = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 END, START, STOP = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-# What text may say to point at a part of a picture; all other special tokens stay text when typed.
+# What text may say to point at a part of a picture, to models that see; all other special tokens stay text when typed.
 TAGS = ("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>")
 PICTURE, PICTURE_END, PAD = "<img>", "</img>", "<imgpad>"
 SPECIAL = (END, START, STOP, *(f"<|extra_{n}|>" for n in range(205)), *TAGS, PICTURE, PICTURE_END, PAD)
@@ -93,6 +93,7 @@ class QwenTokenizer(PreTrainedTokenizerFast):
         chat: False for a base model, which only continues text.
 
     Attributes:
+        tags: texts that are tokens; none for the first Qwen, which has not learnt them.
         stop_ids: ids that end an answer.
     """
 
@@ -109,6 +110,7 @@ class QwenTokenizer(PreTrainedTokenizerFast):
             chat_template="{# models/qwen_vl/prompt.py #}" if chat else None,
         )
         self.queries = queries
+        self.tags: tuple[str, ...] = TAGS
         first = tokenizer.get_vocab_size() - len(SPECIAL)
         special = {name: first + n for n, name in enumerate(SPECIAL)}
         self.special = special
@@ -123,8 +125,8 @@ class QwenTokenizer(PreTrainedTokenizerFast):
 
     def _text_ids(self, text: str) -> list[int]:
         ids: list[int] = []
-        for piece in filter(None, _TAG.split(text)):
-            ids += [self.special[piece]] if piece in TAGS else self.encode(piece)
+        for piece in filter(None, _TAG.split(text) if self.tags else [text]):
+            ids += [self.special[piece]] if piece in self.tags else self.encode(piece)
         return ids
 
     def _picture_ids(self, picture: Picture) -> list[int]:

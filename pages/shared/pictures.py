@@ -10,11 +10,11 @@ import streamlit as st
 from models import BadInput
 from models.pictures import annotated, boxes_by_picture, check, in_pixels, named_picture, preview
 from models.qwen_vl.boxes import Box
-from pages.shared.markdown import readable
+from pages.shared.markdown import literal
 from pages.shared.turns import Picture, Turn
 from pages.shared.words import tr
 
-TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
+TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 SMALL, LARGE = 480, 1280  # pixels of the longer side, as pictures are shown
 
 
@@ -43,7 +43,7 @@ def show_pictures(pictures: Sequence[Picture], before: int = 0) -> None:
         return
     with st.container(horizontal=True):
         for number, picture in enumerate(pictures, before + 1):
-            st.image(small(picture.data), f"{number} · {readable(picture.name)}", width=200)
+            st.image(small(picture.data), f"{number} · {literal(picture.name)}", width=200)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -67,7 +67,7 @@ def show_boxes(key: str, turns: Sequence[Turn]) -> None:
     for number, (picture, boxes) in enumerate(_boxes(turns, text)):
         st.image(_with_boxes(picture.data, boxes, LARGE))
         width, height, corners = _in_pixels(picture.data, boxes)
-        columns = {tr("label", "标签"): [box.label for box in boxes]}
+        columns = {tr("label", "标签"): [literal(box.label) for box in boxes]}
         sides = (tr("left", "左"), tr("top", "上"), tr("right", "右"), tr("bottom", "下"))
         columns |= {
             side: list(values) for side, values in zip(sides, zip(*corners, strict=True), strict=True)

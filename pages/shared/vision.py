@@ -12,7 +12,7 @@ from models.pictures import check
 from pages.shared import handing, loading
 from pages.shared.conversation import Conversation
 from pages.shared.dictation import Typed
-from pages.shared.markdown import readable
+from pages.shared.markdown import literal
 from pages.shared.pictures import TYPES, pictures_of, small, taken
 from pages.shared.region import region
 from pages.shared.turns import Picture, Turn
@@ -83,7 +83,7 @@ def workbench(key: str, family: str, conversation: Conversation) -> None:
     waiting = _waiting(key)
     _show_waiting(key, waiting)
     _ways_in(key, family)
-    pictures = waiting or pictures_of(conversation.turns)
+    pictures = [*pictures_of(conversation.turns), *waiting]
     if pictures:
         _tasks(key, family, conversation, pictures)
 
@@ -100,7 +100,7 @@ def _show_waiting(key: str, waiting: list[Picture]) -> None:
                     icon=":material/close:",
                     key=f"{key}.drop.{number}",
                     type="tertiary",
-                    help=tr("Remove", "移除") + f" {readable(picture.name)}",
+                    help=tr("Remove", "移除") + f" {literal(picture.name)}",
                 ):
                     waiting.pop(number)
                     st.rerun()
@@ -218,7 +218,7 @@ def _tasks(key: str, family: str, conversation: Conversation, pictures: list[Pic
             key=f"{key}.in_region.{len(conversation.turns)}",  # off again when something was asked
         )
     if in_region:
-        _ask_about_region(key, family, conversation, pictures[-1])
+        _ask_about_region(key, family, conversation, pictures)
 
 
 def _wanted(key: str) -> str | None:
@@ -233,8 +233,17 @@ def _wanted(key: str) -> str | None:
     return tr(f"Draw a box around {what}.", f"框出图中{what}的位置。") if sent and what else None
 
 
-def _ask_about_region(key: str, family: str, conversation: Conversation, picture: Picture) -> None:
-    box = region(key, picture)
+def _ask_about_region(key: str, family: str, conversation: Conversation, pictures: list[Picture]) -> None:
+    chosen = number = len(pictures)
+    if number > 1:
+        chosen = st.selectbox(
+            tr("Picture", "图片"),
+            range(1, number + 1),
+            index=number - 1,
+            format_func=lambda n: f"{n} · {pictures[n - 1].name}",
+            key=f"{key}.region_of.{number}",
+        )
+    box = region(key, pictures[chosen - 1])
     with st.form(f"{key}.region.form", border=False):
         text = st.text_input(
             tr("Question", "问题"),
@@ -242,4 +251,5 @@ def _ask_about_region(key: str, family: str, conversation: Conversation, picture
             key=f"{key}.region_text",
         )
         if st.form_submit_button(tr("Ask about this region", "询问此区域"), type="primary"):
-            _ask(key, family, conversation, f"{text} {box}".strip())
+            named = tr(f"In picture {chosen}: ", f"图{chosen}：") if number > 1 else ""
+            _ask(key, family, conversation, f"{named}{text} {box}".strip())

@@ -26,7 +26,7 @@ from starters.qwen_vl.evaluate import boxes, overlap, things
 from starters.qwen_vl.scenes import BACKGROUNDS, KINDS, Scene, changed, glyphs, make
 from starters.qwen_vl.vocabulary import corpus, learn, write
 
-LAYOUTS = ("free", "line", "grid", "sign", "bars", "pie", "unknown")
+LAYOUTS = ("free", "line", "grid", "sign", "bars", "pie", "unknown", "crowd")
 BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
 
 
@@ -271,7 +271,7 @@ def test_every_place_of_a_picture_has_its_code(layout: str) -> None:
         named = {cells.WHAT[kind] for kind in codes[:, 0].tolist()} - {"nothing"}
         assert named <= {item.kind for item in scene.items}
         middles = {item.centre for item in scene.items if item.kind != "slice"}
-        assert int(codes[:, 4].sum()) == len(middles)
+        assert int(codes[:, cells.CENTRE].sum()) == len(middles)
 
 
 def test_a_cell_knows_the_box_around_it() -> None:
@@ -279,16 +279,39 @@ def test_a_cell_knows_the_box_around_it() -> None:
     left, top, right, bottom = scene.on_grid(scene.items[0].box)
     x, y = scene.items[0].centre
     row, column = int(cells.SIDE * y / scene.height), int(cells.SIDE * x / scene.width)
-    digits = cells.truth(scene)[row * cells.SIDE + column, cells.BOX :].view(4, 2)
-    assert (digits[:, 0] * 100 + digits[:, 1] * 10).tolist() == [
-        n // 10 * 10 for n in (left, top, right, bottom)
-    ]
+    scale, ninth, *digits = cells.truth(scene)[row * cells.SIDE + column, cells.THING :].tolist()
+    assert (cells.SCALE[scale], ninth) == (scene.size(scene.items[0]), scene.place(scene.items[0]))
+    pairs = zip(digits[::2], digits[1::2], strict=True)
+    assert [100 * hundreds + 10 * tens for hundreds, tens in pairs] == [left, top, right, bottom]
 
 
 def test_the_letters_of_a_text_are_found_in_their_places() -> None:
     scene = next(scene for seed in range(99) if len((scene := make(seed, "sign")).items) == 1)
-    letters = [cells.CHARACTERS[n] for n in cells.truth(scene)[:, 2].tolist() if n]
+    codes = cells.truth(scene)
+    letters = [cells.CHARACTERS[n] for n in codes[:, cells.LETTER].tolist() if n]
     assert "".join(letters) == scene.items[0].text
+    assert int(codes[:, cells.BEGINS].sum()) == 1
+
+
+def test_the_letters_of_a_bar_belong_to_it() -> None:
+    scene = make(3, "bars")
+    codes = cells.truth(scene)
+    printed = codes[codes[:, cells.LETTER] > 0]
+    assert {cells.WHAT[kind] for kind in printed[:, cells.KIND].tolist()} == {"bar"}
+    assert int(printed[:, cells.BEGINS].sum()) == 2 * len(scene.items)
+
+
+def test_ranks_count_things_sorts_texts_and_letters() -> None:
+    free = (make(seed, "free") for seed in range(999))
+    scene = next(scene for scene in free if sum(item.kind == "text" for item in scene.items) == 2)
+    things, sorts, texts, letters = cells.ranks(cells.truth(scene)).T.tolist()
+    kinds = {(item.kind, item.colour, item.text) for item in scene.objects}
+    printed = [item.text for item in scene.items if item.text]
+    assert sorted(filter(None, things)) == [*range(1, len(scene.items) + 1)]
+    assert sorted(filter(None, sorts)) == [*range(1, len(kinds) + 1)]
+    assert max(texts) == len(printed) and max(letters) == max(map(len, printed))
+    first = [rank for rank, text in zip(letters, texts, strict=True) if text == 1]
+    assert first == [*range(1, len(first) + 1)]
 
 
 def test_features_as_they_ought_to_be_cost_next_to_nothing() -> None:

@@ -2,8 +2,9 @@
 
 A model that only hears whether its answers were right takes very long to learn to look. Here every one of
 the 16 x 16 features that the tower hands to the decoder has a meaning: groups of channels are one-hot
-codes of what is there, in which colour, on which ground, which character, and the digits of the box around
-it. The tower learns to see them, while the decoder learns to talk about them as they ought to be seen.
+codes of what is there, in which colour, on which ground, which character, how large, in which ninth of the
+picture, and the digits of the box around it. The tower learns to see them, while the decoder learns to talk
+about them as they ought to be seen.
 """
 
 import math
@@ -20,10 +21,11 @@ WHAT = ("nothing", *KINDS, "text", "bar", "slice")
 TINTS = ("nothing", *COLOURS)
 CHARACTERS = (" ", *string.digits, *string.ascii_letters)
 GROUNDS = (*BACKGROUNDS, *(f"{colour} sign" for colour in COLOURS))
-# The columns of a code and how many values each has: the last eight are hundreds and tens of the box's
-# left, top, right and bottom on the grid of 0 to 999, where something is.
-SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, *[10] * 8)
-BOX = len(SIZES) - 8
+SCALE = ("small", "medium", "large")
+# The columns of a code and how many values each has. Those from THING on mean nothing where nothing is: size,
+# ninth of the picture, then hundreds and tens of the box's left, top, right and bottom on the grid of 0 to 999.
+SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, 2, len(SCALE), 9, *[10] * 8)
+KIND, TINT, LETTER, GROUND, CENTRE, BEGINS, THING = range(7)
 CHANNELS = sum(SIZES)
 SHARPNESS = 10  # what a channel of 1 is worth as a logarithm of odds
 
@@ -33,26 +35,30 @@ def truth(scene: Scene) -> Tensor:
     codes = torch.zeros(SIDE, SIDE, len(SIZES), dtype=torch.long)
     x = ((torch.arange(SIDE) + 0.5) * scene.width / SIDE).expand(SIDE, SIDE)
     y = ((torch.arange(SIDE) + 0.5) * scene.height / SIDE)[:, None].expand(SIDE, SIDE)
-    codes[..., 3] = list(BACKGROUNDS).index(scene.background)
+    codes[..., GROUND] = list(BACKGROUNDS).index(scene.background)
     if scene.panel:
         colour, (left, top, right, bottom) = scene.panel
         on_it = (x > left) & (x < right) & (y > top) & (y < bottom)
-        codes[..., 3][on_it] = GROUNDS.index(f"{colour} sign")
+        codes[..., GROUND][on_it] = GROUNDS.index(f"{colour} sign")
     turned = 0.0
     for item in scene.items:
         here = _covers(item, x, y, turned)
         here[scene.cell(*item.centre)] |= item.kind != "slice"
+        for _, at_x, at_y in glyphs(item) if item.text else ():
+            here[scene.cell(at_x, at_y)] = True
         turned += item.share
         digits = [digit for at in scene.on_grid(item.box) for digit in (at // 100, at // 10 % 10)]
         code = codes[here]
-        code[:, :2] = torch.tensor([WHAT.index(item.kind), TINTS.index(item.colour)])
-        code[:, BOX:] = torch.tensor(digits)
+        code[:, : TINT + 1] = torch.tensor([WHAT.index(item.kind), TINTS.index(item.colour)])
+        code[:, THING:] = torch.tensor([SCALE.index(scene.size(item)), scene.place(item), *digits])
         codes[here] = code
     for item in scene.items:
         if item.kind != "slice":
-            codes[*scene.cell(*item.centre), 4] = 1
-        for letter, at_x, at_y in glyphs(item) if item.text else ():
-            codes[*scene.cell(at_x, at_y), 2] = CHARACTERS.index(letter)
+            codes[*scene.cell(*item.centre), CENTRE] = 1
+        for number, (letter, at_x, at_y) in enumerate(glyphs(item) if item.text else ()):
+            cell = scene.cell(at_x, at_y)
+            codes[*cell, LETTER] = CHARACTERS.index(letter)
+            codes[*cell, BEGINS] = number in (0, len(item.text))  # or the label of a bar
     return codes.flatten(0, 1)
 
 
@@ -72,7 +78,7 @@ def _covers(item: Item, x: Tensor, y: Tensor, turned: float) -> Tensor:
 def ideal(codes: Tensor, width: int) -> Tensor:
     """Features as the tower should make them, (..., width): ones in CHANNELS channels, zeros in the others."""
     hot = [F.one_hot(codes[..., n], size) for n, size in enumerate(SIZES)]
-    hot[BOX:] = [digit * (codes[..., :1] != NOTHING) for digit in hot[BOX:]]
+    hot[THING:] = [digit * (codes[..., :1] != NOTHING) for digit in hot[THING:]]
     return F.pad(torch.cat(hot, -1).float(), (0, width - CHANNELS))
 
 
@@ -85,10 +91,30 @@ def loss(features: Tensor, codes: Tensor) -> Tensor:
         wrong = F.cross_entropy(
             SHARPNESS * column.flatten(0, -2), codes[..., n].flatten(), reduction="none"
         ).view_as(seen)
-        total = total + (_even(wrong, codes[..., n] != NOTHING) if n < BOX else wrong[seen].mean())
+        total = total + (_even(wrong, codes[..., n] != NOTHING) if n < THING else wrong[seen].mean())
     return total
 
 
 def _even(losses: Tensor, rare: Tensor) -> Tensor:
     """A mean in which the rare cells, few of a picture, weigh as much as the others together."""
     return losses[~rare].sum() / (~rare).sum().clamp(min=1) + losses[rare].sum() / rare.sum().clamp(min=1)
+
+
+# --- what the decoder has to count ---------------------------------------------------------------
+
+MOST = 16  # values of a rank, 0 where there is none
+
+
+def ranks(codes: Tensor) -> Tensor:
+    """The places of one picture by rank, (..., SIDE * SIDE, 4): of the things; of the first of each sort of
+    them; of the printed texts; and of the letters in their text. All from 1, in the order of the places."""
+    centre, letter = codes[..., CENTRE] == 1, codes[..., LETTER] != NOTHING
+    sort = (codes[..., KIND] * len(TINTS) + codes[..., TINT]) * len(CHARACTERS) + codes[..., LETTER]
+    same = (sort[..., :, None] == sort[..., None, :]) & centre[..., None, :]
+    known = codes[..., KIND].sub(1) < len(KINDS)
+    first = centre & known & ~same.tril(-1).any(-1)
+    begun = codes[..., BEGINS].cumsum(-1)
+    letters = letter.long().cumsum(-1)
+    before = torch.where(codes[..., BEGINS] == 1, letters - 1, 0).cummax(-1).values
+    counted = (centre.long().cumsum(-1) * centre, first.long().cumsum(-1) * first, begun * letter)
+    return torch.stack([*counted, (letters - before) * letter], -1).clamp(max=MOST - 1)

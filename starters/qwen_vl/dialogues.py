@@ -13,9 +13,9 @@ LANGUAGES = (english, chinese)
 Slots = dict[str, str]
 # How often a question of each task comes, compared with the others.
 WEIGHTS = {
-    "caption": 5, "detail": 3, "ground": 1, "read": 5, "find": 6, "count": 6, "colour": 5, "where": 3,
-    "relation": 3, "present": 2, "biggest": 1, "background": 1, "region": 5, "value": 4, "highest": 2,
-    "lowest": 1, "slice": 3, "hello": 0.1, "nothing": 0.4,
+    "caption": 6, "detail": 4, "ground": 2, "read": 5, "find": 6, "count": 5, "colour": 3, "where": 2,
+    "relation": 1, "present": 1.5, "biggest": 0.7, "background": 0.7, "region": 6, "value": 4, "highest": 2,
+    "lowest": 1, "slice": 2, "hello": 0.1, "nothing": 0.4,
 }  # fmt: skip
 TWO_PICTURES = {"compare": 3, "more": 2}
 

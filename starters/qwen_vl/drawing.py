@@ -1,10 +1,11 @@
 """The pictures of scenes, drawn with Pillow."""
 
+import io
 import math
 import random
 from typing import TYPE_CHECKING
 
-from starters.qwen_vl.scenes import BACKGROUNDS, COLOURS, Box, Item, Scene, distinct, font
+from starters.qwen_vl.scenes import BACKGROUNDS, COLOURS, UNSEEN, Box, Item, Scene, distinct, font, make
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -100,6 +101,13 @@ def draw(scene: Scene) -> "Image.Image":
     for item in scene.items:
         _item(brush, item, _shade(COLOURS[item.colour], shades), BACKGROUNDS[scene.background])
     return image
+
+
+def example() -> bytes:
+    """A PNG of a scene that no training saw, another one each time."""
+    file = io.BytesIO()
+    draw(make(random.randrange(UNSEEN, 2 * UNSEEN))).save(file, "PNG")
+    return file.getvalue()
 
 
 def _shade(colour: Rgb, shades: random.Random) -> Rgb:

@@ -261,6 +261,28 @@ class _Maker:
                 items.append(replace(item, box=box))
                 return
 
+    def crowd(self) -> Scene:
+        """As many things as there is room for, perhaps on a board: much to be looked at, nothing to be told."""
+        half = self.random.random() < 0.5
+        board = self.random.choice(self.colours)
+        box = (0.0, 0.0, float(self.width), float(self.height)) if half else None
+        ground = COLOURS[board] if box else BACKGROUNDS[self.background]
+        colours = [name for name in COLOURS if distinct(name, ground, 280 if box else 130)]
+        self.colours, items = colours, list[Item]()
+        for _ in range(self.random.randint(6, 24)):
+            if self.random.random() < 0.5:
+                height = self.unit * self.random.triangular(LEGIBLE, 0.3, LEGIBLE)
+                letters = string.digits if self.random.random() < 0.3 else 2 * LETTERS + string.ascii_letters
+                words = "".join(self.random.choices(letters, k=self.random.randint(1, 6)))
+                if text_size(words, height)[0] < 0.9 * self.width:
+                    self._place(self.text(0, 0, height, self.random.choice(colours), words), items)
+            else:
+                side = self.unit * self.random.uniform(
+                    *SIZES[self.random.choice((*SIZES, "small", "medium"))]
+                )
+                self._place(self.object(0, 0, side), items)
+        return self.scene("free", items, panel=(board, box) if box else None)
+
     def line(self) -> Scene:
         """Two to six objects side by side, or one below the other."""
         layout: Layout = self.random.choice(("row", "column"))
@@ -351,7 +373,7 @@ def make(seed: int, layout: str | None = None, busy: float = 1) -> Scene:
     """A scene. The same arguments always give the same one.
 
     Args:
-        layout: "free", "line", "grid", "sign", "bars", "pie" or "unknown"; any by default.
+        layout: "free", "line", "grid", "sign", "bars", "pie" or "unknown", any of them by default; or "crowd".
         busy: from 0 for the simplest scenes to 1 for all that there are.
     """
     maker = _Maker(seed, busy)

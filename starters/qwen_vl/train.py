@@ -12,9 +12,11 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -139,26 +141,63 @@ def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None
     return F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
 
 
+class Counting(nn.Module):
+    """Tells from a hidden layer of the decoder how well it counts the things of the pictures.
+
+    To name things one after the other the decoder has to know which is the next. Asked for it at every place
+    it learns that long before answers alone would teach it. Nothing of this is left in the checkpoint.
+    """
+
+    def __init__(self, model: QwenVLForCausalLM, layer: int = 1) -> None:
+        super().__init__()
+        self.model = [model]  # no part of this one
+        self.head = nn.Linear(CONFIG["hidden_size"], 4 * cells.MOST)
+        self.norm = nn.RMSNorm(CONFIG["hidden_size"])
+        self.hidden = torch.empty(0)
+        model.model.layers[layer].register_forward_hook(self.keep)
+
+    def keep(self, _layer: nn.Module, _inputs: Any, hidden: Tensor) -> None:
+        self.hidden = hidden
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross entropy of the ranks at the places of the last batch that the model has seen."""
+        rows, columns = self.model[0].model.places(batch.ids, len(batch.codes))
+        places = columns[:, None] + torch.arange(1, batch.codes.shape[1] + 1)
+        said = self.head(self.norm(self.hidden[rows[:, None], places])).unflatten(-1, (4, cells.MOST))
+        ranks = cells.ranks(batch.codes)
+        return F.cross_entropy(said[ranks > 0], ranks[ranks > 0])
+
+
 class Course:
-    """A training that can be interrupted.
+    """One part of the training, which can be interrupted.
 
     Args:
         options: the command line's.
+        writer: of the dialogues.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    name: str  # of the file that keeps it
+    height = 1.0  # of the learning rate
+
+    def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
+        self.options, self.writer = options, writer
         self.model = build()
-        self.parameters = learnable(self.model)
+        self.counting = Counting(self.model)
+        self.parameters = [*learnable(self.model), *self.counting.parameters()]
         self.optimizers = optimizers(self.model, options.rate)
-        self.done = 0  # steps
-        self.kept = options.work / "course.pt"
-        if options.resume:
+        self.optimizers[1].add_param_group(
+            {"params": list(self.counting.parameters()), "highest": options.rate / 4}
+        )
+        self.steps: int = getattr(options, self.name)
+        self.done = 0
+        self.kept = options.work / f"{self.name}.pt"
+        if options.resume and self.kept.exists():
             self.load()
 
     def load(self) -> None:
         state = torch.load(self.kept, weights_only=True)
         self.model.load_state_dict(state["model"])
+        self.counting.load_state_dict(state["counting"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         self.done = state["done"]
@@ -166,6 +205,7 @@ class Course:
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
+            "counting": self.counting.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "done": self.done,
         }
@@ -173,85 +213,104 @@ class Course:
         torch.save(state, half)
         half.replace(self.kept)
 
-    def run(self, writer: Writer) -> None:
-        """All steps that are left of the three parts."""
-        options, start = self.options, 0
-        size = options.batch
-        parts = (
-            (options.looking, partial(look_batches, 4 * size), self.look, 1.0),
-            (options.talking, partial(talk_batches, writer, size, options.limit, False), self.talk, 1.0),
-            (options.together, partial(talk_batches, writer, size, options.limit, True), self.both, 0.4),
-        )
-        for steps, batches, losses, height in parts:
-            if self.done < start + steps:
-                self.part(batches(self.done - start, steps), losses, start, steps, height)
-            start += steps
+    def batches(self) -> Iterator[Any]:
+        """Those of the steps that are left."""
+        raise NotImplementedError
 
-    def part(
-        self,
-        batches: Iterator[Any],
-        losses: Callable[[Any], tuple[Tensor, Tensor]],
-        start: int,
-        steps: int,
-        height: float,
-    ) -> None:
-        """Steps of one kind; the rate rises quickly to `height` and falls slowly to a twentieth."""
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """To be added up."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """All steps that are left; the rate rises quickly to `height` and falls slowly to a fiftieth."""
         began, first = time.monotonic(), self.done
-        sums = torch.zeros(2)
-        for batch in batches:
-            gone = (self.done - start) / steps
-            rate = height * min(1, 30 * gone + 0.01) * (0.05 + 0.475 * (1 + math.cos(math.pi * gone)))
+        sums: Counter[str] = Counter()
+        for batch in self.batches():
+            gone = self.done / self.steps
+            rate = self.height * min(1, 30 * gone + 0.01) * (0.02 + 0.49 * (1 + math.cos(math.pi * gone)))
             for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
                 group["lr"] = group["highest"] * rate
             with torch.autocast("cpu", torch.bfloat16, enabled=self.options.bfloat16):
-                sums += self.step(losses(batch))
+                sums.update(self.step(self.losses(batch)))
             self.done += 1
             if self.done % 20 == 0:
                 seconds = (time.monotonic() - began) / (self.done - first)
-                answers, seeing = (sums / 20).tolist()
-                log.info("%d answers %.4f seeing %.3f %.2f s/step", self.done, answers, seeing, seconds)
-                sums.zero_()
+                figures = " ".join(f"{name} {total / 20:.4f}" for name, total in sums.items())
+                log.info("%s %d of %d: %s %.2f s/step", self.name, self.done, self.steps, figures, seconds)
+                sums.clear()
             if self.done % 100 == 0:
                 self.save()
         self.save()
 
-    def step(self, losses: tuple[Tensor, Tensor]) -> Tensor:
-        answers, seeing = losses
+    def step(self, losses: dict[str, Tensor]) -> dict[str, float]:
         self.model.zero_grad()
-        (answers + self.options.seeing * seeing).backward()
+        self.counting.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
-        return torch.stack([answers, seeing]).detach()
+        return {name: loss.item() for name, loss in losses.items()}
 
-    def look(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return torch.zeros(()), cells.loss(self.model.model.visual(batch[0]), batch[1])
+    def told(self, batch: Batch, features: Tensor | None) -> dict[str, Tensor]:
+        """What a batch of dialogues teaches the decoder."""
+        losses = {"answers": answers_loss(self.model, batch, features)}
+        return losses if features is None else losses | {"counting": 0.3 * self.counting.loss(batch)}
 
-    def talk(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """With features as they ought to be, nearly."""
-        features = cells.ideal(batch.codes, CONFIG["hidden_size"]) if len(batch.codes) else None
-        if features is not None:
-            features += NOISE * torch.randn_like(features)
-        return answers_loss(self.model, batch, features), torch.zeros(())
 
-    def both(self, batch: Batch) -> tuple[Tensor, Tensor]:
+class Looking(Course):
+    """The vision tower alone."""
+
+    name = "looking"
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        size = 2 * self.options.batch
+        data = Looks(range(self.done * size, self.steps * size))
+        yield from DataLoader(data, size, collate_fn=scenes, num_workers=1, prefetch_factor=4)
+
+    def losses(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return {"seeing": cells.loss(self.model.model.visual(batch[0]), batch[1])}
+
+
+class Talking(Course):
+    """The decoder alone, with features nearly as they ought to be."""
+
+    name, first_seed, draw = "talking", 0, False
+
+    def batches(self) -> Iterator[Batch]:
+        size = self.options.batch
+        seeds = range(self.first_seed + self.done * size, self.first_seed + self.steps * size)
+        data = Talks(self.writer, seeds, size, easy=self.steps * size // 4, limit=self.options.limit)
+        collate = partial(talks, draw=self.draw)
+        yield from DataLoader(data, size, collate_fn=collate, num_workers=1, prefetch_factor=4)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        if not len(batch.codes):
+            return self.told(batch, None)
+        features = cells.ideal(batch.codes, CONFIG["hidden_size"])
+        return self.told(batch, features + NOISE * torch.randn_like(features))
+
+
+class Together(Talking):
+    """Tower and decoder, each as its own part of the training left it."""
+
+    name, first_seed, draw, height = "together", SECOND, True, 0.3
+
+    def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
+        super().__init__(options, writer)
+        if not self.done:
+            for part in (Looking, Talking):
+                state = torch.load(options.work / f"{part.name}.pt", weights_only=True)
+                seen = {name: part is Looking for name in state["model"] if ".visual." in name}
+                wanted = {n: t for n, t in state["model"].items() if seen.get(n, part is Talking)}
+                self.model.load_state_dict(wanted, strict=False)
+            self.counting.load_state_dict(state["counting"])
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         if not len(batch.pixels):
-            return answers_loss(self.model, batch, None), torch.zeros(())
+            return self.told(batch, None)
         features = self.model.model.visual(batch.pixels)
-        return answers_loss(self.model, batch, features), cells.loss(features, batch.codes)
-
-
-def look_batches(size: int, done: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    data = Looks(range(done * size, steps * size), easy=steps * size // 3)
-    yield from DataLoader(data, size, collate_fn=scenes, num_workers=1, prefetch_factor=4)
-
-
-def talk_batches(writer: Writer, size: int, limit: int, draw: bool, done: int, steps: int) -> Iterator[Batch]:
-    seeds = range(done * size, steps * size)
-    if draw:  # others than those of the part before
-        seeds = range(seeds.start + SECOND, seeds.stop + SECOND)
-    data = Talks(writer, seeds, size, easy=steps * size // 4, limit=limit)
-    yield from DataLoader(data, size, collate_fn=partial(talks, draw=draw), num_workers=1, prefetch_factor=4)
+        seeing = self.options.seeing * cells.loss(features, batch.codes)
+        return self.told(batch, features) | {"seeing": seeing}
 
 
 def export(model: QwenVLForCausalLM, folder: Path) -> None:
@@ -262,18 +321,21 @@ def export(model: QwenVLForCausalLM, folder: Path) -> None:
     (folder / "generation_config.json").write_text(json.dumps(GENERATION, indent=2) + "\n", "utf-8")
 
 
+PARTS: dict[str, type[Course]] = {part.name: part for part in (Looking, Talking, Together)}
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--looking", type=int, default=2400, help="steps of the vision tower alone")
-    parser.add_argument("--talking", type=int, default=6000, help="steps of the decoder alone")
+    parser.add_argument("--looking", type=int, default=6000, help="steps of the vision tower alone")
+    parser.add_argument("--talking", type=int, default=4000, help="steps of the decoder alone")
     parser.add_argument("--together", type=int, default=600, help="steps of the whole model")
     parser.add_argument("--batch", type=int, default=8, help="dialogues per step")
-    parser.add_argument("--limit", type=int, default=380, help="tokens of a dialogue beside its pictures")
+    parser.add_argument("--limit", type=int, default=520, help="tokens of a dialogue beside its pictures")
     parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate of the matrices")
     parser.add_argument(
         "--seeing", type=float, default=0.1, help="weight of what is seen beside what is said"
     )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--part", choices=PARTS, help="only this one, with one thread")
     parser.add_argument(
         "--bfloat16", action="store_true", help="much faster, on processors that calculate in it"
     )
@@ -285,19 +347,36 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
+def study(part: str, options: argparse.Namespace, threads: int = 1) -> Course:
+    """One part, from where it was interrupted to its end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(threads)
+    course = PARTS[part](options, Writer(options.output))
+    course.run()
+    return course
+
+
+def main() -> None:
     options = arguments()
-    torch.set_num_threads(options.threads)
     for folder in (options.work, options.output):
         folder.mkdir(parents=True, exist_ok=True)
     words = options.output / FILE
     if not words.exists():
         tokens = vocabulary.learn(vocabulary.corpus(1500), RANKS)
         vocabulary.write(tokens, words)
-    course = Course(options)
-    course.run(Writer(options.output))
-    export(course.model, options.output)
+    if options.part:
+        study(options.part, options)
+        return
+    side_by_side = [
+        get_context("spawn").Process(target=study, args=(part, options)) for part in ("looking", "talking")
+    ]
+    for process in side_by_side:
+        process.start()
+    for process in side_by_side:
+        process.join()
+        if process.exitcode:
+            raise SystemExit(f"A part of the training ended with {process.exitcode}.")
+    export(study("together", options, threads=2).model, options.output)
 
 
 if __name__ == "__main__":

@@ -276,13 +276,17 @@ def test_every_place_of_a_picture_has_its_code(layout: str) -> None:
 
 def test_a_cell_knows_the_box_around_it() -> None:
     scene = make(1, "line")
-    left, top, right, bottom = scene.on_grid(scene.items[0].box)
     x, y = scene.items[0].centre
     row, column = int(cells.SIDE * y / scene.height), int(cells.SIDE * x / scene.width)
-    scale, ninth, *digits = cells.truth(scene)[row * cells.SIDE + column, cells.THING :].tolist()
+    scale, ninth, *ends = cells.truth(scene)[row * cells.SIDE + column, cells.THING :].tolist()
     assert (cells.SCALE[scale], ninth) == (scene.size(scene.items[0]), scene.place(scene.items[0]))
-    pairs = zip(digits[::2], digits[1::2], strict=True)
-    assert [100 * hundreds + 10 * tens for hundreds, tens in pairs] == [left, top, right, bottom]
+    steps = [4 * place + quarter for place, quarter in zip(ends[::2], ends[1::2], strict=True)]
+    for step, on_grid, exact in zip(
+        steps, scene.on_grid(scene.items[0].box), scene.on_grid(scene.items[0].box, exact=True), strict=True
+    ):
+        assert step == pytest.approx(exact * 0.064, abs=0.55) and on_grid == pytest.approx(
+            step / 0.064, abs=0.5
+        )
 
 
 def test_the_letters_of_a_text_are_found_in_their_places() -> None:

@@ -3,7 +3,7 @@
 A model that only hears whether its answers were right takes very long to learn to look. Here every one of
 the 16 x 16 features that the tower hands to the decoder has a meaning: groups of channels are one-hot
 codes of what is there, in which colour, on which ground, which character, how large, in which ninth of the
-picture, and the digits of the box around it. The tower learns to see them, while the decoder learns to talk
+picture, and where the box around it ends. The tower learns to see them, while the decoder learns to talk
 about them as they ought to be seen.
 """
 
@@ -23,8 +23,8 @@ CHARACTERS = (" ", *string.digits, *string.ascii_letters)
 GROUNDS = (*BACKGROUNDS, *(f"{colour} sign" for colour in COLOURS))
 SCALE = ("small", "medium", "large")
 # The columns of a code and how many values each has. Those from THING on mean nothing where nothing is: size,
-# ninth of the picture, then hundreds and tens of the box's left, top, right and bottom on the grid of 0 to 999.
-SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, 2, len(SCALE), 9, *[10] * 8)
+# ninth of the picture, then for left, top, right and bottom of its box the place and the quarter of the place.
+SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, 2, len(SCALE), 9, *[SIDE, 4] * 4)
 KIND, TINT, LETTER, GROUND, CENTRE, BEGINS, THING = range(7)
 CHANNELS = sum(SIZES)
 SHARPNESS = 10  # what a channel of 1 is worth as a logarithm of odds
@@ -47,10 +47,10 @@ def truth(scene: Scene) -> Tensor:
         for _, at_x, at_y in glyphs(item) if item.text else ():
             here[scene.cell(at_x, at_y)] = True
         turned += item.share
-        digits = [digit for at in scene.on_grid(item.box) for digit in (at // 100, at // 10 % 10)]
+        ends = [part for step in scene.steps(item.box) for part in divmod(step, 4)]
         code = codes[here]
         code[:, : TINT + 1] = torch.tensor([WHAT.index(item.kind), TINTS.index(item.colour)])
-        code[:, THING:] = torch.tensor([SCALE.index(scene.size(item)), scene.place(item), *digits])
+        code[:, THING:] = torch.tensor([SCALE.index(scene.size(item)), scene.place(item), *ends])
         codes[here] = code
     for item in scene.items:
         if item.kind != "slice":
@@ -78,7 +78,7 @@ def _covers(item: Item, x: Tensor, y: Tensor, turned: float) -> Tensor:
 def ideal(codes: Tensor, width: int) -> Tensor:
     """Features as the tower should make them, (..., width): ones in CHANNELS channels, zeros in the others."""
     hot = [F.one_hot(codes[..., n], size) for n, size in enumerate(SIZES)]
-    hot[THING:] = [digit * (codes[..., :1] != NOTHING) for digit in hot[THING:]]
+    hot[THING:] = [column * (codes[..., :1] != NOTHING) for column in hot[THING:]]
     return F.pad(torch.cat(hot, -1).float(), (0, width - CHANNELS))
 
 

@@ -35,9 +35,9 @@ class Turn:
     pictures: tuple[Scene, ...] = ()
 
 
-def on_grid(scene: Scene, boxes: Iterable[Box]) -> str:
+def on_grid(scene: Scene, boxes: Iterable[Box], exact: bool = False) -> str:
     """Boxes as Qwen-VL writes them."""
-    corners = (scene.on_grid(box) for box in boxes)
+    corners = (scene.on_grid(box, exact) for box in boxes)
     return "".join(f"<box>({x1},{y1}),({x2},{y2})</box>" for x1, y1, x2, y2 in corners)
 
 
@@ -278,7 +278,7 @@ class Asker:
             if clear and (inside or scene.layout != "sign"):
                 answer = self.contents(inside) if inside else ""
                 said = self.speak.sentence(answer) if inside else self.speak.ANSWERS["only background"]
-                return on_grid(scene, [box]), said
+                return on_grid(scene, [box], exact=True), said
         return None
 
     def _box(self) -> Box:

@@ -123,15 +123,23 @@ class Scene:
         row, column = int(SIDE * y / self.height), int(SIDE * x / self.width)
         return min(SIDE - 1, max(0, row)), min(SIDE - 1, max(0, column))
 
-    def on_grid(self, box: Box) -> tuple[int, int, int, int]:
-        """A box as Qwen-VL writes it: thousandths of the picture's sides, here in tens, from 0 to 990.
-
-        A small model sees no finer, and could only guess the last digit.
-        """
+    def steps(self, box: Box) -> tuple[int, int, int, int]:
+        """A box in quarters of the model's places: a small model sees no finer."""
         sides = (self.width, self.height, self.width, self.height)
         left, top, right, bottom = (
-            10 * min(99, max(0, round(100 * at / side))) for at, side in zip(box, sides, strict=True)
+            min(4 * SIDE - 1, max(0, round(4 * SIDE * at / side)))
+            for at, side in zip(box, sides, strict=True)
         )
+        return left, top, right, bottom
+
+    def on_grid(self, box: Box, exact: bool = False) -> tuple[int, int, int, int]:
+        """A box as Qwen-VL writes it: thousandths of the picture's sides, of the box's `steps` or `exact`."""
+        if exact:
+            across, down = 1000 / self.width, 1000 / self.height
+            corners = zip(box, (across, down) * 2, strict=True)
+            left, top, right, bottom = (min(999, max(0, round(at * scale))) for at, scale in corners)
+        else:
+            left, top, right, bottom = (round(250 * step / SIDE) for step in self.steps(box))
         return left, top, right, bottom
 
 

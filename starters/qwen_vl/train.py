@@ -30,7 +30,7 @@ from models.qwen_vl.tokenizer import FILE, PICTURE, SPECIAL
 from models.qwen_vl.vision import Resampler
 from models.qwen_vl.weights import register, translate
 from starters.muon import Muon
-from starters.qwen_vl import cells, vocabulary
+from starters.qwen_vl import cells, matching, vocabulary
 from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
 
 log = logging.getLogger(__name__)
@@ -182,6 +182,7 @@ class Course:
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         self.options, self.writer = options, writer
         self.model = build()
+        matching.prepare(self.model, writer.tokenizer)
         self.counting = Counting(self.model)
         self.parameters = [*learnable(self.model), *self.counting.parameters()]
         self.optimizers = optimizers(self.model, options.rate)

@@ -27,6 +27,7 @@ SCALE = ("small", "medium", "large")
 SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, 2, len(SCALE), 9, *[SIDE, 4] * 4)
 KIND, TINT, LETTER, GROUND, CENTRE, BEGINS, THING = range(7)
 CHANNELS = sum(SIZES)
+LOUD = 4  # what stands for 1 in a feature: beside it, what the decoder adds in the beginning is small
 SHARPNESS = 10  # what a channel of 1 is worth as a logarithm of odds
 
 
@@ -76,45 +77,42 @@ def _covers(item: Item, x: Tensor, y: Tensor, turned: float) -> Tensor:
 
 
 def ideal(codes: Tensor, width: int) -> Tensor:
-    """Features as the tower should make them, (..., width): ones in CHANNELS channels, zeros in the others."""
+    """Features as the tower should make them, (..., width): LOUD or 0 in CHANNELS channels, 0 in the others."""
     hot = [F.one_hot(codes[..., n], size) for n, size in enumerate(SIZES)]
     hot[THING:] = [column * (codes[..., :1] != NOTHING) for column in hot[THING:]]
-    return F.pad(torch.cat(hot, -1).float(), (0, width - CHANNELS))
+    return F.pad(LOUD * torch.cat(hot, -1).float(), (0, width - CHANNELS))
 
 
 def loss(features: Tensor, codes: Tensor) -> Tensor:
     """How far features are from what they should be: each column's cross entropy, and the squared distance."""
-    columns = features[..., :CHANNELS].split(SIZES, -1)
+    columns = (features[..., :CHANNELS] / LOUD).split(SIZES, -1)
     seen = codes[..., 0] != NOTHING
-    total = _even((features - ideal(codes, features.shape[-1])).square().sum(-1), seen)
+    total = even(((features - ideal(codes, features.shape[-1])) / LOUD).square().sum(-1), seen)
     for n, column in enumerate(columns):
         wrong = F.cross_entropy(
             SHARPNESS * column.flatten(0, -2), codes[..., n].flatten(), reduction="none"
         ).view_as(seen)
-        total = total + (_even(wrong, codes[..., n] != NOTHING) if n < THING else wrong[seen].mean())
+        total = total + (even(wrong, codes[..., n] != NOTHING) if n < THING else wrong[seen].mean())
     return total
 
 
-def _even(losses: Tensor, rare: Tensor) -> Tensor:
+def even(losses: Tensor, rare: Tensor) -> Tensor:
     """A mean in which the rare cells, few of a picture, weigh as much as the others together."""
     return losses[~rare].sum() / (~rare).sum().clamp(min=1) + losses[rare].sum() / rare.sum().clamp(min=1)
 
 
 # --- what the decoder has to count ---------------------------------------------------------------
 
-MOST = 16  # values of a rank, 0 where there is none
+RANKS = 20  # the highest
 
 
 def ranks(codes: Tensor) -> Tensor:
-    """The places of one picture by rank, (..., SIDE * SIDE, 4): of the things; of the first of each sort of
-    them; of the printed texts; and of the letters in their text. All from 1, in the order of the places."""
+    """The places of one picture by rank, (..., SIDE * SIDE), 0 for most: the first of each sort of things, and
+    apart from them the letters of printed texts, from 1 in the order of the places."""
     centre, letter = codes[..., CENTRE] == 1, codes[..., LETTER] != NOTHING
     sort = (codes[..., KIND] * len(TINTS) + codes[..., TINT]) * len(CHARACTERS) + codes[..., LETTER]
     same = (sort[..., :, None] == sort[..., None, :]) & centre[..., None, :]
-    known = codes[..., KIND].sub(1) < len(KINDS)
-    first = centre & known & ~same.tril(-1).any(-1)
-    begun = codes[..., BEGINS].cumsum(-1)
-    letters = letter.long().cumsum(-1)
-    before = torch.where(codes[..., BEGINS] == 1, letters - 1, 0).cummax(-1).values
-    counted = (centre.long().cumsum(-1) * centre, first.long().cumsum(-1) * first, begun * letter)
-    return torch.stack([*counted, (letters - before) * letter], -1).clamp(max=MOST - 1)
+    first = centre & (codes[..., KIND] <= len(KINDS)) & ~same.tril(-1).any(-1)
+    printed = letter & (codes[..., KIND] == WHAT.index("text"))
+    counted = first.long().cumsum(-1) * first + printed.long().cumsum(-1) * printed
+    return counted * (counted <= RANKS)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from tokenizers.decoders import DecodeStream
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from models.qwen_vl.pictures import pixels
 from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
-from models.qwen_vl.tokenizer import START, STOP, load_tokenizer
+from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message
 from starters.qwen_vl.cells import truth
 from starters.qwen_vl.dialogues import Turn, dialogue
@@ -24,11 +25,18 @@ IGNORED = -100  # a label that is not learnt
 
 
 class Batch(NamedTuple):
-    """ids and labels: (rows, length), padded at the end; pixels: (pictures, 3, size, size), or none drawn;
-    codes: what `cells.truth` says of each picture."""
+    """What a step learns from.
+
+    Attributes:
+        ids, labels, spelt, turns: as in `Row`, (rows, length), padded at the end.
+        pixels: (pictures, 3, size, size), or none drawn.
+        codes: what `cells.truth` says of each picture.
+    """
 
     ids: Tensor
     labels: Tensor
+    spelt: Tensor
+    turns: Tensor
     pixels: Tensor
     codes: Tensor
 
@@ -36,6 +44,21 @@ class Batch(NamedTuple):
 def seen(scene: Scene) -> Tensor:
     """The picture as the model sees it, (3, IMAGE_SIZE, IMAGE_SIZE)."""
     return pixels(draw(scene), IMAGE_SIZE)
+
+
+class Row(NamedTuple):
+    """A dialogue.
+
+    Attributes:
+        spelt: how many letters an answer has spelt so far, where it spells, or IGNORED.
+        turns: which question each token belongs to, from 1; 0 for pictures and what comes before them.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    spelt: list[int]
+    turns: list[int]
+    pictures: list[Scene]
 
 
 class Writer:
@@ -49,7 +72,7 @@ class Writer:
         self.tokenizer = load_tokenizer(vocabulary, QUERIES)
         special = self.tokenizer.special
         line = self.tokenizer.encode("\n")
-        self.end = special[STOP]
+        self.end, self.shown = special[STOP], special[PICTURE_END]
         system = {"role": "system", "content": DEFAULT_SYSTEM}
         self.system = self.tokenizer.apply_chat_template([system], add_generation_prompt=False)["input_ids"]
         self.question = [*line, special[START], *self.tokenizer.encode("user"), *line]
@@ -61,20 +84,38 @@ class Writer:
         said = self.tokenizer.content_ids([turn.answer])
         return [*self.question, *asked, *self.answer], [*said, self.end]
 
-    def dialogue(self, turns: Iterable[Turn], limit: int) -> tuple[list[int], list[int], list[Scene]]:
-        """Ids, labels, and pictures of as many turns as fit into `limit` tokens beside the pictures."""
-        ids, labels = [*self.system], [IGNORED] * len(self.system)
-        shown: list[Scene] = []
+    def spelt(self, turn: Turn, said: Sequence[int]) -> list[int]:
+        """How many letters have been spelt up to each token, from the first quotation mark on."""
+        if not turn.spelt:
+            return [IGNORED] * len(said)
+        letters, inside, counts = 0, False, []
+        stream = DecodeStream(ids=[], skip_special_tokens=False)
+        for token in said:
+            for character in stream.step(self.tokenizer.backend_tokenizer, token) or "":
+                inside = (character != "”") if character in "“”" else inside != (character == '"')
+                letters += inside and character.isalnum()
+            counts.append(letters if letters or inside else IGNORED)
+        return counts
+
+    def dialogue(self, turns: Iterable[Turn], limit: int) -> Row:
+        """As many turns as fit into `limit` tokens beside the pictures."""
+        nothing = [IGNORED] * len(self.system)
+        row = Row([*self.system], [*nothing], [*nothing], [0] * len(self.system), [])
         numbers = count(1)
-        for turn in turns:
+        for number, turn in enumerate(turns, 1):
             asked, said = self.turn(turn, numbers)
-            pictures = len(shown) + len(turn.pictures)
-            if len(ids) + len(asked) + len(said) > limit + pictures * QUERIES:
+            pictures = len(row.pictures) + len(turn.pictures)
+            if len(row.ids) + len(asked) + len(said) > limit + pictures * QUERIES:
                 break
-            ids += asked + said
-            labels += [IGNORED] * len(asked) + said
-            shown += turn.pictures
-        return ids, labels, shown
+            row.ids.extend(asked + said)
+            row.labels.extend([IGNORED] * len(asked) + said)
+            row.spelt.extend([IGNORED] * len(asked) + self.spelt(turn, said))
+            shown = (
+                len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
+            )  # with the line's end
+            row.turns.extend([0] * shown + [number] * (len(asked) + len(said) - shown))
+            row.pictures.extend(turn.pictures)
+        return row
 
 
 def message(turn: Turn, picture: bytes) -> Message:
@@ -83,7 +124,7 @@ def message(turn: Turn, picture: bytes) -> Message:
     return {"role": "user", "content": [*shown, {"type": "text", "text": turn.question}]}
 
 
-class Talks(Dataset[tuple[list[int], list[int], list[Scene]]]):
+class Talks(Dataset[Row]):
     """Dialogues of neighbouring seeds; scenes become busier over `easy` of them."""
 
     def __init__(self, writer: Writer, seeds: range, batch: int, easy: int, limit: int) -> None:
@@ -92,7 +133,7 @@ class Talks(Dataset[tuple[list[int], list[int], list[Scene]]]):
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def __getitem__(self, index: int) -> tuple[list[int], list[int], list[Scene]]:
+    def __getitem__(self, index: int) -> Row:
         seed = self.seeds[index]
         turns = dialogue(seed, turns=20, busy=min(1, seed / max(1, self.easy)), alike=self.batch)
         return self.writer.dialogue(turns, self.limit)
@@ -117,13 +158,21 @@ def scenes(shown: Sequence[Scene]) -> tuple[Tensor, Tensor]:
     return torch.stack([seen(scene) for scene in shown]), torch.stack([truth(scene) for scene in shown])
 
 
-def talks(rows: Sequence[tuple[list[int], list[int], list[Scene]]], draw: bool = True) -> Batch:
+def talks(rows: Sequence[Row], draw: bool = True) -> Batch:
     """Several dialogues; without their pictures where the tower is not asked."""
-    longest = max(len(ids) for ids, _, _ in rows)
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row, _, _ in rows])
-    labels = torch.tensor([row + [IGNORED] * (longest - len(row)) for _, row, _ in rows])
-    shown = [scene for _, _, scenes in rows for scene in scenes]
+    longest = max(len(row.ids) for row in rows)
+
+    def padded(lists: Iterable[list[int]], padding: int) -> Tensor:
+        return torch.tensor([numbers + [padding] * (longest - len(numbers)) for numbers in lists])
+
+    texts = (
+        padded((row.ids for row in rows), 0),
+        padded((row.labels for row in rows), IGNORED),
+        padded((row.spelt for row in rows), IGNORED),
+        padded((row.turns for row in rows), 0),
+    )
+    shown = [scene for row in rows for scene in row.pictures]
     if draw and shown:
-        return Batch(ids, labels, *scenes(shown))
+        return Batch(*texts, *scenes(shown))
     codes = [truth(scene) for scene in shown]
-    return Batch(ids, labels, torch.empty(0), torch.stack(codes) if codes else torch.empty(0))
+    return Batch(*texts, torch.empty(0), torch.stack(codes) if codes else torch.empty(0))

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 from starters.qwen_vl import chinese, english
@@ -17,6 +17,7 @@ WEIGHTS = {
     "relation": 1, "present": 1.5, "biggest": 0.7, "background": 0.7, "region": 6, "value": 4, "highest": 2,
     "lowest": 1, "slice": 2, "hello": 0.1, "nothing": 0.4,
 }  # fmt: skip
+SPELT = ("caption", "read")  # whose answers end with all that is printed
 TWO_PICTURES = {"compare": 3, "more": 2}
 
 
@@ -27,12 +28,14 @@ class Turn:
     Attributes:
         task: a key of WEIGHTS or TWO_PICTURES.
         pictures: those that come with the question, before its text.
+        spelt: the answer ends with all letters of the picture, in the order of its places.
     """
 
     task: str
     question: str
     answer: str
     pictures: tuple[Scene, ...] = ()
+    spelt: bool = False
 
 
 def on_grid(scene: Scene, boxes: Iterable[Box], exact: bool = False) -> str:
@@ -67,7 +70,8 @@ class Asker:
         question: str = self.random.choice(self.speak.QUESTIONS[task]).format(x=name)
         if self.random.random() < 0.15:
             question = question.rstrip(".。?？")
-        return Turn(task, question, self.answered(task, answer))
+        spelt = task in SPELT and all(item.kind == "text" for item in self.scene.items if item.text)
+        return Turn(task, question, self.answered(task, answer), spelt=spelt)
 
     def answered(self, task: str, answer: str) -> str:
         known = self.scene.layout != "unknown" or task in ("hello", "nothing")
@@ -353,7 +357,7 @@ def about_one(scene: Scene, count: int, choose: random.Random) -> list[Turn]:
         speak = first if choose.random() < 0.7 else choose.choice(LANGUAGES)
         task = choose.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         if turn := Asker(scene, speak, choose).ask(task):
-            turns.append(Turn(turn.task, turn.question, turn.answer, () if turns else (scene,)))
+            turns.append(turn if turns else replace(turn, pictures=(scene,)))
     return turns
 
 
@@ -369,9 +373,9 @@ def about_two(pair: tuple[Scene, Scene], count: int, choose: random.Random) -> l
             at = choose.randrange(2)
             turn = askers[at].ask(choose.choice(("caption", "read", "count", "colour", "background")))
             if turn:
-                turn = Turn(turn.task, speak.in_picture(turn.question, at + 1), turn.answer)
+                turn = replace(turn, question=speak.in_picture(turn.question, at + 1))
         if turn:
-            turns.append(Turn(turn.task, turn.question, turn.answer, () if turns else pair))
+            turns.append(turn if turns else replace(turn, pictures=pair))
     return turns
 
 

@@ -1,9 +1,12 @@
 """First weights with which the decoder finds what a word names, before it has learned anything.
 
-Words for colours, kinds and letters begin as the channels that stand for these in the features of a picture.
-Two heads of the first layer gather the words just said; heads of the third layer look for places with the
-same colour and kind; these and those of the fourth copy what stands there. Training finds out when to
-say which of it. Without this, finding things at all takes most of a short training.
+Features of a picture have a channel for each colour, kind, letter, … (see cells.py). What is left of the
+hidden channels is for words, one channel for each colour and kind that words name, and for ranks, which the
+decoder has to count (see `cells.ranks`). A head of the second layer gathers the words just said. Heads of the
+third layer look for places of their colour and kind, and copy what stands there. From the rank of what
+was just named a head of the fourth layer goes on to the next; another does so for letters. Training finds out
+when to say which of it, and holds on to these heads while it does. Without this, finding things at all takes
+most of a short training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +17,19 @@ import torch
 
 from models.qwen_vl.tokenizer import QwenTokenizer
 from starters.qwen_vl import cells, chinese, english
-from starters.qwen_vl.cells import CENTRE, GROUND, KIND, LETTER, SIZES, THING, TINT
+from starters.qwen_vl.cells import (
+    BEGINS,
+    CENTRE,
+    CHANNELS,
+    GROUND,
+    KIND,
+    LETTER,
+    LOUD,
+    RANKS,
+    SIZES,
+    THING,
+    TINT,
+)
 from starters.qwen_vl.scenes import COLOURS, KINDS
 
 STARTS = (0, *accumulate(SIZES))  # first channel of each column of a code
@@ -27,14 +42,12 @@ def channels(*columns: int, first: int = 1) -> list[int]:
 
 
 NAMES = channels(KIND, TINT)
+NAMED = [*NAMES, *channels(THING, THING + 1, first=0)]  # with size and ninth of the picture
+LETTERS = [*channels(LETTER), STARTS[BEGINS] + 1]
 BOXES = channels(*range(THING + 2, len(SIZES)), first=0)
-# What each head of the last two layers copies.
-COPIED = (
-    [*NAMES, *channels(THING, THING + 1, first=0)],
-    BOXES[: len(BOXES) // 2],
-    BOXES[len(BOXES) // 2 :],
-    channels(LETTER),
-)
+RANK = [*range(CHANNELS, CHANNELS + RANKS)]
+HEADS = {0: (0,), 1: (0,), 2: (0, 1, 2), 3: (0, 3)}  # those that are set, by layer
+WORDS = [*range(CHANNELS + RANKS, CHANNELS + RANKS + len(NAMES))]  # in the order of NAMES
 
 
 def meanings(text: str) -> Iterator[int]:
@@ -53,21 +66,58 @@ def meanings(text: str) -> Iterator[int]:
 @torch.no_grad()
 def prepare(model: Any, tokenizer: QwenTokenizer) -> None:
     """Set the words of a Qwen-VL with random weights, and its heads as above."""
-    embeddings = model.model.embed_tokens.weight.normal_(std=0.05)
+    embeddings = model.model.embed_tokens.weight.normal_(std=0.1 * LOUD)
+    embeddings[:, [*RANK, *WORDS]] = 0
     head = model.lm_head.weight.normal_(std=0.02)
     for token in range(len(embeddings)):
         for channel in meanings(tokenizer.decode([token])):
-            embeddings[token, channel] += 0.3
-            head[token, channel] += 0.3
-    first, _, third, fourth = (layer.self_attn for layer in model.model.layers)
-    for number, pairs in enumerate((range(12), range(4, 14))):  # of the last three tokens; of the last dozen
-        _look_back(first, number, pairs)
-        _copy(first, number, NAMES, strength=0.3)
-    for number, copied in enumerate(COPIED):
-        if number < 3:
-            _match(third, number, NAMES)
-        _copy(third, number, copied, strength=0.25)
-        _copy(fourth, number, copied, strength=0.25)
+            head[token, channel] += 0.5
+            if channel in NAMES:
+                embeddings[token, WORDS[NAMES.index(channel)]] = LOUD
+    for weight, mask in held(model)[1:]:
+        weight[mask] = 0
+    first, second, third, fourth = (layer.self_attn for layer in model.model.layers)
+    _look_back(first, 0, range(12))
+    _copy(first, 0, WORDS, strength=0.4)
+    _look_back(second, 0, range(6, SLOW))
+    _prefer(second, 0, WORDS, 5.0)
+    _copy(second, 0, WORDS, strength=1)
+    for number, copied in enumerate(([*NAMED, *RANK], BOXES[:40], BOXES[40:])):
+        _match(third, number, WORDS, NAMES, 1.5)
+        _prefer(third, number, [STARTS[CENTRE] + 1], 3.0, 1)
+        _prefer(third, number, channels(GROUND, first=0), 4.0, 2)  # pictures alone have a ground
+        _copy(third, number, copied, strength=1)
+    for number, copied in ((0, NAMED), (3, LETTERS)):
+        _match(fourth, number, RANK[:-1], RANK[1:], 2.0)
+        _prefer(fourth, number, channels(GROUND, first=0), 4.0, 2)
+        _copy(fourth, number, copied, strength=1)
+
+
+def held(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """What a training should hold on to, as weights and masks: the heads that are set, and all that could write
+    into the channels of words; first of all the words themselves."""
+    words = torch.tensor(WORDS)
+    parts = [(model.model.embed_tokens.weight, (slice(None), words))]
+    for number, layer in enumerate(model.model.layers):
+        attention = layer.self_attn
+        size = attention.head_dim
+        heads = torch.cat([torch.arange(head * size, (head + 1) * size) for head in HEADS[number]])
+        for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
+            parts += [(linear.weight, (heads,)), (linear.bias, (heads,))]
+        parts += [(attention.o_proj.weight, (slice(None), heads)), (attention.o_proj.weight, (words,))]
+        parts += [(layer.mlp.down_proj.weight, (words,))]
+    masks = []
+    for weight, where in parts:
+        mask = torch.zeros_like(weight, dtype=torch.bool)
+        mask[where] = True
+        masks.append((weight, mask))
+    return masks
+
+
+def _slow(attention: Any, number: int) -> torch.Tensor:
+    """Rows of a head that positions do not turn: 36 of 64."""
+    half = attention.head_dim // 2
+    return number * attention.head_dim + torch.tensor([*range(SLOW, half), *range(half + SLOW, 2 * half)])
 
 
 def _look_back(attention: Any, number: int, pairs: Sequence[int]) -> None:
@@ -77,23 +127,22 @@ def _look_back(attention: Any, number: int, pairs: Sequence[int]) -> None:
         linear.bias[at] = 3.0
 
 
-def _match(attention: Any, number: int, wanted: Sequence[int]) -> None:
-    """Let a head attend to places of pictures that share channels with the token, and to middles of things."""
-    half = attention.head_dim // 2
-    slow = torch.tensor([*range(SLOW, half), *range(half + SLOW, 2 * half)])
-    at = number * attention.head_dim + slow
-    for linear in (attention.q_proj, attention.k_proj):
-        linear.weight[at[: len(wanted)], torch.tensor(wanted)] = 1.2
-    middle, picture = at[len(wanted)], at[len(wanted) + 1]
-    attention.k_proj.weight[middle, STARTS[CENTRE] + 1] = 1.2
-    attention.k_proj.weight[picture, channels(GROUND, first=0)] = 1.5  # no word has a ground
-    attention.q_proj.bias[middle] = 3.0
-    attention.q_proj.bias[picture] = 8.0
+def _match(attention: Any, number: int, asked: Sequence[int], found: Sequence[int], strength: float) -> None:
+    """Let a head attend where a channel of `found` is on, if the same of `asked` is on in the token."""
+    at = _slow(attention, number)[: len(asked)]
+    for linear, channel in ((attention.q_proj, asked), (attention.k_proj, found)):
+        linear.weight[at, torch.tensor(channel)] = strength
+
+
+def _prefer(attention: Any, number: int, wanted: Sequence[int], strength: float, place: int = 1) -> None:
+    """Let a head attend where a channel of `wanted` is on. `place`: a row, from the last, that is free for it."""
+    at = _slow(attention, number)[-place]
+    attention.k_proj.weight[at, torch.tensor(wanted)] = 1.5
+    attention.q_proj.bias[at] = strength
 
 
 def _copy(attention: Any, number: int, copied: Sequence[int], strength: float) -> None:
     """Let a head take channels as they are where it attends, and add them to the token's."""
     at, wanted = number * attention.head_dim + torch.arange(len(copied)), torch.tensor(copied)
-    attention.v_proj.weight[number * attention.head_dim : (number + 1) * attention.head_dim] = 0
     attention.v_proj.weight[at, wanted] = 1
     attention.o_proj.weight[wanted, at] = strength

@@ -133,13 +133,13 @@ class Scene:
         return left, top, right, bottom
 
     def on_grid(self, box: Box, exact: bool = False) -> tuple[int, int, int, int]:
-        """A box as Qwen-VL writes it: thousandths of the picture's sides, of the box's `steps` or `exact`."""
+        """A box as Qwen-VL writes it, in thousandths of the picture's sides: `exact`, or its `steps` in tens."""
         if exact:
             across, down = 1000 / self.width, 1000 / self.height
             corners = zip(box, (across, down) * 2, strict=True)
             left, top, right, bottom = (min(999, max(0, round(at * scale))) for at, scale in corners)
         else:
-            left, top, right, bottom = (round(250 * step / SIDE) for step in self.steps(box))
+            left, top, right, bottom = (10 * round(25 * step / SIDE) for step in self.steps(box))
         return left, top, right, bottom
 
 

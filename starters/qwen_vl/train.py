@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VOCABULARY = 1280
 RANKS = VOCABULARY - len(SPECIAL)
-NOISE = 0.1  # standard deviation of what is added to ideal features
+NOISE = 0.4  # standard deviation of what is added to ideal features
 SECOND = 10_000_000  # first seed of the dialogues about drawn pictures
 CONFIG: dict[str, Any] = {
     "architectures": ["QWenLMHeadModel"],
@@ -112,6 +112,7 @@ def build() -> QwenVLForCausalLM:
     torch.manual_seed(0)
     model = QwenVLForCausalLM(QwenVLConfig(**{**translate(CONFIG), "dtype": "float32"}))
     look_at_own_place(model.model.visual.attn_pool)
+    model.model.visual.proj.data *= cells.LOUD
     return model
 
 
@@ -127,45 +128,60 @@ def optimizers(model: QwenVLForCausalLM, rate: float) -> list[torch.optim.Optimi
     matrices = [parameter for parameter in inner if parameter.ndim == 2 and parameter is not query]
     taken = set(map(id, matrices))
     others = [parameter for parameter in learnable(model) if id(parameter) not in taken]
+    words = model.model.embed_tokens.weight  # as large as LOUD makes them
     made = [Muon(matrices, rate), torch.optim.AdamW(others, rate / 4, betas=(0.9, 0.98), weight_decay=0.0)]
+    made[1].param_groups[0]["params"] = [weight for weight in others if weight is not words]
+    made[1].add_param_group({"params": [words], "lr": rate})
     for group in chain.from_iterable(optimizer.param_groups for optimizer in made):
         group["highest"] = group["lr"]
     return made
 
 
+def visible(turns: Tensor) -> Tensor:
+    """Which tokens each token may see, (rows, 1, length, length): pictures, and what its own turn has said.
+
+    What others have said of a picture would tell more easily than the picture itself.
+    """
+    before, own = turns[:, None, None, :], turns[:, None, :, None]
+    return ((before == 0) | (before == own)).tril()
+
+
 def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None) -> Tensor:
     """Cross entropy of the answers, the pictures' features given."""
-    hidden = model.model(batch.ids, mm_encoder_outputs=features, use_cache=False).last_hidden_state
+    hidden = model.model(
+        batch.ids, visible(batch.turns), mm_encoder_outputs=features, use_cache=False
+    ).last_hidden_state
     targets = batch.labels[:, 1:]
     learnt = targets != IGNORED
     return F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
 
 
-class Counting(nn.Module):
-    """Tells from a hidden layer of the decoder how well it counts the things of the pictures.
+class Counting:
+    """Tells from a hidden layer of the decoder how well it counts.
 
-    To name things one after the other the decoder has to know which is the next. Asked for it at every place
-    it learns that long before answers alone would teach it. Nothing of this is left in the checkpoint.
+    To name things, or letters, one after the other the decoder has to know which is the next: that of the next
+    rank. Asked for the ranks, in channels of their own, it learns them long before answers alone would teach
+    it.
     """
 
     def __init__(self, model: QwenVLForCausalLM, layer: int = 1) -> None:
-        super().__init__()
-        self.model = [model]  # no part of this one
-        self.head = nn.Linear(CONFIG["hidden_size"], 4 * cells.MOST)
-        self.norm = nn.RMSNorm(CONFIG["hidden_size"])
-        self.hidden = torch.empty(0)
-        model.model.layers[layer].register_forward_hook(self.keep)
+        self.model, self.hidden = model.model, torch.empty(0)
+        self.model.layers[layer].register_forward_hook(self.keep)
 
     def keep(self, _layer: nn.Module, _inputs: Any, hidden: Tensor) -> None:
         self.hidden = hidden
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross entropy of the ranks at the places of the last batch that the model has seen."""
-        rows, columns = self.model[0].model.places(batch.ids, len(batch.codes))
+        """Cross entropy of the ranks in the last batch that the model has seen."""
+        hidden = F.rms_norm(self.hidden.float(), self.hidden.shape[-1:])[..., matching.RANK]
+        said = F.pad(hidden, (1, 0))  # no rank is likeliest where all of their channels are below 0
+        rows, columns = self.model.places(batch.ids, len(batch.codes))
         places = columns[:, None] + torch.arange(1, batch.codes.shape[1] + 1)
-        said = self.head(self.norm(self.hidden[rows[:, None], places])).unflatten(-1, (4, cells.MOST))
         ranks = cells.ranks(batch.codes)
-        return F.cross_entropy(said[ranks > 0], ranks[ranks > 0])
+        wrong = F.cross_entropy(said[rows[:, None], places].flatten(0, 1), ranks.flatten(), reduction="none")
+        spelt = (batch.spelt != IGNORED) & (batch.spelt <= cells.RANKS)
+        total = cells.even(wrong, ranks.flatten() > 0)
+        return total + F.cross_entropy(said[spelt], batch.spelt[spelt]) if spelt.any() else total
 
 
 class Course:
@@ -178,17 +194,18 @@ class Course:
 
     name: str  # of the file that keeps it
     height = 1.0  # of the learning rate
+    holding = 0.0  # the part of the steps that leave alone what is set in the beginning
 
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         self.options, self.writer = options, writer
         self.model = build()
         matching.prepare(self.model, writer.tokenizer)
+        self.held = [
+            (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
+        ]
         self.counting = Counting(self.model)
-        self.parameters = [*learnable(self.model), *self.counting.parameters()]
+        self.parameters = learnable(self.model)
         self.optimizers = optimizers(self.model, options.rate)
-        self.optimizers[1].add_param_group(
-            {"params": list(self.counting.parameters()), "highest": options.rate / 4}
-        )
         self.steps: int = getattr(options, self.name)
         self.done = 0
         self.kept = options.work / f"{self.name}.pt"
@@ -198,7 +215,6 @@ class Course:
     def load(self) -> None:
         state = torch.load(self.kept, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.counting.load_state_dict(state["counting"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         self.done = state["done"]
@@ -206,7 +222,6 @@ class Course:
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "counting": self.counting.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "done": self.done,
         }
@@ -245,17 +260,20 @@ class Course:
 
     def step(self, losses: dict[str, Tensor]) -> dict[str, float]:
         self.model.zero_grad()
-        self.counting.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.done < self.holding * self.steps:
+            with torch.no_grad():
+                for weight, mask, values in self.held:
+                    weight[mask] = values
         return {name: loss.item() for name, loss in losses.items()}
 
     def told(self, batch: Batch, features: Tensor | None) -> dict[str, Tensor]:
         """What a batch of dialogues teaches the decoder."""
         losses = {"answers": answers_loss(self.model, batch, features)}
-        return losses if features is None else losses | {"counting": 0.3 * self.counting.loss(batch)}
+        return losses if features is None else losses | {"counting": 0.1 * self.counting.loss(batch)}
 
 
 class Looking(Course):
@@ -275,7 +293,7 @@ class Looking(Course):
 class Talking(Course):
     """The decoder alone, with features nearly as they ought to be."""
 
-    name, first_seed, draw = "talking", 0, False
+    name, first_seed, draw, holding = "talking", 0, False, 0.6
 
     def batches(self) -> Iterator[Batch]:
         size = self.options.batch
@@ -294,7 +312,7 @@ class Talking(Course):
 class Together(Talking):
     """Tower and decoder, each as its own part of the training left it."""
 
-    name, first_seed, draw, height = "together", SECOND, True, 0.3
+    name, first_seed, draw, holding, height = "together", SECOND, True, 0.0, 0.3
 
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         super().__init__(options, writer)
@@ -304,7 +322,6 @@ class Together(Talking):
                 seen = {name: part is Looking for name in state["model"] if ".visual." in name}
                 wanted = {n: t for n, t in state["model"].items() if seen.get(n, part is Talking)}
                 self.model.load_state_dict(wanted, strict=False)
-            self.counting.load_state_dict(state["counting"])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         if not len(batch.pixels):
@@ -336,7 +353,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--seeing", type=float, default=0.1, help="weight of what is seen beside what is said"
     )
-    parser.add_argument("--part", choices=PARTS, help="only this one, with one thread")
+    parser.add_argument("--part", choices=PARTS, help="only this one, with both threads")
     parser.add_argument(
         "--bfloat16", action="store_true", help="much faster, on processors that calculate in it"
     )
@@ -366,7 +383,7 @@ def main() -> None:
         tokens = vocabulary.learn(vocabulary.corpus(1500), RANKS)
         vocabulary.write(tokens, words)
     if options.part:
-        study(options.part, options)
+        study(options.part, options, threads=2)
         return
     side_by_side = [
         get_context("spawn").Process(target=study, args=(part, options)) for part in ("looking", "talking")

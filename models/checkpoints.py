@@ -137,7 +137,24 @@ _QWEN_VL = Checkpoint(
     options=MappingProxyType({"temperature": 1.0, "top_p": 0.3, "top_k": 0, "max_new_tokens": 512}),
 )
 
+_QWEN_VL_TINY = replace(
+    _QWEN_VL,
+    name="qwen-vl-tiny",
+    title="Qwen-VL tiny",
+    hub_id=None,  # made by starters/qwen_vl, and in the repository with it
+    modelscope_id=None,
+    path=str(Path(__file__).parents[1] / "starters" / "qwen_vl" / "checkpoint"),
+    parameters=5_704_576,
+    bytes=11_420_648,
+    shape=Shape(layers=4, kv_heads=4, head_dim=64, hidden=256, vocab=1280, vision=2_422_400),
+    context_length=2048,
+    licence="Apache-2.0",
+    licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+    options=MappingProxyType({"temperature": 0.0, "max_new_tokens": 512}),
+    starter=True,
+)
 _QWEN_VLS = (
+    _QWEN_VL_TINY,
     _QWEN_VL,
     replace(
         _QWEN_VL,

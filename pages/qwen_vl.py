@@ -5,12 +5,28 @@ import streamlit as st
 import models
 from pages.shared.chat import chat_page
 from pages.shared.words import tr
+from starters.qwen_vl.drawing import example
 
 
 def about(checkpoint: models.Checkpoint) -> None:
-    """What it takes to have the chosen checkpoint."""
+    """What the chosen checkpoint cannot do, and what it takes to have it."""
+    if checkpoint.starter:
+        st.info(_small(checkpoint), icon=":material/child_care:")
     if checkpoint.path is None and checkpoint.format != "openai-api":
         st.info(_needs(checkpoint), icon=":material/download:")
+
+
+def _small(checkpoint: models.Checkpoint) -> str:
+    millions = f"{checkpoint.parameters / 1e6:.1f}"
+    return tr(
+        f"**This is a toy of our own**, a Qwen-VL of {millions} million parameters, so that this page works on any "
+        "machine. It knows only drawn scenes (shapes, printed words and numbers, simple charts on plain "
+        "grounds), not photographs, and is often wrong about these too.\n\n"
+        "**Draw a scene** below gives it one. For real pictures choose Qwen-VL-Chat in the sidebar.",
+        f"**这是我们自制的玩具模型**：一个仅有 {millions} 百万参数的 Qwen-VL，让本页能在任何机器上试用。"
+        "它只认识画出来的场景（纯色背景上的图形、印刷的词语和数字、简单图表），不认识照片，而且也常常出错。\n\n"
+        "点击下方的**画一个场景**即可试用。真实图片请在侧边栏选择 Qwen-VL-Chat。",
+    )
 
 
 def _needs(checkpoint: models.Checkpoint) -> str:
@@ -41,4 +57,5 @@ chat_page(
     ),
     about,
     sees=True,
+    example=example,
 )

@@ -115,6 +115,13 @@ def glm(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def starter(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The Qwen-VL page with the checkpoint of its own, read by a fake engine."""
+    monkeypatch.delenv("QWEN_VL_MODEL_PATH")
+    return stage
+
+
+@pytest.fixture
 def desks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Those of the Whisper page that the visitors of a test got, in order."""
     from pages.shared.recordings import Desk

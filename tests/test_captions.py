@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from models.captions import Caption, file_names, write
 from models.errors import BadInput, EngineFailed
 from pages.shared import vision
-from pages.shared.captions import Album
+from pages.shared.captions import DRAWN, Album
 from tests.fake_engine import FakeVisionEngine, Stage
 from tests.visitor import alive, click, sentences, visit
 
@@ -162,6 +162,14 @@ def test_remove_all(stage: Stage) -> None:
     assert rows(at) == [] and "Add pictures" in at.main.info[-1].value
     finished(upload(at, ("b.png", png())))
     assert rows(at) == [("b.png", f"{PROMPT} 40x20")]
+
+
+def test_scenes_are_drawn_for_the_starter_alone(starter: Stage) -> None:
+    at = click(click(many(), "qwen_vl.caption_draw"), "qwen_vl.caption_draw")
+    names, pictures = zip(*((caption.name, caption.picture) for caption in album(at).captions), strict=True)
+    assert len(set(names)) == len(set(pictures)) == 2 * DRAWN
+    finished(at)
+    assert album(at).done == 2 * DRAWN and not any(caption.trouble for caption in album(at).captions)
 
 
 # --- files -----------------------------------------------------------------------------------------

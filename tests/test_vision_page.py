@@ -20,6 +20,7 @@ from tests.visitor import (
     conversation,
     engine,
     imported,
+    keys,
     sentences,
     shown,
     texts,
@@ -301,6 +302,26 @@ def test_a_photo_is_taken(stage: Stage) -> None:
     at = page()
     alive(at.get("camera_input")[0].upload("photo.jpg", png(), "image/jpeg").run())
     assert len(at.session_state["qwen_vl.waiting"]) == 1
+
+
+# --- scenes to try ---------------------------------------------------------------------------------
+
+
+def test_a_scene_is_drawn_to_be_asked_about(starter: Stage) -> None:
+    at = click(click(page(), "qwen_vl.draw"), "qwen_vl.draw")
+    first, second = at.session_state["qwen_vl.waiting"]
+    assert first.data != second.data and Image.open(io.BytesIO(first.data)).format == "PNG"
+    click(at, "qwen_vl.task.compare")
+    assert questions(at) == [("Compare the two pictures.", ["scene.png", "scene.png"])]
+
+
+def test_the_starter_says_that_it_knows_drawn_scenes_only(starter: Stage) -> None:
+    assert "not photographs" in page().main.info[0].value
+    assert "不认识照片" in visit("qwen_vl", "zh-CN").main.info[0].value
+
+
+def test_another_checkpoint_is_offered_no_scenes(stage: Stage) -> None:
+    assert "qwen_vl.draw" not in keys(page())
 
 
 # --- the page --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pages.shared.words import remember, sentence, tr
 THUMBNAIL = 96  # pixels
 REFRESH = 1.0  # seconds; longer for many pictures, since all rows are sent each time
 ROWS_PER_SECOND = 200
+DRAWN = 12  # scenes at one click
 
 
 class Album:
@@ -89,11 +90,15 @@ def album(family: str) -> Album:
     return Album()
 
 
-def captions(choice: loading.Choice, options: ChatOptions) -> None:
-    """The page's second mode."""
+def captions(
+    choice: loading.Choice, options: ChatOptions, example: Callable[[], bytes] | None = None
+) -> None:
+    """The page's second mode; `example` draws a picture to try."""
     family, mine = choice.family, album(choice.family)
     loading.turn_to(family, f"{family}.captions")
     _add(family, mine)
+    if example:
+        _draw(family, mine, example)
     prompt, prefix = _wording(family)
     _buttons(family, mine, ready=bool(prompt.strip()))
     loading.show_failure(family)
@@ -137,6 +142,18 @@ def _add(family: str, mine: Album) -> None:
         for file in files:
             mine.add(file.name, file.getvalue())
         st.session_state[f"{family}.albums"] = number + 1
+        st.rerun()
+
+
+def _draw(family: str, mine: Album, example: Callable[[], bytes]) -> None:
+    if st.button(
+        tr(f"Draw {DRAWN} scenes", f"画 {DRAWN} 个场景"),
+        icon=":material/draw:",
+        key=f"{family}.caption_draw",
+        disabled=mine.running,
+    ):
+        for number in range(len(mine.captions) + 1, len(mine.captions) + DRAWN + 1):
+            mine.add(tr(f"scene {number}.png", f"场景 {number}.png"), example())
         st.rerun()
 
 

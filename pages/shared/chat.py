@@ -35,7 +35,8 @@ from pages.shared.words import sentence, tr
 class Chat:
     """What the page shows: a conversation, and all that it is answered with.
 
-    `key` begins the keys of its widgets. Without a `toolbox` nothing can be asked. `sees`: with pictures.
+    `key` begins the keys of its widgets. Without a `toolbox` nothing can be asked. `sees`: with pictures,
+    of which `example` draws one to try.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Chat:
     conversation: Conversation
     toolbox: Toolbox | None
     sees: bool = False
+    example: Callable[[], bytes] | None = None
 
     @property
     def family(self) -> str:
@@ -69,11 +71,12 @@ def chat_page(
     about: Callable[[Checkpoint], None] | None = None,
     calls_tools: Callable[[Checkpoint], bool] = lambda checkpoint: False,
     sees: bool = False,
+    example: Callable[[], bytes] | None = None,
 ) -> None:
     """A page of one family: a chat, or for a base model a text to be continued.
 
     `about` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
-    a family that `sees` is asked about pictures.
+    a family that `sees` is asked about pictures, its starter about those that `example` draws.
     """
     frame.page(family, intro)
     choice, values = frame.sidebar(
@@ -94,10 +97,12 @@ def chat_page(
         mode = tools.mode(family)
         key = family if mode is tools.CHAT else f"{family}.{mode.name}"
         _chat(Chat(key, choice, options, _conversation(key), tools.toolbox(family)))
-    elif sees and vision.mode(family) == vision.MANY:
-        captions(choice, options)
     else:
-        _chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees))
+        drawn = example if choice.checkpoint and choice.checkpoint.starter else None
+        if sees and vision.mode(family) == vision.MANY:
+            captions(choice, options, drawn)
+        else:
+            _chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees, drawn))
 
 
 # --- chat --------------------------------------------------------------------------------------
@@ -125,7 +130,7 @@ def _chat(chat: Chat) -> None:
     if chat.toolbox is None:
         loading.withdraw(family)
     if chat.sees:
-        vision.workbench(chat.key, family, conversation)
+        vision.workbench(chat.key, family, conversation, chat.example)
     handing.show_waiting(family)
     typed = _typed(chat, room)
     with room:

@@ -1,5 +1,6 @@
 """Asking about pictures: the ways in, and questions at one click."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -78,11 +79,13 @@ def _ask(key: str, family: str, conversation: Conversation, text: str) -> None:
     st.rerun()
 
 
-def workbench(key: str, family: str, conversation: Conversation) -> None:
-    """What stands above the message field."""
+def workbench(
+    key: str, family: str, conversation: Conversation, example: Callable[[], bytes] | None = None
+) -> None:
+    """What stands above the message field; `example` draws a picture to try."""
     waiting = _waiting(key)
     _show_waiting(key, waiting)
-    _ways_in(key, family)
+    _ways_in(key, family, example)
     pictures = [*pictures_of(conversation.turns), *waiting]
     if pictures:
         _tasks(key, family, conversation, pictures)
@@ -109,9 +112,12 @@ def _show_waiting(key: str, waiting: list[Picture]) -> None:
 # --- ways in -------------------------------------------------------------------------------------
 
 
-def _ways_in(key: str, family: str) -> None:
+def _ways_in(key: str, family: str, example: Callable[[], bytes] | None) -> None:
     number = st.session_state.setdefault(f"{key}.taken", 0)  # a new key empties the widgets
+    drawn = None
     with st.container(horizontal=True):
+        if example and st.button(tr("Draw a scene", "画一个场景"), icon=":material/draw:", key=f"{key}.draw"):
+            drawn = Picture(tr("scene.png", "场景.png"), example())
         with st.popover(tr("Add pictures", "添加图片"), icon=":material/add_photo_alternate:"):
             files = st.file_uploader(
                 tr("Pictures", "图片"),
@@ -127,11 +133,12 @@ def _ways_in(key: str, family: str) -> None:
             photo = st.camera_input(tr("Take a photo", "拍摄照片"), key=f"{key}.camera.{number}")
         with st.popover(tr("Web address", "网址"), icon=":material/link:"):
             fetched = _fetched(key, family)
-    if not (files or photo or fetched):
+    made = [picture for picture in (fetched, drawn) if picture]
+    if not (files or photo or made):
         return
     st.session_state[f"{key}.taken"] = number + 1
     pictures, trouble = taken([*files, *([photo] if photo else [])])
-    _waiting(key).extend([*pictures, *([fetched] if fetched else [])])
+    _waiting(key).extend([*pictures, *made])
     if trouble:
         loading.fail(family, trouble)
     loading.forget_failure(family)

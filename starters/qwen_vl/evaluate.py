@@ -72,12 +72,12 @@ def overlap(first: Sequence[int], second: Sequence[int]) -> float:
 # --- questions and answers -----------------------------------------------------------------------
 
 
-def questions(pictures: int) -> list[Turn]:
+def questions(pictures: int, tasks: Sequence[str] = TASKS) -> list[Turn]:
     """One question of each task that fits, about each picture; and one about every fourth pair."""
     asked = []
     for seed in range(UNSEEN, UNSEEN + pictures):
         scene, choose = make(seed), random.Random(seed)
-        for task in TASKS:
+        for task in tasks:
             turn = Asker(scene, choose.choice(LANGUAGES), choose).ask(task)
             if turn:
                 asked.append(Turn(task, turn.question, turn.answer, (scene,)))
@@ -160,6 +160,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--checkpoint", type=Path, default=HERE / "checkpoint")
@@ -167,7 +168,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model, tokenizer = load(options.checkpoint, torch.float32)
-    answered = answers(model, tokenizer, questions(options.pictures), options.batch)
+    answered = answers(model, tokenizer, questions(options.pictures, options.tasks), options.batch)
     log.info("\n%s", report(answered))
     shown: Counter[str] = Counter()
     for turn, answer in answered:

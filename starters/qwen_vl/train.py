@@ -2,6 +2,7 @@
 
     python -m starters.qwen_vl.train            # some hours on two cores that calculate in bfloat16
     python -m starters.qwen_vl.train --resume   # goes on where it was interrupted
+    python -m starters.qwen_vl.train --part talking --start starters/qwen_vl/checkpoint   # learns more
 
 First the vision tower learns to see what is at each place of a scene, and the decoder to answer questions
 about scenes as they ought to be seen; then both together. Scenes are simple in the beginning.
@@ -28,7 +29,7 @@ from torch.utils.data import DataLoader
 from models.qwen_vl.model import QwenVLConfig, QwenVLForCausalLM
 from models.qwen_vl.tokenizer import FILE, PICTURE, SPECIAL
 from models.qwen_vl.vision import Resampler
-from models.qwen_vl.weights import register, translate
+from models.qwen_vl.weights import load_model, register, translate
 from starters.muon import Muon
 from starters.qwen_vl import cells, matching, vocabulary
 from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
@@ -50,7 +51,7 @@ CONFIG: dict[str, Any] = {
     "kv_channels": 64,
     "layer_norm_epsilon": 1e-6,
     "initializer_range": 0.02,
-    "max_position_embeddings": 8192,
+    "max_position_embeddings": 2048,
     "seq_length": 2048,
     "no_bias": True,
     "rotary_emb_base": 1_000_000,  # far apart, things of one kind still match
@@ -82,7 +83,7 @@ GENERATION = {
     "eos_token_id": RANKS,
     "pad_token_id": RANKS,
     "max_new_tokens": 512,
-    "max_window_size": 1500,
+    "max_window_size": 700,
 }
 
 
@@ -200,6 +201,8 @@ class Course:
         self.options, self.writer = options, writer
         self.model = build()
         matching.prepare(self.model, writer.tokenizer)
+        if options.start:
+            self.model.load_state_dict(load_model(options.start, torch.float32).state_dict())
         self.held = [
             (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
         ]
@@ -273,7 +276,7 @@ class Course:
     def told(self, batch: Batch, features: Tensor | None) -> dict[str, Tensor]:
         """What a batch of dialogues teaches the decoder."""
         losses = {"answers": answers_loss(self.model, batch, features)}
-        return losses if features is None else losses | {"counting": 0.1 * self.counting.loss(batch)}
+        return losses if features is None else losses | {"counting": 0.3 * self.counting.loss(batch)}
 
 
 class Looking(Course):
@@ -316,7 +319,7 @@ class Together(Talking):
 
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         super().__init__(options, writer)
-        if not self.done:
+        if not self.done and not options.start:
             for part in (Looking, Talking):
                 state = torch.load(options.work / f"{part.name}.pt", weights_only=True)
                 seen = {name: part is Looking for name in state["model"] if ".visual." in name}
@@ -344,11 +347,11 @@ PARTS: dict[str, type[Course]] = {part.name: part for part in (Looking, Talking,
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--looking", type=int, default=6000, help="steps of the vision tower alone")
-    parser.add_argument("--talking", type=int, default=4000, help="steps of the decoder alone")
+    parser.add_argument("--looking", type=int, default=5000, help="steps of the vision tower alone")
+    parser.add_argument("--talking", type=int, default=8000, help="steps of the decoder alone")
     parser.add_argument("--together", type=int, default=600, help="steps of the whole model")
     parser.add_argument("--batch", type=int, default=8, help="dialogues per step")
-    parser.add_argument("--limit", type=int, default=520, help="tokens of a dialogue beside its pictures")
+    parser.add_argument("--limit", type=int, default=450, help="tokens of a dialogue beside its pictures")
     parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate of the matrices")
     parser.add_argument(
         "--seeing", type=float, default=0.1, help="weight of what is seen beside what is said"
@@ -358,6 +361,7 @@ def arguments() -> argparse.Namespace:
         "--bfloat16", action="store_true", help="much faster, on processors that calculate in it"
     )
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights are learnt on from")
     parser.add_argument(
         "--work", type=Path, default=HERE / "course", help="folder of the unfinished training"
     )
@@ -383,7 +387,9 @@ def main() -> None:
         tokens = vocabulary.learn(vocabulary.corpus(1500), RANKS)
         vocabulary.write(tokens, words)
     if options.part:
-        study(options.part, options, threads=2)
+        course = study(options.part, options, threads=2)
+        if options.start or options.part == Together.name:
+            export(course.model, options.output)
         return
     side_by_side = [
         get_context("spawn").Process(target=study, args=(part, options)) for part in ("looking", "talking")

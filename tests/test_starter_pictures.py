@@ -1,0 +1,159 @@
+"""The small Qwen-VL that comes with Quintet: its files, its first weights, and what it sees in drawn scenes."""
+
+import io
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import models
+from models import ChatEngine, ChatOptions, Delta
+from models.catalog import CHECKPOINTS, allowed
+from models.headers import read_safetensors
+from starters.qwen_vl import cells, matching
+from starters.qwen_vl.data import Talks, Writer, talks
+from starters.qwen_vl.drawing import draw, example
+from starters.qwen_vl.scenes import COLOURS, UNSEEN, Scene, make
+from starters.qwen_vl.train import Talking, build
+
+NAME = "qwen-vl-tiny"
+FOLDER = Path(str(CHECKPOINTS[NAME].path))
+TWENTY_MILLION = 20_000_000
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_the_files_have_the_original_format_and_are_small() -> None:
+    assert sorted(file.name for file in FOLDER.iterdir()) == [
+        "config.json", "generation_config.json", "model.safetensors", "qwen.tiktoken",
+    ]  # fmt: skip
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) < TWENTY_MILLION
+    config = json.loads((FOLDER / "config.json").read_text())
+    assert config["model_type"] == "qwen" and "visual" in config
+    header = read_safetensors(FOLDER / "model.safetensors")
+    assert set(header.facts.values()) == {"BF16"}
+    hidden = config["hidden_size"]
+    assert header.tensors["transformer.h.0.attn.c_attn.weight"] == (3 * hidden, hidden)
+    assert header.tensors["transformer.h.0.mlp.w1.weight"] == (config["intermediate_size"] // 2, hidden)
+    assert header.tensors["transformer.visual.attn_pool.attn.in_proj_weight"] == (3 * hidden, hidden)
+    assert {name.split(".")[0] for name in header.tensors} == {"transformer", "lm_head"}
+
+
+def test_the_catalog_says_what_the_files_say() -> None:
+    row = CHECKPOINTS[NAME]
+    found = models.catalog.describe(FOLDER)
+    assert (row.format, row.shape, row.bytes) == (found.format, found.shape, found.bytes)
+    assert (row.parameters, row.context_length) == (found.parameters, found.context_length)
+
+
+def test_it_needs_no_fetching_and_no_permission(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
+    allowed(NAME)
+    assert models.plan(NAME, device="cpu").fits
+    assert models.shared().hub.fetch(CHECKPOINTS[NAME]) == FOLDER
+
+
+def test_an_example_is_a_scene_that_no_training_saw() -> None:
+    first, second = example(), example()
+    assert first != second and Image.open(io.BytesIO(first)).format == "PNG"
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer(FOLDER)
+
+
+def test_a_decoder_finds_what_a_word_names_before_it_is_trained(writer: Writer) -> None:
+    """Of all colours the one of the thing just named is the likeliest, in most scenes with one of its kind."""
+    model = build()
+    matching.prepare(model, writer.tokenizer)
+    tints = {name: writer.tokenizer.encode(f" {name}")[0] for name in COLOURS}
+    right = []
+    for seed in range(60):
+        scene = make(seed, "free")
+        kinds = [item.kind for item in scene.objects]
+        item = scene.objects[0]
+        if len(kinds) < 2 or kinds.count(item.kind) > 1:
+            continue
+        message = {
+            "role": "user",
+            "content": [{"type": "image", "image": b""}, {"type": "text", "text": "?"}],
+        }
+        ids = writer.tokenizer.apply_chat_template([message])["input_ids"]
+        ids += writer.tokenizer.encode(f"The {item.kind}")
+        with torch.no_grad():
+            features = cells.ideal(cells.truth(scene)[None], 256)
+            logits = model(torch.tensor([ids]), mm_encoder_outputs=features).logits[0, -1]
+        right.append(max(tints, key=lambda name: logits[tints[name]].item()) == item.colour)
+    assert len(right) > 20 and sum(right) / len(right) > 0.6
+
+
+def test_a_step_of_training_makes_the_loss_smaller(writer: Writer, tmp_path: Path) -> None:
+    options = Namespace(
+        talking=3, rate=0.01, start=None, resume=False, bfloat16=False, batch=2, limit=200, work=tmp_path
+    )
+    course = Talking(options, writer)
+    data = Talks(writer, range(7, 9), 2, easy=1, limit=200)
+    batch = talks([data[0], data[1]], draw=False)
+    losses = [sum(course.step(course.losses(batch)).values()) for _ in range(8)]
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_an_interrupted_training_goes_on_where_it_was(writer: Writer, tmp_path: Path) -> None:
+    options = Namespace(
+        talking=1, rate=0.01, start=None, resume=True, bfloat16=False, batch=1, limit=150, work=tmp_path
+    )
+    first = Talking(options, writer)
+    first.run()
+    second = Talking(options, writer)
+    assert second.done == 1
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[ChatEngine]:
+    made = models.load(NAME, device="cpu")
+    assert isinstance(made, ChatEngine)
+    yield made
+    models.unload(NAME)
+
+
+def caption(engine: ChatEngine, scene: Scene) -> str:
+    file = io.BytesIO()
+    draw(scene).save(file, "PNG")
+    parts: list[dict[str, Any]] = [{"type": "image", "image": file.getvalue()}]
+    parts.append({"type": "text", "text": "Describe this picture in one sentence."})
+    options = ChatOptions(temperature=0.0, max_new_tokens=200)
+    events = engine.stream([{"role": "user", "content": parts}], options)
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+def test_captions_name_most_of_what_is_in_scenes_that_no_training_saw(engine: ChatEngine) -> None:
+    kinds, grounds = [], []
+    for seed in range(UNSEEN, UNSEEN + 40):
+        scene = make(seed, "free", busy=0.6)
+        said = caption(engine, scene)
+        grounds.append(f"{scene.background} background" in said)
+        kinds += [item.kind in said for item in scene.objects]
+    assert sum(grounds) / len(grounds) > 0.9
+    assert sum(kinds) / len(kinds) > 0.6
+
+
+def test_another_picture_gets_another_caption(engine: ChatEngine) -> None:
+    captions = {
+        caption(engine, make(seed, layout)) for seed in (1, 2, 3) for layout in ("free", "sign", "bars")
+    }
+    assert len(captions) >= 8

@@ -1,5 +1,6 @@
 """The running app in headless Chromium, on the real starters: what a visitor does and sees."""
 
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from models import audio
+from starters.qwen_vl.drawing import draw
+from starters.qwen_vl.evaluate import overlap
+from starters.qwen_vl.scenes import UNSEEN, Scene, make
 from tests.sounds import write_sound
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
@@ -239,6 +243,71 @@ def test_no_browser_sees_the_variables_of_another(visit):
     assert "NameError" in done(second)
     ask(first, "print x")
     assert "41" in done(first, 2)
+
+
+def drawn(folder: Path, seed: int) -> tuple[Scene, Path]:
+    """A scene that the small Qwen-VL never saw, and its picture."""
+    scene = make(UNSEEN + seed, "free", busy=0.4)
+    path = folder / f"scene-{seed}.png"
+    draw(scene).save(path)
+    return scene, path
+
+
+def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
+    scene, path = drawn(tmp_path, 0)
+    thing = scene.objects[0]
+    page = visit("/qwen_vl")
+    page.get_by_text("not photographs").wait_for()
+    page.set_input_files("[data-testid=stChatInput] input[type=file]", str(path))
+    page.locator("[data-testid=stChatInputTextArea]").fill("Describe this picture in one sentence.")
+    page.keyboard.press("Enter")
+    assert f"{thing.colour} {thing.kind}" in done(page)
+
+    page.get_by_role("button", name="Find…").click()
+    page.locator(key("qwen_vl.find") + " input").fill(f"the {thing.colour} {thing.kind}")
+    page.get_by_role("button", name="Find", exact=True).click()
+    done(page, 2)
+    answers(page).last.get_by_role("table").wait_for()
+    with page.expect_download() as waiting:
+        answers(page).last.get_by_role("button", name="Boxes", exact=True).click()
+    (box,) = json.loads(Path(waiting.value.path()).read_text("utf-8"))["boxes"]
+    assert overlap(box["box"], thing.box) > 0.5
+
+    page.get_by_text("Ask about a region").click()
+    picture = page.locator(".picture")
+    picture.wait_for()
+    place = picture.bounding_box()
+    left, top, right, bottom = (
+        side / length for side, length in zip(thing.box, (scene.width, scene.height) * 2, strict=True)
+    )
+    page.mouse.move(place["x"] + place["width"] * (left - 0.02), place["y"] + place["height"] * (top - 0.02))
+    page.mouse.down()
+    page.mouse.move(
+        place["x"] + place["width"] * (right + 0.02), place["y"] + place["height"] * (bottom + 0.02), steps=5
+    )
+    page.mouse.up()
+    page.get_by_role("button", name="Ask about this region").click()
+    assert f"{thing.colour} {thing.kind}" in done(page, 3)
+
+
+def test_pictures_are_captioned_and_a_bad_one_costs_no_other(visit, tmp_path):
+    scenes, paths = zip(*(drawn(tmp_path, seed) for seed in range(6)), strict=True)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    page = visit("/qwen_vl")
+    page.get_by_role("radio", name="Caption many", exact=True).click()
+    page.get_by_text("Pictures to caption").wait_for()
+    files = [str(path) for path in (*paths, bad)]
+    page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(files)
+    page.get_by_text("0 of 7").or_(page.get_by_text("1 of 7")).first.wait_for()
+    page.locator(key("qwen_vl.caption") + " button:enabled").click()
+    page.get_by_text("7 of 7").first.wait_for(timeout=SLOW)
+    with page.expect_download() as waiting:
+        page.locator(key("qwen_vl.download.json") + " button:enabled").click()
+    rows = json.loads(Path(waiting.value.path()).read_text("utf-8"))
+    assert [row["file"] for row in rows] == [path.name for path in paths]
+    named = [scene.objects[0].kind in row["caption"] for scene, row in zip(scenes, rows, strict=True)]
+    assert sum(named) >= 5
 
 
 def transcribe(page, *files) -> None:

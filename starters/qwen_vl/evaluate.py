@@ -27,7 +27,7 @@ from starters.qwen_vl.train import HERE
 
 log = logging.getLogger(__name__)
 BOX = re.compile(r"<box>\((\d+),(\d+)\),\((\d+),(\d+)\)</box>")
-TASKS = [task for task in WEIGHTS if task not in ("hello", "nothing")]
+TASKS = [*(task for task in WEIGHTS if task not in ("hello", "nothing")), "compare"]
 
 Thing = tuple[str, str]  # colour and kind, in English
 
@@ -78,10 +78,10 @@ def questions(pictures: int, tasks: Sequence[str] = TASKS) -> list[Turn]:
     for seed in range(UNSEEN, UNSEEN + pictures):
         scene, choose = make(seed), random.Random(seed)
         for task in tasks:
-            turn = Asker(scene, choose.choice(LANGUAGES), choose).ask(task)
-            if turn:
+            speak = choose.choice(LANGUAGES)
+            if task != "compare" and (turn := Asker(scene, speak, choose).ask(task)):
                 asked.append(Turn(task, turn.question, turn.answer, (scene,)))
-        if seed % 4 == 0:
+        if "compare" in tasks and seed % 4 == 0:
             both, speak = pair(seed), choose.choice(LANGUAGES)
             turn = compared([Asker(scene, speak, choose) for scene in both], "compare")
             if turn:

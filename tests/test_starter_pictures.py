@@ -13,7 +13,7 @@ from PIL import Image
 
 import models
 from models import ChatEngine, ChatOptions, Delta
-from models.catalog import CHECKPOINTS, allowed
+from models.catalog import CHECKPOINTS
 from models.headers import read_safetensors
 from starters.qwen_vl import cells, matching
 from starters.qwen_vl.data import Talks, Writer, talks
@@ -43,20 +43,6 @@ def test_the_files_have_the_original_format_and_are_small() -> None:
     assert header.tensors["transformer.h.0.mlp.w1.weight"] == (config["intermediate_size"] // 2, hidden)
     assert header.tensors["transformer.visual.attn_pool.attn.in_proj_weight"] == (3 * hidden, hidden)
     assert {name.split(".")[0] for name in header.tensors} == {"transformer", "lm_head"}
-
-
-def test_the_catalog_says_what_the_files_say() -> None:
-    row = CHECKPOINTS[NAME]
-    found = models.catalog.describe(FOLDER)
-    assert (row.format, row.shape, row.bytes) == (found.format, found.shape, found.bytes)
-    assert (row.parameters, row.context_length) == (found.parameters, found.context_length)
-
-
-def test_it_needs_no_fetching_and_no_permission(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
-    allowed(NAME)
-    assert models.plan(NAME, device="cpu").fits
-    assert models.shared().hub.fetch(CHECKPOINTS[NAME]) == FOLDER
 
 
 def test_an_example_is_a_scene_that_no_training_saw() -> None:

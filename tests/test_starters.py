@@ -209,18 +209,22 @@ def test_the_files_have_the_original_format_and_are_small() -> None:
     assert all(name.startswith("transformer.") for name in header.tensors)
 
 
-def test_the_catalog_says_what_the_files_say() -> None:
-    row = CHECKPOINTS[NAME]
-    found = models.catalog.describe(FOLDER)
+@pytest.mark.parametrize("name", [NAME, "qwen-vl-tiny"])
+def test_the_catalog_says_what_the_files_say(name: str) -> None:
+    row = CHECKPOINTS[name]
+    found = models.catalog.describe(Path(str(row.path)))
     assert (row.format, row.shape, row.bytes) == (found.format, found.shape, found.bytes)
     assert (row.parameters, row.context_length) == (found.parameters, found.context_length)
 
 
-def test_it_needs_no_fetching_and_no_permission(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [NAME, "qwen-vl-tiny"])
+def test_it_needs_no_fetching_and_no_permission(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
-    allowed(NAME)
-    assert models.plan(NAME, device="cpu").fits
-    assert models.shared().hub.fetch(CHECKPOINTS[NAME]) == FOLDER
+    allowed(name)
+    assert models.plan(name, device="cpu").fits
+    assert models.shared().hub.fetch(CHECKPOINTS[name]) == Path(str(CHECKPOINTS[name].path))
 
 
 # --- answers -------------------------------------------------------------------------------------

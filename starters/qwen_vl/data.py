@@ -110,9 +110,8 @@ class Writer:
             row.ids.extend(asked + said)
             row.labels.extend([IGNORED] * len(asked) + said)
             row.spelt.extend([IGNORED] * len(asked) + self.spelt(turn, said))
-            shown = (
-                len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
-            )  # with the line's end
+            # Up to the end of the last picture's line.
+            shown = len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
             row.turns.extend([0] * shown + [number] * (len(asked) + len(said) - shown))
             row.pictures.extend(turn.pictures)
         return row

@@ -130,9 +130,11 @@ def optimizers(model: QwenVLForCausalLM, rate: float) -> list[torch.optim.Optimi
     taken = set(map(id, matrices))
     others = [parameter for parameter in learnable(model) if id(parameter) not in taken]
     words = model.model.embed_tokens.weight  # as large as LOUD makes them
-    made = [Muon(matrices, rate), torch.optim.AdamW(others, rate / 4, betas=(0.9, 0.98), weight_decay=0.0)]
-    made[1].param_groups[0]["params"] = [weight for weight in others if weight is not words]
-    made[1].add_param_group({"params": [words], "lr": rate})
+    groups = [
+        {"params": [weight for weight in others if weight is not words], "lr": rate / 4},
+        {"params": [words], "lr": rate},
+    ]
+    made = [Muon(matrices, rate), torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)]
     for group in chain.from_iterable(optimizer.param_groups for optimizer in made):
         group["highest"] = group["lr"]
     return made
@@ -147,11 +149,10 @@ def visible(turns: Tensor) -> Tensor:
     return ((before == 0) | (before == own)).tril()
 
 
-def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None) -> Tensor:
-    """Cross entropy of the answers, the pictures' features given."""
-    hidden = model.model(
-        batch.ids, visible(batch.turns), mm_encoder_outputs=features, use_cache=False
-    ).last_hidden_state
+def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None, apart: bool) -> Tensor:
+    """Cross entropy of the answers, the pictures' features given. `apart`: turns do not see each other."""
+    mask = visible(batch.turns) if apart else None
+    hidden = model.model(batch.ids, mask, mm_encoder_outputs=features, use_cache=False).last_hidden_state
     targets = batch.labels[:, 1:]
     learnt = targets != IGNORED
     return F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
@@ -195,14 +196,16 @@ class Course:
 
     name: str  # of the file that keeps it
     height = 1.0  # of the learning rate
+    joined = False  # in every other step turns see each other, as in a conversation
     holding = 0.0  # the part of the steps that leave alone what is set in the beginning
 
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         self.options, self.writer = options, writer
         self.model = build()
-        matching.prepare(self.model, writer.tokenizer)
         if options.start:
             self.model.load_state_dict(load_model(options.start, torch.float32).state_dict())
+        else:
+            matching.prepare(self.model, writer.tokenizer)
         self.held = [
             (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
         ]
@@ -275,7 +278,8 @@ class Course:
 
     def told(self, batch: Batch, features: Tensor | None) -> dict[str, Tensor]:
         """What a batch of dialogues teaches the decoder."""
-        losses = {"answers": answers_loss(self.model, batch, features)}
+        apart = not (self.joined and self.done % 2)
+        losses = {"answers": answers_loss(self.model, batch, features, apart)}
         return losses if features is None else losses | {"counting": 0.3 * self.counting.loss(batch)}
 
 
@@ -301,7 +305,8 @@ class Talking(Course):
     def batches(self) -> Iterator[Batch]:
         size = self.options.batch
         seeds = range(self.first_seed + self.done * size, self.first_seed + self.steps * size)
-        data = Talks(self.writer, seeds, size, easy=self.steps * size // 4, limit=self.options.limit)
+        easy = 0 if self.options.start else self.steps * size // 4
+        data = Talks(self.writer, seeds, size, easy, self.options.limit)
         collate = partial(talks, draw=self.draw)
         yield from DataLoader(data, size, collate_fn=collate, num_workers=1, prefetch_factor=4)
 
@@ -316,6 +321,7 @@ class Together(Talking):
     """Tower and decoder, each as its own part of the training left it."""
 
     name, first_seed, draw, holding, height = "together", SECOND, True, 0.0, 0.3
+    joined = True
 
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         super().__init__(options, writer)

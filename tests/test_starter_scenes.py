@@ -3,6 +3,7 @@
 import random
 import re
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from starters.qwen_vl.dialogues import (
 )
 from starters.qwen_vl.drawing import POLYGONS, draw
 from starters.qwen_vl.evaluate import boxes, overlap, things
-from starters.qwen_vl.scenes import BACKGROUNDS, KINDS, Scene, changed, glyphs, make
+from starters.qwen_vl.scenes import BACKGROUNDS, KINDS, Scene, changed, glyphs, make, step_of, written
 from starters.qwen_vl.train import visible
 from starters.qwen_vl.vocabulary import corpus, learn, write
 
@@ -251,7 +252,12 @@ def test_a_dialogue_is_cut_between_turns(vocabulary: Path) -> None:
     writer = Writer(vocabulary)
     row = writer.dialogue(about_one(make(1), 20, random.Random(1)), limit=200)
     assert (
-        len(row.ids) == len(row.labels) == len(row.spelt) == len(row.turns) <= 200 + 256 * len(row.pictures)
+        len(row.ids)
+        == len(row.labels)
+        == len(row.spelt)
+        == len(row.steps)
+        == len(row.turns)
+        <= 200 + 256 * len(row.pictures)
     )
     assert row.ids[-1] == writer.end
 
@@ -275,6 +281,20 @@ def test_letters_are_counted_while_they_are_spelt(vocabulary: Path) -> None:
         assert [counts[said.index(letter)] for letter in letters] == [1, 2, 3]
         assert counts[0] == IGNORED and max(counts) == 3
         assert set(writer.spelt(Turn("where", "", answer), said)) == {IGNORED}
+
+
+def test_the_sides_of_a_box_are_known_while_they_are_written(vocabulary: Path) -> None:
+    assert [step_of(written(step)) for step in range(64)] == [*range(64)]
+    writer = Writer(vocabulary)
+    turn = Turn("find", "", "<ref>一个圆形</ref><box>(0,330),(640,980)</box>")
+    _, said = writer.turn(turn, count(1))
+    steps = writer.steps(turn, said)
+    texts = [writer.tokenizer.decode([token], skip_special_tokens=False) for token in said]
+    sides = {
+        step: "".join(text for text, at in zip(texts, steps, strict=True) if at == step) for step in steps
+    }
+    assert [re.sub(r"\D", "", sides[step]) for step in (0, 21, 41, 63)] == ["0", "330", "640", "980"]
+    assert steps[0] == steps[-1] == IGNORED
 
 
 def test_boxes_are_measured_by_what_they_share() -> None:

@@ -1,5 +1,6 @@
 """Scenes and dialogues as tensors."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from models.schema import Message
 from starters.qwen_vl.cells import truth
 from starters.qwen_vl.dialogues import Turn, dialogue
 from starters.qwen_vl.drawing import draw
-from starters.qwen_vl.scenes import Scene, make
+from starters.qwen_vl.scenes import Scene, make, step_of
 
 IMAGE_SIZE = 192
 QUERIES = 256
@@ -28,7 +29,7 @@ class Batch(NamedTuple):
     """What a step learns from.
 
     Attributes:
-        ids, labels, spelt, turns: as in `Row`, (rows, length), padded at the end.
+        ids, labels, spelt, steps, turns: as in `Row`, (rows, length), padded at the end.
         pixels: (pictures, 3, size, size), or none drawn.
         codes: what `cells.truth` says of each picture.
     """
@@ -36,6 +37,7 @@ class Batch(NamedTuple):
     ids: Tensor
     labels: Tensor
     spelt: Tensor
+    steps: Tensor
     turns: Tensor
     pixels: Tensor
     codes: Tensor
@@ -51,12 +53,14 @@ class Row(NamedTuple):
 
     Attributes:
         spelt: how many letters an answer has spelt so far, where it spells, or IGNORED.
+        steps: which side of a box (see `Scene.steps`) an answer's token is a part of, or IGNORED.
         turns: which question each token belongs to, from 1; 0 for pictures and what comes before them.
     """
 
     ids: list[int]
     labels: list[int]
     spelt: list[int]
+    steps: list[int]
     turns: list[int]
     pictures: list[Scene]
 
@@ -97,10 +101,24 @@ class Writer:
             counts.append(letters if letters or inside else IGNORED)
         return counts
 
+    def steps(self, turn: Turn, said: Sequence[int]) -> list[int]:
+        """Which side of a box each token writes; what ends its number is a part of it."""
+        sides = {
+            at: step_of(int(number[0]))
+            for number in re.finditer(r"(?<=[(,])\d+(?=[,)])", turn.answer)
+            for at in range(number.start(), number.end() + 1)
+        }
+        stream, texts = DecodeStream(ids=[], skip_special_tokens=False), 0
+        steps = []
+        for token in said:
+            steps.append(sides.get(texts, IGNORED))
+            texts += len(stream.step(self.tokenizer.backend_tokenizer, token) or "")
+        return steps
+
     def dialogue(self, turns: Iterable[Turn], limit: int) -> Row:
         """As many turns as fit into `limit` tokens beside the pictures."""
         nothing = [IGNORED] * len(self.system)
-        row = Row([*self.system], [*nothing], [*nothing], [0] * len(self.system), [])
+        row = Row([*self.system], [*nothing], [*nothing], [*nothing], [0] * len(self.system), [])
         numbers = count(1)
         for number, turn in enumerate(turns, 1):
             asked, said = self.turn(turn, numbers)
@@ -110,6 +128,7 @@ class Writer:
             row.ids.extend(asked + said)
             row.labels.extend([IGNORED] * len(asked) + said)
             row.spelt.extend([IGNORED] * len(asked) + self.spelt(turn, said))
+            row.steps.extend([IGNORED] * len(asked) + self.steps(turn, said))
             # Up to the end of the last picture's line.
             shown = len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
             row.turns.extend([0] * shown + [number] * (len(asked) + len(said) - shown))
@@ -168,6 +187,7 @@ def talks(rows: Sequence[Row], draw: bool = True) -> Batch:
         padded((row.ids for row in rows), 0),
         padded((row.labels for row in rows), IGNORED),
         padded((row.spelt for row in rows), IGNORED),
+        padded((row.steps for row in rows), IGNORED),
         padded((row.turns for row in rows), 0),
     )
     shown = [scene for row in rows for scene in row.pictures]

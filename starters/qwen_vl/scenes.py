@@ -139,8 +139,18 @@ class Scene:
             corners = zip(box, (across, down) * 2, strict=True)
             left, top, right, bottom = (min(999, max(0, round(at * scale))) for at, scale in corners)
         else:
-            left, top, right, bottom = (10 * round(25 * step / SIDE) for step in self.steps(box))
+            left, top, right, bottom = map(written, self.steps(box))
         return left, top, right, bottom
+
+
+def written(step: int) -> int:
+    """A step as it is written in a box."""
+    return 10 * round(25 * step / SIDE)
+
+
+def step_of(number: int) -> int:
+    """The step that was written as this number."""
+    return round(number * SIDE / 250)
 
 
 @cache

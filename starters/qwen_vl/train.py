@@ -33,6 +33,7 @@ from models.qwen_vl.weights import load_model, register, translate
 from starters.muon import Muon
 from starters.qwen_vl import cells, matching, vocabulary
 from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
+from starters.qwen_vl.scenes import SIDE
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -158,6 +159,17 @@ def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None
     return F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
 
 
+class Hidden:
+    """What a layer of the decoder said last, (rows, length, hidden), normalised."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.last = torch.empty(0)
+        layer.register_forward_hook(self.keep)
+
+    def keep(self, _layer: nn.Module, _inputs: Any, hidden: Tensor) -> None:
+        self.last = F.rms_norm(hidden.float(), hidden.shape[-1:])
+
+
 class Counting:
     """Tells from a hidden layer of the decoder how well it counts.
 
@@ -167,16 +179,12 @@ class Counting:
     """
 
     def __init__(self, model: QwenVLForCausalLM, layer: int = 1) -> None:
-        self.model, self.hidden = model.model, torch.empty(0)
-        self.model.layers[layer].register_forward_hook(self.keep)
-
-    def keep(self, _layer: nn.Module, _inputs: Any, hidden: Tensor) -> None:
-        self.hidden = hidden
+        self.model, self.hidden = model.model, Hidden(model.model.layers[layer])
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross entropy of the ranks in the last batch that the model has seen."""
-        hidden = F.rms_norm(self.hidden.float(), self.hidden.shape[-1:])[..., matching.RANK]
-        said = F.pad(hidden, (1, 0))  # no rank is likeliest where all of their channels are below 0
+        # No rank is likeliest where all of their channels are below 0.
+        said = F.pad(self.hidden.last[..., matching.RANK], (1, 0))
         rows, columns = self.model.places(batch.ids, len(batch.codes))
         places = columns[:, None] + torch.arange(1, batch.codes.shape[1] + 1)
         ranks = cells.ranks(batch.codes)
@@ -184,6 +192,27 @@ class Counting:
         spelt = (batch.spelt != IGNORED) & (batch.spelt <= cells.RANKS)
         total = cells.even(wrong, ranks.flatten() > 0)
         return total + F.cross_entropy(said[spelt], batch.spelt[spelt]) if spelt.any() else total
+
+
+class Placing:
+    """Tells from a hidden layer of the decoder whether it knows which side of a box comes next.
+
+    The digits of a side say little of where to look: each depends on the place and on the quarter of it (see
+    cells.py), of one side among four. Asked for these two, in directions of their own, the decoder learns to
+    look boxes up.
+    """
+
+    def __init__(self, model: QwenVLForCausalLM, layer: int = 2) -> None:
+        self.hidden = Hidden(model.model.layers[layer])
+        directions = torch.empty(model.config.hidden_size, SIDE + 4)
+        self.directions = nn.init.orthogonal_(directions, generator=torch.Generator().manual_seed(0))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross entropy of places and quarters where the last batch that the model has seen writes them."""
+        steps = batch.steps[:, 1:]
+        place, quarter = (self.hidden.last[:, :-1][steps != IGNORED] @ self.directions).split([SIDE, 4], -1)
+        steps = steps[steps != IGNORED]
+        return F.cross_entropy(place, steps // 4) + F.cross_entropy(quarter, steps % 4)
 
 
 class Course:
@@ -209,7 +238,7 @@ class Course:
         self.held = [
             (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
         ]
-        self.counting = Counting(self.model)
+        self.counting, self.placing = Counting(self.model), Placing(self.model)
         self.parameters = learnable(self.model)
         self.optimizers = optimizers(self.model, options.rate)
         self.steps: int = getattr(options, self.name)
@@ -280,7 +309,11 @@ class Course:
         """What a batch of dialogues teaches the decoder."""
         apart = not (self.joined and self.done % 2)
         losses = {"answers": answers_loss(self.model, batch, features, apart)}
-        return losses if features is None else losses | {"counting": 0.3 * self.counting.loss(batch)}
+        if features is not None:
+            losses["counting"] = 0.3 * self.counting.loss(batch)
+        if (batch.steps != IGNORED).any():
+            losses["placing"] = 0.3 * self.placing.loss(batch)
+        return losses
 
 
 class Looking(Course):

@@ -25,7 +25,17 @@ from starters.qwen_vl.dialogues import (
 )
 from starters.qwen_vl.drawing import POLYGONS, draw
 from starters.qwen_vl.evaluate import boxes, overlap, things
-from starters.qwen_vl.scenes import BACKGROUNDS, KINDS, Scene, changed, glyphs, make, step_of, written
+from starters.qwen_vl.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    KINDS,
+    Scene,
+    changed,
+    glyphs,
+    make,
+    step_of,
+    written,
+)
 from starters.qwen_vl.train import visible
 from starters.qwen_vl.vocabulary import corpus, learn, write
 
@@ -252,12 +262,7 @@ def test_a_dialogue_is_cut_between_turns(vocabulary: Path) -> None:
     writer = Writer(vocabulary)
     row = writer.dialogue(about_one(make(1), 20, random.Random(1)), limit=200)
     assert (
-        len(row.ids)
-        == len(row.labels)
-        == len(row.spelt)
-        == len(row.steps)
-        == len(row.turns)
-        <= 200 + 256 * len(row.pictures)
+        len(row.ids) == len(row.labels) == len(row.spelt) == len(row.turns) <= 200 + 256 * len(row.pictures)
     )
     assert row.ids[-1] == writer.end
 
@@ -283,18 +288,36 @@ def test_letters_are_counted_while_they_are_spelt(vocabulary: Path) -> None:
         assert set(writer.spelt(Turn("where", "", answer), said)) == {IGNORED}
 
 
-def test_the_sides_of_a_box_are_known_while_they_are_written(vocabulary: Path) -> None:
+def test_hints_say_what_is_being_written(vocabulary: Path) -> None:
     assert [step_of(written(step)) for step in range(64)] == [*range(64)]
     writer = Writer(vocabulary)
-    turn = Turn("find", "", "<ref>一个圆形</ref><box>(0,330),(640,980)</box>")
-    _, said = writer.turn(turn, count(1))
-    steps = writer.steps(turn, said)
-    texts = [writer.tokenizer.decode([token], skip_special_tokens=False) for token in said]
-    sides = {
-        step: "".join(text for text, at in zip(texts, steps, strict=True) if at == step) for step in steps
-    }
+
+    def hinted(task: str, question: str, answer: str) -> list[dict[int, str]]:
+        """For each of HINTS the text that has a value."""
+        turn = Turn(task, question, answer)
+        _, said = writer.turn(turn, count(1))
+        texts = [writer.tokenizer.decode([token], skip_special_tokens=False) for token in said]
+        hints = writer.hints(turn, said)
+        return [
+            {
+                value: "".join(text for text, at in zip(texts, hint, strict=True) if at == value)
+                for value in set(hint) - {IGNORED}
+            }
+            for hint in hints
+        ]
+
+    sides, _, region = hinted("find", "Find 12.", "<ref>圆形</ref><box>(0,330),(640,980)</box>")
     assert [re.sub(r"\D", "", sides[step]) for step in (0, 21, 41, 63)] == ["0", "330", "640", "980"]
-    assert steps[0] == steps[-1] == IGNORED
+    assert len(sides) == 4 and not region
+    _, sorts, _ = hinted("caption", "", "Two blue squares and a small red circle on a white background.")
+    colours = list(COLOURS)
+    square, circle = (KINDS.index(kind) * len(COLOURS) for kind in ("square", "circle"))
+    assert sorts == {
+        square + colours.index("blue"): "Two blue squares",
+        circle + colours.index("red"): " a small red circle",
+    }
+    _, _, region = hinted("region", "What is in <box>(0,63),(500,999)</box>?", "Only the background.")
+    assert region == {(((0 * 16) + 1) * 16 + 8) * 16 + 15: "Only the background.<|im_end|>"}
 
 
 def test_boxes_are_measured_by_what_they_share() -> None:

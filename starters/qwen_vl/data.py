@@ -16,20 +16,26 @@ from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
 from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message
 from starters.qwen_vl.cells import truth
-from starters.qwen_vl.dialogues import Turn, dialogue
+from starters.qwen_vl.dialogues import Turn, dialogue, naming
 from starters.qwen_vl.drawing import draw
-from starters.qwen_vl.scenes import Scene, make, step_of
+from starters.qwen_vl.scenes import COLOURS, KINDS, SIDE, Scene, make, step_of
 
 IMAGE_SIZE = 192
 QUERIES = 256
 IGNORED = -100  # a label that is not learnt
+# What a token of an answer may be about, each as digits of a number with these bases: the place and the quarter
+# of a box's side, kind and colour of the things that are being named, the places of the sides of the region
+# asked about.
+HINTS = {"side": (SIDE, 4), "sort": (len(KINDS), len(COLOURS)), "region": (SIDE,) * 4}
+TINTS = list(COLOURS)
 
 
 class Batch(NamedTuple):
     """What a step learns from.
 
     Attributes:
-        ids, labels, spelt, steps, turns: as in `Row`, (rows, length), padded at the end.
+        ids, labels, spelt, turns: as in `Row`, (rows, length), padded at the end.
+        hints: one for each of HINTS, (rows, length).
         pixels: (pictures, 3, size, size), or none drawn.
         codes: what `cells.truth` says of each picture.
     """
@@ -37,8 +43,8 @@ class Batch(NamedTuple):
     ids: Tensor
     labels: Tensor
     spelt: Tensor
-    steps: Tensor
     turns: Tensor
+    hints: Sequence[Tensor]
     pixels: Tensor
     codes: Tensor
 
@@ -53,15 +59,15 @@ class Row(NamedTuple):
 
     Attributes:
         spelt: how many letters an answer has spelt so far, where it spells, or IGNORED.
-        steps: which side of a box (see `Scene.steps`) an answer's token is a part of, or IGNORED.
         turns: which question each token belongs to, from 1; 0 for pictures and what comes before them.
+        hints: for each of HINTS what an answer's token is about, or IGNORED.
     """
 
     ids: list[int]
     labels: list[int]
     spelt: list[int]
-    steps: list[int]
     turns: list[int]
+    hints: list[list[int]]
     pictures: list[Scene]
 
 
@@ -101,24 +107,35 @@ class Writer:
             counts.append(letters if letters or inside else IGNORED)
         return counts
 
-    def steps(self, turn: Turn, said: Sequence[int]) -> list[int]:
-        """Which side of a box each token writes; what ends its number is a part of it."""
-        sides = {
-            at: step_of(int(number[0]))
-            for number in re.finditer(r"(?<=[(,])\d+(?=[,)])", turn.answer)
-            for at in range(number.start(), number.end() + 1)
-        }
-        stream, texts = DecodeStream(ids=[], skip_special_tokens=False), 0
-        steps = []
+    def hints(self, turn: Turn, said: Sequence[int]) -> list[list[int]]:
+        """What each token of an answer is about, by the names of HINTS."""
+        numbers = re.finditer(r"(?<=[(,])\d+(?=[,)])", turn.answer)
+        # What ends a number is a part of it.
+        sides = [(number.start(), number.end() + 1, step_of(int(number[0]))) for number in numbers]
+        sorts = [
+            (told.start, told.end, KINDS.index(told.kind) * len(COLOURS) + TINTS.index(told.colour))
+            for told in naming(turn.answer)
+        ]
+        asked = [int(number) for number in re.findall(r"\d+", turn.question)] if turn.task == "region" else []
+        region = sum(number * SIDE // 1000 * SIDE**n for n, number in enumerate(asked[::-1]))
+        whole = [(0, len(turn.answer) + 1, region)] if asked else []
+        return [self._spread(said, spans) for spans in (sides, sorts, whole)]
+
+    def _spread(self, said: Sequence[int], spans: Iterable[tuple[int, int, int]]) -> list[int]:
+        """The value of the span of the text, (start, end, value), in which each token begins, or IGNORED."""
+        values = {at: value for start, end, value in spans for at in range(start, end)}
+        stream, spread, at = DecodeStream(ids=[], skip_special_tokens=False), [], 0
         for token in said:
-            steps.append(sides.get(texts, IGNORED))
-            texts += len(stream.step(self.tokenizer.backend_tokenizer, token) or "")
-        return steps
+            spread.append(values.get(at, IGNORED))
+            at += len(stream.step(self.tokenizer.backend_tokenizer, token) or "")
+        return spread
 
     def dialogue(self, turns: Iterable[Turn], limit: int) -> Row:
         """As many turns as fit into `limit` tokens beside the pictures."""
         nothing = [IGNORED] * len(self.system)
-        row = Row([*self.system], [*nothing], [*nothing], [*nothing], [0] * len(self.system), [])
+        row = Row(
+            [*self.system], [*nothing], [*nothing], [0] * len(self.system), [[*nothing] for _ in HINTS], []
+        )
         numbers = count(1)
         for number, turn in enumerate(turns, 1):
             asked, said = self.turn(turn, numbers)
@@ -128,7 +145,8 @@ class Writer:
             row.ids.extend(asked + said)
             row.labels.extend([IGNORED] * len(asked) + said)
             row.spelt.extend([IGNORED] * len(asked) + self.spelt(turn, said))
-            row.steps.extend([IGNORED] * len(asked) + self.steps(turn, said))
+            for hint, values in zip(row.hints, self.hints(turn, said), strict=True):
+                hint.extend([IGNORED] * len(asked) + values)
             # Up to the end of the last picture's line.
             shown = len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
             row.turns.extend([0] * shown + [number] * (len(asked) + len(said) - shown))
@@ -187,8 +205,8 @@ def talks(rows: Sequence[Row], draw: bool = True) -> Batch:
         padded((row.ids for row in rows), 0),
         padded((row.labels for row in rows), IGNORED),
         padded((row.spelt for row in rows), IGNORED),
-        padded((row.steps for row in rows), IGNORED),
         padded((row.turns for row in rows), 0),
+        [padded(hint, IGNORED) for hint in zip(*(row.hints for row in rows), strict=True)],
     )
     shown = [scene for row in rows for scene in row.pictures]
     if draw and shown:

@@ -1,10 +1,13 @@
 """Questions about scenes and their true answers, in English and Chinese."""
 
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
+from typing import NamedTuple
 
 from starters.qwen_vl import chinese, english
 from starters.qwen_vl.scenes import COLOURS, KINDS, Box, Item, Scene, changed, make
@@ -344,6 +347,41 @@ def _overlap(first: Box, second: Box) -> float:
     wide = min(first[2], second[2]) - max(first[0], second[0])
     high = min(first[3], second[3]) - max(first[1], second[1])
     return max(0, wide) * max(0, high)
+
+
+# --- what an answer says -------------------------------------------------------------------------
+
+
+class Told(NamedTuple):
+    """Some things of one sort, named by `text[start:end]` with their number and colour, and the space before."""
+
+    start: int
+    end: int
+    count: int
+    colour: str
+    kind: str
+
+
+def naming(text: str) -> Iterator[Told]:
+    """The things that an answer names, in the order of its language."""
+    for speak, pattern in zip(LANGUAGES, _naming(), strict=True):
+        numbers = {speak.number(count): count for count in range(1, 13)} | {"a": 1, "an": 1, "两": 2}
+        tints = {speak.colour(name): name for name in COLOURS}
+        kinds = {speak.named("", kind, count): kind for kind in KINDS for count in (1, 2)}
+        for match in pattern.finditer(text):
+            number, tint, noun = match.groups()
+            yield Told(*match.span(), numbers.get(number.lower(), 0), tints[tint], kinds[noun])
+
+
+@cache
+def _naming() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    nouns = sorted((english.named("", kind, count) for kind in KINDS for count in (1, 2)), key=len)
+    numbers = "|".join(english.NUMBERS)
+    words = rf" ?\b(an?|{numbers}) (?:\w+ )??({'|'.join(COLOURS)}) ({'|'.join(nouns[::-1])})\b"
+    tints = "|".join(chinese.COLOURS[name] for name in COLOURS)
+    kinds = "|".join(chinese.KINDS[kind] for kind in KINDS)
+    signs = rf"([一两三四五六七八九十]+)[个座棵辆朵条](?:小|大|中等大小的)?({tints})({kinds})"
+    return re.compile(words, re.IGNORECASE), re.compile(signs)
 
 
 # --- dialogues -----------------------------------------------------------------------------------

@@ -19,10 +19,9 @@ import torch
 
 from models.qwen_vl import load
 from models.qwen_vl.tokenizer import QwenTokenizer
-from starters.qwen_vl import chinese, english
 from starters.qwen_vl.data import message, seen
-from starters.qwen_vl.dialogues import LANGUAGES, WEIGHTS, Asker, Turn, compared, pair
-from starters.qwen_vl.scenes import COLOURS, KINDS, UNSEEN, make
+from starters.qwen_vl.dialogues import LANGUAGES, WEIGHTS, Asker, Turn, compared, naming, pair
+from starters.qwen_vl.scenes import UNSEEN, make
 from starters.qwen_vl.train import HERE
 
 log = logging.getLogger(__name__)
@@ -40,19 +39,8 @@ class Answered(NamedTuple):
 def things(text: str) -> Counter[Thing]:
     """How many of which things a sentence names."""
     found: Counter[Thing] = Counter()
-    kinds = {english.named("", kind, count): kind for kind in KINDS for count in (1, 2)}
-    pattern = rf"\b(an?|{'|'.join(english.NUMBERS)}) (?:\w+ )??({'|'.join(COLOURS)}) ({'|'.join(sorted(kinds, key=len, reverse=True))})\b"
-    for number, tint, noun in re.findall(pattern, text, re.IGNORECASE):
-        word = number.lower()
-        found[tint, kinds[noun]] += english.NUMBERS.index(word) if word in english.NUMBERS else 1
-    tints = {chinese.COLOURS[name]: name for name in COLOURS}
-    nouns = {chinese.KINDS[kind]: kind for kind in KINDS}
-    pattern = (
-        rf"([一两三四五六七八九十]+)[个座棵辆朵条](?:小|大|中等大小的)?({'|'.join(tints)})({'|'.join(nouns)})"
-    )
-    numbers = {chinese.number(count): count for count in range(1, 13)}
-    for number, tint, noun in re.findall(pattern, text):
-        found[tints[tint], nouns[noun]] += numbers.get(number, 0)
+    for told in naming(text):
+        found[told.colour, told.kind] += told.count
     return found
 
 

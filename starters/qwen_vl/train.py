@@ -32,14 +32,14 @@ from models.qwen_vl.vision import Resampler
 from models.qwen_vl.weights import load_model, register, translate
 from starters.muon import Muon
 from starters.qwen_vl import cells, matching, vocabulary
-from starters.qwen_vl.data import IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
-from starters.qwen_vl.scenes import SIDE
+from starters.qwen_vl.data import HINTS, IGNORED, IMAGE_SIZE, Batch, Looks, Talks, Writer, scenes, talks
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
 VOCABULARY = 1280
 RANKS = VOCABULARY - len(SPECIAL)
 NOISE = 0.4  # standard deviation of what is added to ideal features
+HINTED = {"side": 2, "sort": 2, "region": 1}  # which layer of the decoder should know
 SECOND = 10_000_000  # first seed of the dialogues about drawn pictures
 CONFIG: dict[str, Any] = {
     "architectures": ["QWenLMHeadModel"],
@@ -194,25 +194,38 @@ class Counting:
         return total + F.cross_entropy(said[spelt], batch.spelt[spelt]) if spelt.any() else total
 
 
-class Placing:
-    """Tells from a hidden layer of the decoder whether it knows which side of a box comes next.
+class Hinting:
+    """Tells from a hidden layer of the decoder whether it knows what an answer's next token is about.
 
-    The digits of a side say little of where to look: each depends on the place and on the quarter of it (see
-    cells.py), of one side among four. Asked for these two, in directions of their own, the decoder learns to
-    look boxes up.
+    Words and digits say little of where to look: each digit of a box depends on the place and on the quarter
+    of it (see cells.py), of one side among four; the number of things depends on which are to be named next.
+    Asked for these, in directions of their own, the decoder learns to look them up long before answers alone
+    would teach it.
+
+    Args:
+        hint: a key of HINTS.
+        layer: of the decoder, from 0.
     """
 
-    def __init__(self, model: QwenVLForCausalLM, layer: int = 2) -> None:
-        self.hidden = Hidden(model.model.layers[layer])
-        directions = torch.empty(model.config.hidden_size, SIDE + 4)
-        self.directions = nn.init.orthogonal_(directions, generator=torch.Generator().manual_seed(0))
+    def __init__(self, model: QwenVLForCausalLM, hint: str, layer: int) -> None:
+        self.hidden, self.number = Hidden(model.model.layers[layer]), list(HINTS).index(hint)
+        self.bases = HINTS[hint]
+        directions = torch.empty(model.config.hidden_size, sum(self.bases))
+        self.directions = nn.init.orthogonal_(
+            directions, generator=torch.Generator().manual_seed(self.number)
+        )
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross entropy of places and quarters where the last batch that the model has seen writes them."""
-        steps = batch.steps[:, 1:]
-        place, quarter = (self.hidden.last[:, :-1][steps != IGNORED] @ self.directions).split([SIDE, 4], -1)
-        steps = steps[steps != IGNORED]
-        return F.cross_entropy(place, steps // 4) + F.cross_entropy(quarter, steps % 4)
+        """Mean cross entropy of the hint's digits, where the last batch that the model has seen has it."""
+        wanted = batch.hints[self.number][:, 1:]
+        there = wanted != IGNORED
+        said = (self.hidden.last[:, :-1][there] @ self.directions).split(self.bases, -1)
+        wanted, total = wanted[there], torch.zeros(())
+        if there.any():
+            for part, base in zip(said[::-1], self.bases[::-1], strict=True):
+                total = total + F.cross_entropy(part, wanted % base)
+                wanted = wanted // base
+        return total / len(self.bases)
 
 
 class Course:
@@ -238,7 +251,8 @@ class Course:
         self.held = [
             (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
         ]
-        self.counting, self.placing = Counting(self.model), Placing(self.model)
+        self.counting = Counting(self.model)
+        self.hinting = {hint: Hinting(self.model, hint, layer) for hint, layer in HINTED.items()}
         self.parameters = learnable(self.model)
         self.optimizers = optimizers(self.model, options.rate)
         self.steps: int = getattr(options, self.name)
@@ -311,9 +325,7 @@ class Course:
         losses = {"answers": answers_loss(self.model, batch, features, apart)}
         if features is not None:
             losses["counting"] = 0.3 * self.counting.loss(batch)
-        if (batch.steps != IGNORED).any():
-            losses["placing"] = 0.3 * self.placing.loss(batch)
-        return losses
+        return losses | {name: 0.6 * hinting.loss(batch) for name, hinting in self.hinting.items()}
 
 
 class Looking(Course):

@@ -116,8 +116,8 @@ class Writer:
             (told.start, told.end, KINDS.index(told.kind) * len(COLOURS) + TINTS.index(told.colour))
             for told in naming(turn.answer)
         ]
-        asked = [int(number) for number in re.findall(r"\d+", turn.question)] if turn.task == "region" else []
-        region = sum(number * SIDE // 1000 * SIDE**n for n, number in enumerate(asked[::-1]))
+        asked = re.findall(r"\d+", turn.question.partition("<box>")[2])
+        region = sum(int(number) * SIDE // 1000 * SIDE**n for n, number in enumerate(asked[::-1]))
         whole = [(0, len(turn.answer) + 1, region)] if asked else []
         return [self._spread(said, spans) for spans in (sides, sorts, whole)]
 

@@ -22,6 +22,7 @@ WEIGHTS = {
 }  # fmt: skip
 SPELT = ("caption", "read")  # whose answers end with all that is printed
 TWO_PICTURES = {"compare": 3, "more": 2}
+OF_EACH = ("caption", "read", "find", "count", "colour", "background", "region")  # asked of one among two
 
 
 @dataclass(frozen=True)
@@ -409,7 +410,7 @@ def about_two(pair: tuple[Scene, Scene], count: int, choose: random.Random) -> l
             turn: Turn | None = compared(askers, choose.choice(("compare", "compare", "more")))
         else:
             at = choose.randrange(2)
-            turn = askers[at].ask(choose.choice(("caption", "read", "count", "colour", "background")))
+            turn = askers[at].ask(choose.choice(OF_EACH))
             if turn:
                 turn = replace(turn, question=speak.in_picture(turn.question, at + 1))
         if turn:

@@ -15,11 +15,12 @@ import models
 from models import ChatEngine, ChatOptions, Delta
 from models.catalog import CHECKPOINTS
 from models.headers import read_safetensors
-from starters.qwen_vl import cells, matching
-from starters.qwen_vl.data import Talks, Writer, talks
+from models.qwen_vl.weights import load_model
+from starters.qwen_vl import cells, matching, train
+from starters.qwen_vl.data import IGNORED, Batch, Talks, Writer, talks
 from starters.qwen_vl.drawing import draw, example
 from starters.qwen_vl.scenes import COLOURS, UNSEEN, Scene, make
-from starters.qwen_vl.train import Talking, build
+from starters.qwen_vl.train import Hinting, Output, Talking, Together, build
 
 NAME = "qwen-vl-tiny"
 FOLDER = Path(str(CHECKPOINTS[NAME].path))
@@ -85,7 +86,15 @@ def test_a_decoder_finds_what_a_word_names_before_it_is_trained(writer: Writer) 
 
 def test_a_step_of_training_makes_the_loss_smaller(writer: Writer, tmp_path: Path) -> None:
     options = Namespace(
-        talking=3, rate=0.01, start=None, resume=False, bfloat16=False, batch=2, limit=200, work=tmp_path
+        talking=3,
+        rate=0.01,
+        start=None,
+        after=0,
+        resume=False,
+        bfloat16=False,
+        batch=2,
+        limit=200,
+        work=tmp_path,
     )
     course = Talking(options, writer)
     data = Talks(writer, range(7, 9), 2, easy=1, limit=200)
@@ -96,7 +105,15 @@ def test_a_step_of_training_makes_the_loss_smaller(writer: Writer, tmp_path: Pat
 
 def test_an_interrupted_training_goes_on_where_it_was(writer: Writer, tmp_path: Path) -> None:
     options = Namespace(
-        talking=1, rate=0.01, start=None, resume=True, bfloat16=False, batch=1, limit=150, work=tmp_path
+        talking=1,
+        rate=0.01,
+        start=None,
+        after=0,
+        resume=True,
+        bfloat16=False,
+        batch=1,
+        limit=150,
+        work=tmp_path,
     )
     first = Talking(options, writer)
     first.run()
@@ -104,6 +121,58 @@ def test_an_interrupted_training_goes_on_where_it_was(writer: Writer, tmp_path: 
     assert second.done == 1
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
+
+
+def test_a_decoder_that_knows_its_hints_loses_nothing_by_them() -> None:
+    output = Output(torch.nn.Identity())
+    hinting = Hinting("side", output, 32)
+    steps = torch.tensor([[IGNORED, 21, 21, IGNORED, 40]])
+    nothing = torch.empty(0)
+
+    def loss(known: list[int]) -> float:
+        """Where the output before each token says these steps."""
+        columns = [hinting.directions[:, step // 4] + hinting.directions[:, 16 + step % 4] for step in known]
+        output.last = 20 * torch.stack(columns)[None]
+        return hinting.loss(Batch(*[nothing] * 4, {"side": steps}, nothing, nothing)).item()
+
+    assert loss([21, 21, 0, 40, 0]) < 1e-6
+    assert loss([21, 22, 0, 40, 0]) > 1
+    steps = torch.full_like(steps, IGNORED)
+    assert loss([0, 0, 0, 0, 0]) == 0
+
+
+@pytest.mark.parametrize(("course", "apart"), [(Talking, [True, True]), (Together, [True, False])])
+def test_turns_see_each_other_in_every_other_step_at_the_end(
+    course: type[Talking], apart: list[bool], writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Namespace(
+        talking=2,
+        together=2,
+        rate=0.01,
+        start=FOLDER,
+        resume=False,
+        after=0,
+        batch=1,
+        limit=150,
+        work=tmp_path,
+    )
+    made = course(options, writer)
+    told = []
+    monkeypatch.setattr(train, "answers_loss", lambda *given: told.append(given[-1]) or torch.zeros(()))
+    batch = talks([Talks(writer, range(1), 1, easy=0, limit=150)[0]], draw=False)
+    for made.done in range(2):
+        made.hinting = {}
+        made.told(batch, None)
+    assert told == apart
+
+
+def test_a_training_learns_on_from_a_checkpoint(writer: Writer, tmp_path: Path) -> None:
+    options = Namespace(
+        talking=1, rate=0.01, start=FOLDER, resume=False, after=7, batch=2, limit=150, work=tmp_path
+    )
+    course = Talking(options, writer)
+    shipped = load_model(FOLDER, torch.float32).state_dict()
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in course.model.state_dict().items())
 
 
 # --- answers -------------------------------------------------------------------------------------

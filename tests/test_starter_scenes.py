@@ -22,6 +22,7 @@ from starters.qwen_vl.dialogues import (
     dialogue,
     matching,
     pair,
+    told,
 )
 from starters.qwen_vl.drawing import POLYGONS, draw
 from starters.qwen_vl.evaluate import boxes, overlap, things
@@ -289,35 +290,49 @@ def test_letters_are_counted_while_they_are_spelt(vocabulary: Path) -> None:
 
 
 def test_hints_say_what_is_being_written(vocabulary: Path) -> None:
-    assert [step_of(written(step)) for step in range(64)] == [*range(64)]
     writer = Writer(vocabulary)
 
-    def hinted(task: str, question: str, answer: str) -> list[dict[int, str]]:
-        """For each of HINTS the text that has a value."""
+    def hinted(task: str, question: str, answer: str) -> dict[str, dict[int, str]]:
+        """By the names of HINTS, the text that has each value."""
         turn = Turn(task, question, answer)
         _, said = writer.turn(turn, count(1))
         texts = [writer.tokenizer.decode([token], skip_special_tokens=False) for token in said]
         hints = writer.hints(turn, said)
-        return [
-            {
+        return {
+            name: {
                 value: "".join(text for text, at in zip(texts, hint, strict=True) if at == value)
                 for value in set(hint) - {IGNORED}
             }
-            for hint in hints
-        ]
+            for name, hint in hints.items()
+        }
 
-    sides, _, region = hinted("find", "Find 12.", "<ref>圆形</ref><box>(0,330),(640,980)</box>")
-    assert [re.sub(r"\D", "", sides[step]) for step in (0, 21, 41, 63)] == ["0", "330", "640", "980"]
-    assert len(sides) == 4 and not region
-    _, sorts, _ = hinted("caption", "", "Two blue squares and a small red circle on a white background.")
+    found = hinted("find", "Find 12.", "<ref>圆形</ref><box>(0,330),(640,980)</box>")
+    digits = {step: re.sub(r"\D", "", text) for step, text in found["side"].items()}
+    assert digits == {0: "0", 21: "330", 41: "640", 63: "980"} and not found["region"]
     colours = list(COLOURS)
     square, circle = (KINDS.index(kind) * len(COLOURS) for kind in ("square", "circle"))
-    assert sorts == {
+    described = hinted("caption", "", "Two blue squares and a small red circle on a white background.")
+    assert described["sort"] == {
         square + colours.index("blue"): "Two blue squares",
         circle + colours.index("red"): " a small red circle",
     }
-    _, _, region = hinted("region", "What is in <box>(0,63),(500,999)</box>?", "Only the background.")
-    assert region == {(((0 * 16) + 1) * 16 + 8) * 16 + 15: "Only the background.<|im_end|>"}
+    asked = hinted("region", "In picture 2: What is in <box>(0,63),(500,999)</box>?", "Only the background.")
+    assert asked["region"] == {((0 * 16 + 1) * 16 + 8) * 16 + 15: "Only the background.<|im_end|>"}
+
+
+def test_a_step_is_read_as_it_was_written() -> None:
+    assert [step_of(written(step)) for step in range(4 * cells.SIDE)] == [*range(4 * cells.SIDE)]
+
+
+def test_things_are_told_in_both_languages() -> None:
+    said = "There are twelve red fish, no blue stars and a large green house."
+    assert [(one.count, one.colour, one.kind) for one in told(said)] == [
+        (12, "red", "fish"), (0, "blue", "star"), (1, "green", "house"),
+    ]  # fmt: skip
+    said = "白色背景上有十二条红色鱼、一座大绿色房子和两个中等大小的蓝色圆形。"
+    assert [(one.count, one.colour, one.kind) for one in told(said)] == [
+        (12, "red", "fish"), (1, "green", "house"), (2, "blue", "circle"),
+    ]  # fmt: skip
 
 
 def test_boxes_are_measured_by_what_they_share() -> None:

@@ -16,18 +16,17 @@ from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
 from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message
 from starters.qwen_vl.cells import truth
-from starters.qwen_vl.dialogues import Turn, dialogue, naming
+from starters.qwen_vl.dialogues import Turn, dialogue, told
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.scenes import COLOURS, KINDS, SIDE, Scene, make, step_of
 
 IMAGE_SIZE = 192
 QUERIES = 256
 IGNORED = -100  # a label that is not learnt
-# What a token of an answer may be about, each as digits of a number with these bases: the place and the quarter
-# of a box's side, kind and colour of the things that are being named, the places of the sides of the region
-# asked about.
+# What a token of an answer may be about, as the digits of a number in these bases. side: place and quarter of the
+# side of a box; sort: kind and colour of what is being named; region: the places of the four sides of the box
+# that was asked about.
 HINTS = {"side": (SIDE, 4), "sort": (len(KINDS), len(COLOURS)), "region": (SIDE,) * 4}
-TINTS = list(COLOURS)
 
 
 class Batch(NamedTuple):
@@ -35,7 +34,7 @@ class Batch(NamedTuple):
 
     Attributes:
         ids, labels, spelt, turns: as in `Row`, (rows, length), padded at the end.
-        hints: one for each of HINTS, (rows, length).
+        hints: by the names of HINTS, each (rows, length).
         pixels: (pictures, 3, size, size), or none drawn.
         codes: what `cells.truth` says of each picture.
     """
@@ -44,7 +43,7 @@ class Batch(NamedTuple):
     labels: Tensor
     spelt: Tensor
     turns: Tensor
-    hints: Sequence[Tensor]
+    hints: dict[str, Tensor]
     pixels: Tensor
     codes: Tensor
 
@@ -60,14 +59,14 @@ class Row(NamedTuple):
     Attributes:
         spelt: how many letters an answer has spelt so far, where it spells, or IGNORED.
         turns: which question each token belongs to, from 1; 0 for pictures and what comes before them.
-        hints: for each of HINTS what an answer's token is about, or IGNORED.
+        hints: by the names of HINTS, what an answer's token is about, or IGNORED.
     """
 
     ids: list[int]
     labels: list[int]
     spelt: list[int]
     turns: list[int]
-    hints: list[list[int]]
+    hints: dict[str, list[int]]
     pictures: list[Scene]
 
 
@@ -99,42 +98,55 @@ class Writer:
         if not turn.spelt:
             return [IGNORED] * len(said)
         letters, inside, counts = 0, False, []
-        stream = DecodeStream(ids=[], skip_special_tokens=False)
-        for token in said:
-            for character in stream.step(self.tokenizer.backend_tokenizer, token) or "":
+        for text in self._texts(said):
+            for character in text:
                 inside = (character != "”") if character in "“”" else inside != (character == '"')
                 letters += inside and character.isalnum()
             counts.append(letters if letters or inside else IGNORED)
         return counts
 
-    def hints(self, turn: Turn, said: Sequence[int]) -> list[list[int]]:
+    def hints(self, turn: Turn, said: Sequence[int]) -> dict[str, list[int]]:
         """What each token of an answer is about, by the names of HINTS."""
         numbers = re.finditer(r"(?<=[(,])\d+(?=[,)])", turn.answer)
         # What ends a number is a part of it.
         sides = [(number.start(), number.end() + 1, step_of(int(number[0]))) for number in numbers]
+        kinds, colours = list(KINDS), list(COLOURS)
         sorts = [
-            (told.start, told.end, KINDS.index(told.kind) * len(COLOURS) + TINTS.index(told.colour))
-            for told in naming(turn.answer)
+            (named.start, named.end, kinds.index(named.kind) * len(colours) + colours.index(named.colour))
+            for named in told(turn.answer)
         ]
-        asked = re.findall(r"\d+", turn.question.partition("<box>")[2])
-        region = sum(int(number) * SIDE // 1000 * SIDE**n for n, number in enumerate(asked[::-1]))
+        asked, region = re.findall(r"\d+", turn.question.partition("<box>")[2]), 0
+        for number in asked:
+            region = region * SIDE + int(number) * SIDE // 1000
         whole = [(0, len(turn.answer) + 1, region)] if asked else []
-        return [self._spread(said, spans) for spans in (sides, sorts, whole)]
+        spans = {"side": sides, "sort": sorts, "region": whole}
+        return {name: self._spread(said, spans[name]) for name in HINTS}
 
     def _spread(self, said: Sequence[int], spans: Iterable[tuple[int, int, int]]) -> list[int]:
         """The value of the span of the text, (start, end, value), in which each token begins, or IGNORED."""
         values = {at: value for start, end, value in spans for at in range(start, end)}
-        stream, spread, at = DecodeStream(ids=[], skip_special_tokens=False), [], 0
-        for token in said:
+        spread, at = [], 0
+        for text in self._texts(said):
             spread.append(values.get(at, IGNORED))
-            at += len(stream.step(self.tokenizer.backend_tokenizer, token) or "")
+            at += len(text)
         return spread
+
+    def _texts(self, said: Sequence[int]) -> Iterator[str]:
+        """The text that each token adds, "" where it ends within a character."""
+        stream = DecodeStream(ids=[], skip_special_tokens=False)
+        for token in said:
+            yield stream.step(self.tokenizer.backend_tokenizer, token) or ""
 
     def dialogue(self, turns: Iterable[Turn], limit: int) -> Row:
         """As many turns as fit into `limit` tokens beside the pictures."""
         nothing = [IGNORED] * len(self.system)
         row = Row(
-            [*self.system], [*nothing], [*nothing], [0] * len(self.system), [[*nothing] for _ in HINTS], []
+            [*self.system],
+            [*nothing],
+            [*nothing],
+            [0] * len(self.system),
+            {name: [*nothing] for name in HINTS},
+            [],
         )
         numbers = count(1)
         for number, turn in enumerate(turns, 1):
@@ -145,8 +157,8 @@ class Writer:
             row.ids.extend(asked + said)
             row.labels.extend([IGNORED] * len(asked) + said)
             row.spelt.extend([IGNORED] * len(asked) + self.spelt(turn, said))
-            for hint, values in zip(row.hints, self.hints(turn, said), strict=True):
-                hint.extend([IGNORED] * len(asked) + values)
+            for name, values in self.hints(turn, said).items():
+                row.hints[name].extend([IGNORED] * len(asked) + values)
             # Up to the end of the last picture's line.
             shown = len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
             row.turns.extend([0] * shown + [number] * (len(asked) + len(said) - shown))
@@ -171,7 +183,8 @@ class Talks(Dataset[Row]):
 
     def __getitem__(self, index: int) -> Row:
         seed = self.seeds[index]
-        turns = dialogue(seed, turns=20, busy=min(1, seed / max(1, self.easy)), alike=self.batch)
+        busy = min(1, seed / self.easy) if self.easy else 1
+        turns = dialogue(seed, turns=20, busy=busy, alike=self.batch)
         return self.writer.dialogue(turns, self.limit)
 
 
@@ -206,7 +219,7 @@ def talks(rows: Sequence[Row], draw: bool = True) -> Batch:
         padded((row.labels for row in rows), IGNORED),
         padded((row.spelt for row in rows), IGNORED),
         padded((row.turns for row in rows), 0),
-        [padded(hint, IGNORED) for hint in zip(*(row.hints for row in rows), strict=True)],
+        {name: padded((row.hints[name] for row in rows), IGNORED) for name in HINTS},
     )
     shown = [scene for row in rows for scene in row.pictures]
     if draw and shown:

@@ -22,7 +22,7 @@ WEIGHTS = {
 }  # fmt: skip
 SPELT = ("caption", "read")  # whose answers end with all that is printed
 TWO_PICTURES = {"compare": 3, "more": 2}
-OF_EACH = ("caption", "read", "find", "count", "colour", "background", "region")  # asked of one among two
+OF_ONE = ("caption", "read", "find", "count", "colour", "background", "region")  # asked about one of two
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,8 @@ def _overlap(first: Box, second: Box) -> float:
 
 
 class Told(NamedTuple):
-    """Some things of one sort, named by `text[start:end]` with their number and colour, and the space before."""
+    """Things of one sort that a text names with their number and colour in text[start:end], in English with the
+    space before. `count` is 0 for "no"."""
 
     start: int
     end: int
@@ -363,26 +364,31 @@ class Told(NamedTuple):
     kind: str
 
 
-def naming(text: str) -> Iterator[Told]:
-    """The things that an answer names, in the order of its language."""
-    for speak, pattern in zip(LANGUAGES, _naming(), strict=True):
-        numbers = {speak.number(count): count for count in range(1, 13)} | {"a": 1, "an": 1, "两": 2}
-        tints = {speak.colour(name): name for name in COLOURS}
-        kinds = {speak.named("", kind, count): kind for kind in KINDS for count in (1, 2)}
+def told(text: str) -> Iterator[Told]:
+    """What a text in one of the languages names with its number and colour, from left to right."""
+    for speak in LANGUAGES:
+        pattern, numbers, tints, kinds = _grammar(speak)
         for match in pattern.finditer(text):
             number, tint, noun = match.groups()
-            yield Told(*match.span(), numbers.get(number.lower(), 0), tints[tint], kinds[noun])
+            yield Told(*match.span(), numbers[number.lower()], tints[tint], kinds[noun])
 
 
 @cache
-def _naming() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    nouns = sorted((english.named("", kind, count) for kind in KINDS for count in (1, 2)), key=len)
-    numbers = "|".join(english.NUMBERS)
-    words = rf" ?\b(an?|{numbers}) (?:\w+ )??({'|'.join(COLOURS)}) ({'|'.join(nouns[::-1])})\b"
-    tints = "|".join(chinese.COLOURS[name] for name in COLOURS)
-    kinds = "|".join(chinese.KINDS[kind] for kind in KINDS)
-    signs = rf"([一两三四五六七八九十]+)[个座棵辆朵条](?:小|大|中等大小的)?({tints})({kinds})"
-    return re.compile(words, re.IGNORECASE), re.compile(signs)
+def _grammar(speak: ModuleType) -> tuple[re.Pattern[str], dict[str, int], dict[str, str], dict[str, str]]:
+    """How a language names things, and the numbers, colours and kinds that its words stand for."""
+    numbers = {speak.number(count): count for count in range(13)}
+    tints = {speak.colour(name): name for name in COLOURS}
+    kinds = {speak.named("", kind, count): kind for kind in KINDS for count in (1, 2)}
+    if speak is english:
+        numbers |= {"a": 1, "an": 1}
+        words = r" ?\b({}) (?:\w+ )??({}) ({})\b"
+    else:
+        measures, sizes = (
+            "|".join({*words.values()}) for words in (chinese.MEASURES | {"": "个"}, chinese.SIZES)
+        )
+        words = f"({{}})(?:{measures})(?:{sizes})?({{}})({{}})"
+    longest_first = ("|".join(sorted(names, key=len, reverse=True)) for names in (numbers, tints, kinds))
+    return re.compile(words.format(*longest_first), re.IGNORECASE), numbers, tints, kinds
 
 
 # --- dialogues -----------------------------------------------------------------------------------
@@ -410,7 +416,7 @@ def about_two(pair: tuple[Scene, Scene], count: int, choose: random.Random) -> l
             turn: Turn | None = compared(askers, choose.choice(("compare", "compare", "more")))
         else:
             at = choose.randrange(2)
-            turn = askers[at].ask(choose.choice(OF_EACH))
+            turn = askers[at].ask(choose.choice(OF_ONE))
             if turn:
                 turn = replace(turn, question=speak.in_picture(turn.question, at + 1))
         if turn:

@@ -20,7 +20,7 @@ import torch
 from models.qwen_vl import load
 from models.qwen_vl.tokenizer import QwenTokenizer
 from starters.qwen_vl.data import message, seen
-from starters.qwen_vl.dialogues import LANGUAGES, WEIGHTS, Asker, Turn, compared, naming, pair
+from starters.qwen_vl.dialogues import LANGUAGES, WEIGHTS, Asker, Turn, compared, pair, told
 from starters.qwen_vl.scenes import UNSEEN, make
 from starters.qwen_vl.train import HERE
 
@@ -39,8 +39,8 @@ class Answered(NamedTuple):
 def things(text: str) -> Counter[Thing]:
     """How many of which things a sentence names."""
     found: Counter[Thing] = Counter()
-    for told in naming(text):
-        found[told.colour, told.kind] += told.count
+    for named in told(text):
+        found[named.colour, named.kind] += named.count
     return found
 
 

@@ -5,7 +5,8 @@
     python -m starters.qwen_vl.train --part talking --start starters/qwen_vl/checkpoint   # learns more
 
 First the vision tower learns to see what is at each place of a scene, and the decoder to answer questions
-about scenes as they ought to be seen; then both together. Scenes are simple in the beginning.
+about scenes as they ought to be seen; then both together. Scenes are simple in the beginning, unless a
+checkpoint is learnt on from.
 """
 
 import argparse
@@ -39,7 +40,7 @@ HERE = Path(__file__).parent
 VOCABULARY = 1280
 RANKS = VOCABULARY - len(SPECIAL)
 NOISE = 0.4  # standard deviation of what is added to ideal features
-HINTED = {"side": 2, "sort": 2, "region": 1}  # which layer of the decoder should know
+HINTED = {"side": 2, "sort": 2, "region": 1}  # which layer of the decoder, from 0, should know what
 SECOND = 10_000_000  # first seed of the dialogues about drawn pictures
 CONFIG: dict[str, Any] = {
     "architectures": ["QWenLMHeadModel"],
@@ -151,7 +152,7 @@ def visible(turns: Tensor) -> Tensor:
 
 
 def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None, apart: bool) -> Tensor:
-    """Cross entropy of the answers, the pictures' features given. `apart`: turns do not see each other."""
+    """Cross entropy of the answers, the pictures' features given. `apart`: as `visible`."""
     mask = visible(batch.turns) if apart else None
     hidden = model.model(batch.ids, mask, mm_encoder_outputs=features, use_cache=False).last_hidden_state
     targets = batch.labels[:, 1:]
@@ -159,8 +160,8 @@ def answers_loss(model: QwenVLForCausalLM, batch: Batch, features: Tensor | None
     return F.cross_entropy(model.lm_head(hidden[:, :-1][learnt]), targets[learnt])
 
 
-class Hidden:
-    """What a layer of the decoder said last, (rows, length, hidden), normalised."""
+class Output:
+    """What a layer of the decoder said last, normalised, (rows, length, hidden)."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.last = torch.empty(0)
@@ -171,20 +172,20 @@ class Hidden:
 
 
 class Counting:
-    """Tells from a hidden layer of the decoder how well it counts.
+    """Tells from the output of a layer of the decoder how well it counts.
 
     To name things, or letters, one after the other the decoder has to know which is the next: that of the next
     rank. Asked for the ranks, in channels of their own, it learns them long before answers alone would teach
     it.
     """
 
-    def __init__(self, model: QwenVLForCausalLM, layer: int = 1) -> None:
-        self.model, self.hidden = model.model, Hidden(model.model.layers[layer])
+    def __init__(self, model: QwenVLForCausalLM, output: Output) -> None:
+        self.model, self.output = model.model, output
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross entropy of the ranks in the last batch that the model has seen."""
         # No rank is likeliest where all of their channels are below 0.
-        said = F.pad(self.hidden.last[..., matching.RANK], (1, 0))
+        said = F.pad(self.output.last[..., matching.RANK], (1, 0))
         rows, columns = self.model.places(batch.ids, len(batch.codes))
         places = columns[:, None] + torch.arange(1, batch.codes.shape[1] + 1)
         ranks = cells.ranks(batch.codes)
@@ -195,37 +196,32 @@ class Counting:
 
 
 class Hinting:
-    """Tells from a hidden layer of the decoder whether it knows what an answer's next token is about.
+    """Tells from the output of a layer of the decoder whether it knows what the next token is about.
 
-    Words and digits say little of where to look: each digit of a box depends on the place and on the quarter
-    of it (see cells.py), of one side among four; the number of things depends on which are to be named next.
-    Asked for these, in directions of their own, the decoder learns to look them up long before answers alone
-    would teach it.
+    Words and digits say little of where to look: a digit of a box depends on which side is being written and
+    on where that is, a number of things on which are about to be named. Asked for these, in random directions,
+    the decoder learns to look them up long before answers alone would teach it.
 
     Args:
         hint: a key of HINTS.
-        layer: of the decoder, from 0.
     """
 
-    def __init__(self, model: QwenVLForCausalLM, hint: str, layer: int) -> None:
-        self.hidden, self.number = Hidden(model.model.layers[layer]), list(HINTS).index(hint)
-        self.bases = HINTS[hint]
-        directions = torch.empty(model.config.hidden_size, sum(self.bases))
-        self.directions = nn.init.orthogonal_(
-            directions, generator=torch.Generator().manual_seed(self.number)
-        )
+    def __init__(self, hint: str, output: Output, width: int) -> None:
+        self.hint, self.output = hint, output
+        chance = torch.Generator().manual_seed(list(HINTS).index(hint))
+        self.directions = nn.init.orthogonal_(torch.empty(width, sum(HINTS[hint])), generator=chance)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross entropy of the hint's digits, where the last batch that the model has seen has it."""
-        wanted = batch.hints[self.number][:, 1:]
+        wanted, bases = batch.hints[self.hint][:, 1:], HINTS[self.hint]
         there = wanted != IGNORED
-        said = (self.hidden.last[:, :-1][there] @ self.directions).split(self.bases, -1)
+        said = (self.output.last[:, :-1][there] @ self.directions).split(bases, -1)
         wanted, total = wanted[there], torch.zeros(())
         if there.any():
-            for part, base in zip(said[::-1], self.bases[::-1], strict=True):
+            for part, base in zip(said[::-1], bases[::-1], strict=True):
                 total = total + F.cross_entropy(part, wanted % base)
                 wanted = wanted // base
-        return total / len(self.bases)
+        return total / len(bases)
 
 
 class Course:
@@ -251,8 +247,10 @@ class Course:
         self.held = [
             (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
         ]
-        self.counting = Counting(self.model)
-        self.hinting = {hint: Hinting(self.model, hint, layer) for hint, layer in HINTED.items()}
+        outputs = list(map(Output, self.model.model.layers))
+        self.counting = Counting(self.model, outputs[1])
+        width = self.model.config.hidden_size
+        self.hinting = {hint: Hinting(hint, outputs[layer], width) for hint, layer in HINTED.items()}
         self.parameters = learnable(self.model)
         self.optimizers = optimizers(self.model, options.rate)
         self.steps: int = getattr(options, self.name)
@@ -349,7 +347,8 @@ class Talking(Course):
 
     def batches(self) -> Iterator[Batch]:
         size = self.options.batch
-        seeds = range(self.first_seed + self.done * size, self.first_seed + self.steps * size)
+        first = self.first_seed + self.options.after * size
+        seeds = range(first + self.done * size, first + self.steps * size)
         easy = 0 if self.options.start else self.steps * size // 4
         data = Talks(self.writer, seeds, size, easy, self.options.limit)
         collate = partial(talks, draw=self.draw)
@@ -365,8 +364,7 @@ class Talking(Course):
 class Together(Talking):
     """Tower and decoder, each as its own part of the training left it."""
 
-    name, first_seed, draw, holding, height = "together", SECOND, True, 0.0, 0.3
-    joined = True
+    name, first_seed, draw, holding, height, joined = "together", SECOND, True, 0.0, 0.3, True
 
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         super().__init__(options, writer)
@@ -400,7 +398,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--looking", type=int, default=5000, help="steps of the vision tower alone")
     parser.add_argument("--talking", type=int, default=8000, help="steps of the decoder alone")
-    parser.add_argument("--together", type=int, default=600, help="steps of the whole model")
+    parser.add_argument("--together", type=int, default=1000, help="steps of the whole model")
     parser.add_argument("--batch", type=int, default=8, help="dialogues per step")
     parser.add_argument("--limit", type=int, default=450, help="tokens of a dialogue beside its pictures")
     parser.add_argument("--rate", type=float, default=0.01, help="highest learning rate of the matrices")
@@ -413,6 +411,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start", type=Path, help="checkpoint whose weights are learnt on from")
+    parser.add_argument("--after", type=int, default=0, help="steps whose dialogues that one has learnt from")
     parser.add_argument(
         "--work", type=Path, default=HERE / "course", help="folder of the unfinished training"
     )

@@ -197,14 +197,16 @@ def caption(engine: ChatEngine, scene: Scene) -> str:
 
 
 def test_captions_name_most_of_what_is_in_scenes_that_no_training_saw(engine: ChatEngine) -> None:
-    kinds, grounds = [], []
+    kinds, things, grounds = [], [], []
     for seed in range(UNSEEN, UNSEEN + 40):
         scene = make(seed, "free", busy=0.6)
         said = caption(engine, scene)
         grounds.append(f"{scene.background} background" in said)
         kinds += [item.kind in said for item in scene.objects]
-    assert sum(grounds) / len(grounds) > 0.9
-    assert sum(kinds) / len(kinds) > 0.6
+        things += [f"{item.colour} {item.kind}" in said for item in scene.objects]
+    assert sum(grounds) / len(grounds) > 0.95
+    assert sum(kinds) / len(kinds) > 0.85
+    assert sum(things) / len(things) > 0.8
 
 
 def test_another_picture_gets_another_caption(engine: ChatEngine) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,8 +179,10 @@ def test_ctrl_c_ends_an_answer_and_the_program() -> None:
         "--prompt",
         "Count to 500.",
     )
+    command = [sys.executable, "-m", "models", *arguments]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background may ignore it
     with subprocess.Popen(
-        [sys.executable, "-m", "models", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, preexec_fn=heard
     ) as process:
         assert process.stdout and process.stderr
         assert process.stdout.read(5)  # it is answering

@@ -100,9 +100,10 @@ def asked(engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 @pytest.fixture(scope="module")
 def talk(jfk: Path) -> np.ndarray:
-    """Some 45 seconds of speech with pauses."""
-    silence = np.zeros(16_000, np.float32)
-    return np.concatenate([part for _ in range(4) for part in (silence, audio.load(jfk))])
+    """48 seconds: four times a second of silence and what is said in the next eleven."""
+    part, said = np.zeros(12 * 16_000, np.float32), audio.load(jfk)[: 11 * 16_000]
+    part[16_000 : 16_000 + len(said)] = said
+    return np.tile(part, 4)
 
 
 ANY: dict[str, Any] = {

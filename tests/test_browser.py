@@ -258,9 +258,12 @@ def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
     thing = scene.objects[0]
     page = visit("/qwen_vl")
     page.get_by_text("not photographs").wait_for()
-    page.set_input_files("[data-testid=stChatInput] input[type=file]", str(path))
+    with page.expect_response(
+        lambda response: "upload_file" in response.url and response.request.method == "PUT"
+    ):
+        page.set_input_files("[data-testid=stChatInput] input[type=file]", str(path))
     page.locator("[data-testid=stChatInputTextArea]").fill("Describe this picture in one sentence.")
-    page.keyboard.press("Enter")
+    page.locator("[data-testid=stChatInputSubmitButton]:enabled").click()
     assert f"{thing.colour} {thing.kind}" in done(page)
 
     page.get_by_role("button", name="Find…").click()

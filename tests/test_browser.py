@@ -276,9 +276,11 @@ def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
     (box,) = json.loads(Path(waiting.value.path()).read_text("utf-8"))["boxes"]
     assert overlap(box["box"], thing.box) > 0.5
 
+    thing = scene.objects[-1]
     page.get_by_text("Ask about a region").click()
     picture = page.locator(".picture")
-    picture.wait_for()
+    picture.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)  # the page moves until all of it is there
     place = picture.bounding_box()
     left, top, right, bottom = (
         side / length for side, length in zip(thing.box, (scene.width, scene.height) * 2, strict=True)
@@ -289,6 +291,7 @@ def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
         place["x"] + place["width"] * (right + 0.02), place["y"] + place["height"] * (bottom + 0.02), steps=5
     )
     page.mouse.up()
+    page.wait_for_timeout(1000)  # the sliders follow
     page.get_by_role("button", name="Ask about this region").click()
     assert f"{thing.colour} {thing.kind}" in done(page, 3)
 

@@ -59,6 +59,20 @@ def writer() -> Writer:
     return Writer(FOLDER)
 
 
+def course(work: Path, **changed: Any) -> Namespace:
+    """The command line of a short training."""
+    usual = {
+        "rate": 0.01,
+        "start": None,
+        "after": 0,
+        "resume": False,
+        "bfloat16": False,
+        "batch": 1,
+        "limit": 150,
+    }
+    return Namespace(**usual | {"work": work} | changed)
+
+
 def test_a_decoder_finds_what_a_word_names_before_it_is_trained(writer: Writer) -> None:
     """Of all colours the one of the thing just named is the likeliest, in most scenes with one of its kind."""
     model = build()
@@ -85,36 +99,16 @@ def test_a_decoder_finds_what_a_word_names_before_it_is_trained(writer: Writer) 
 
 
 def test_a_step_of_training_makes_the_loss_smaller(writer: Writer, tmp_path: Path) -> None:
-    options = Namespace(
-        talking=3,
-        rate=0.01,
-        start=None,
-        after=0,
-        resume=False,
-        bfloat16=False,
-        batch=2,
-        limit=200,
-        work=tmp_path,
-    )
-    course = Talking(options, writer)
+    options = course(tmp_path, talking=3, batch=2, limit=200)
+    part = Talking(options, writer)
     data = Talks(writer, range(7, 9), 2, easy=1, limit=200)
     batch = talks([data[0], data[1]], draw=False)
-    losses = [sum(course.step(course.losses(batch)).values()) for _ in range(8)]
+    losses = [sum(part.step(part.losses(batch)).values()) for _ in range(8)]
     assert losses[-1] < losses[0] - 0.5
 
 
 def test_an_interrupted_training_goes_on_where_it_was(writer: Writer, tmp_path: Path) -> None:
-    options = Namespace(
-        talking=1,
-        rate=0.01,
-        start=None,
-        after=0,
-        resume=True,
-        bfloat16=False,
-        batch=1,
-        limit=150,
-        work=tmp_path,
-    )
+    options = course(tmp_path, talking=1, resume=True)
     first = Talking(options, writer)
     first.run()
     second = Talking(options, writer)
@@ -141,22 +135,12 @@ def test_a_decoder_that_knows_its_hints_loses_nothing_by_them() -> None:
     assert loss([0, 0, 0, 0, 0]) == 0
 
 
-@pytest.mark.parametrize(("course", "apart"), [(Talking, [True, True]), (Together, [True, False])])
+@pytest.mark.parametrize(("part", "apart"), [(Talking, [True, True]), (Together, [True, False])])
 def test_turns_see_each_other_in_every_other_step_at_the_end(
-    course: type[Talking], apart: list[bool], writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    part: type[Talking], apart: list[bool], writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = Namespace(
-        talking=2,
-        together=2,
-        rate=0.01,
-        start=FOLDER,
-        resume=False,
-        after=0,
-        batch=1,
-        limit=150,
-        work=tmp_path,
-    )
-    made = course(options, writer)
+    options = course(tmp_path, talking=2, together=2, start=FOLDER)
+    made = part(options, writer)
     told = []
     monkeypatch.setattr(train, "answers_loss", lambda *given: told.append(given[-1]) or torch.zeros(()))
     batch = talks([Talks(writer, range(1), 1, easy=0, limit=150)[0]], draw=False)
@@ -167,12 +151,10 @@ def test_turns_see_each_other_in_every_other_step_at_the_end(
 
 
 def test_a_training_learns_on_from_a_checkpoint(writer: Writer, tmp_path: Path) -> None:
-    options = Namespace(
-        talking=1, rate=0.01, start=FOLDER, resume=False, after=7, batch=2, limit=150, work=tmp_path
-    )
-    course = Talking(options, writer)
+    options = course(tmp_path, talking=1, start=FOLDER, after=7, batch=2)
+    part = Talking(options, writer)
     shipped = load_model(FOLDER, torch.float32).state_dict()
-    assert all(torch.equal(tensor, shipped[name]) for name, tensor in course.model.state_dict().items())
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in part.model.state_dict().items())
 
 
 # --- answers -------------------------------------------------------------------------------------

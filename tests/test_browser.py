@@ -270,6 +270,7 @@ def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
     page.locator(key("qwen_vl.find") + " input").fill(f"the {thing.colour} {thing.kind}")
     page.get_by_role("button", name="Find", exact=True).click()
     done(page, 2)
+    assert not page.locator(key("qwen_vl.find")).is_visible()
     answers(page).last.get_by_role("table").wait_for()
     with page.expect_download() as waiting:
         answers(page).last.get_by_role("button", name="Boxes", exact=True).click()

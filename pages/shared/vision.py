@@ -208,6 +208,7 @@ TASKS = (
 
 def _tasks(key: str, family: str, conversation: Conversation, pictures: list[Picture]) -> None:
     """Buttons that ask about these pictures."""
+    turns = len(conversation.turns)  # in keys of what closes when something was asked
     with st.container(horizontal=True, vertical_alignment="center"):
         for task in TASKS:
             if st.button(
@@ -217,13 +218,15 @@ def _tasks(key: str, family: str, conversation: Conversation, pictures: list[Pic
                 disabled=len(pictures) < task.pictures,
             ):
                 _ask(key, family, conversation, say(task.prompt))
-        with st.popover(tr("Find…", "查找……"), icon=":material/center_focus_weak:"):
+        with st.popover(
+            tr("Find…", "查找……"),
+            icon=":material/center_focus_weak:",
+            key=f"{key}.finding.{turns}",
+            on_change="rerun",  # without it a key does not close it
+        ):
             if wanted := _wanted(key):
                 _ask(key, family, conversation, wanted)
-        in_region = st.toggle(
-            tr("Ask about a region", "询问某个区域"),
-            key=f"{key}.in_region.{len(conversation.turns)}",  # off again when something was asked
-        )
+        in_region = st.toggle(tr("Ask about a region", "询问某个区域"), key=f"{key}.in_region.{turns}")
     if in_region:
         _ask_about_region(key, family, conversation, pictures)
 

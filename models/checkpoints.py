@@ -144,9 +144,9 @@ _QWEN_VL_TINY = replace(
     hub_id=None,  # made by starters/qwen_vl, and in the repository with it
     modelscope_id=None,
     path=str(Path(__file__).parents[1] / "starters" / "qwen_vl" / "checkpoint"),
-    parameters=5_704_576,
-    bytes=11_420_648,
-    shape=Shape(layers=4, kv_heads=4, head_dim=64, hidden=256, vocab=1280, vision=2_422_400),
+    parameters=7_017_856,
+    bytes=14_048_880,
+    shape=Shape(layers=6, kv_heads=4, head_dim=64, hidden=256, vocab=1280, vision=2_422_400),
     context_length=2048,
     licence="Apache-2.0",
     licence_url="https://www.apache.org/licenses/LICENSE-2.0",

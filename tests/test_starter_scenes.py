@@ -292,12 +292,12 @@ def test_letters_are_counted_while_they_are_spelt(vocabulary: Path) -> None:
 def test_hints_say_what_is_being_written(vocabulary: Path) -> None:
     writer = Writer(vocabulary)
 
-    def hinted(task: str, question: str, answer: str) -> dict[str, dict[int, str]]:
+    def hinted(task: str, question: str, answer: str, *shown: Scene) -> dict[str, dict[int, str]]:
         """By the names of HINTS, the text that has each value."""
         turn = Turn(task, question, answer)
         _, said = writer.turn(turn, count(1))
         texts = [writer.tokenizer.decode([token], skip_special_tokens=False) for token in said]
-        hints = writer.hints(turn, said)
+        hints = writer.hints(turn, said, shown)
         return {
             name: {
                 value: "".join(text for text, at in zip(texts, hint, strict=True) if at == value)
@@ -316,6 +316,16 @@ def test_hints_say_what_is_being_written(vocabulary: Path) -> None:
         square + colours.index("blue"): "Two blue squares",
         circle + colours.index("red"): " a small red circle",
     }
+    assert described["number"] == {2: "T", 1: " a a"} and not described["bar"]
+    chart = next(scene for seed in count() if len((scene := make(seed, "bars")).items) == 2)
+    lefts = [int(16 * bar.box[0] / chart.width + 0.125) for bar in chart.items]
+    values = [bar.text for bar in chart.items]
+    for speak in (english, chinese):
+        told_of = hinted("read", "", speak.bars([("A", values[0]), ("B", values[1])]), make(1, "free"), chart)
+        for left, letter, value in zip(lefts, "AB", values, strict=True):
+            assert letter in told_of["bar"][left] and value in told_of["bar"][left]
+        assert re.search("two|两", told_of["number"][2])
+        assert not hinted("read", "", speak.bars([("A", values[0])]), chart, chart)["bar"]
     asked = hinted("region", "In picture 2: What is in <box>(0,63),(500,999)</box>?", "Only the background.")
     assert asked["region"] == {((0 * 16 + 1) * 16 + 8) * 16 + 15: "Only the background.<|im_end|>"}
 

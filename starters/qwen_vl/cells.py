@@ -28,6 +28,7 @@ SIZES = (len(WHAT), len(TINTS), len(CHARACTERS), len(GROUNDS), 2, 2, len(SCALE),
 KIND, TINT, LETTER, GROUND, CENTRE, BEGINS, THING = range(7)
 CHANNELS = sum(SIZES)
 LOUD = 4  # what stands for 1 in a feature: beside it, what the decoder adds in the beginning is small
+SIMILAR = 3  # the weight of letters beside the other columns: nothing else is as hard to tell apart
 SHARPNESS = 10  # what a channel of 1 is worth as a logarithm of odds
 
 
@@ -92,7 +93,8 @@ def loss(features: Tensor, codes: Tensor) -> Tensor:
         wrong = F.cross_entropy(
             SHARPNESS * column.flatten(0, -2), codes[..., n].flatten(), reduction="none"
         ).view_as(seen)
-        total = total + (even(wrong, codes[..., n] != NOTHING) if n < THING else wrong[seen].mean())
+        wrong = even(wrong, codes[..., n] != NOTHING) if n < THING else wrong[seen].mean()
+        total = total + (SIMILAR * wrong if n == LETTER else wrong)
     return total
 
 

@@ -15,8 +15,9 @@ from models.qwen_vl.pictures import pixels
 from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
 from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message
+from starters.qwen_vl import chinese
 from starters.qwen_vl.cells import truth
-from starters.qwen_vl.dialogues import Turn, dialogue, told
+from starters.qwen_vl.dialogues import LANGUAGES, Turn, dialogue, told
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.scenes import COLOURS, KINDS, SIDE, Scene, make, step_of
 
@@ -25,8 +26,11 @@ QUERIES = 256
 IGNORED = -100  # a label that is not learnt
 # What a token of an answer may be about, as the digits of a number in these bases. side: place and quarter of the
 # side of a box; sort: kind and colour of what is being named; region: the places of the four sides of the box
-# that was asked about.
-HINTS = {"side": (SIDE, 4), "sort": (len(KINDS), len(COLOURS)), "region": (SIDE,) * 4}
+# that was asked about; bar: the place of the left side of the bar whose letter and value are being told; number:
+# what a word says that is one.
+HINTS = {
+    "side": (SIDE, 4), "sort": (len(KINDS), len(COLOURS)), "region": (SIDE,) * 4, "bar": (SIDE,), "number": (13,),
+}  # fmt: skip
 
 
 class Batch(NamedTuple):
@@ -105,8 +109,8 @@ class Writer:
             counts.append(letters if letters or inside else IGNORED)
         return counts
 
-    def hints(self, turn: Turn, said: Sequence[int]) -> dict[str, list[int]]:
-        """What each token of an answer is about, by the names of HINTS."""
+    def hints(self, turn: Turn, said: Sequence[int], shown: Iterable[Scene]) -> dict[str, list[int]]:
+        """What each token of an answer about some pictures is about, by the names of HINTS."""
         numbers = re.finditer(r"(?<=[(,])\d+(?=[,)])", turn.answer)
         # What ends a number is a part of it.
         sides = [(number.start(), number.end() + 1, step_of(int(number[0]))) for number in numbers]
@@ -119,7 +123,13 @@ class Writer:
         for number in asked:
             region = region * SIDE + int(number) * SIDE // 1000
         whole = [(0, len(turn.answer) + 1, region)] if asked else []
-        spans = {"side": sides, "sort": sorts, "region": whole}
+        spans = {
+            "side": sides,
+            "sort": sorts,
+            "region": whole,
+            "bar": _bars(turn.answer, shown),
+            "number": _numbers(turn.answer),
+        }
         return {name: self._spread(said, spans[name]) for name in HINTS}
 
     def _spread(self, said: Sequence[int], spans: Iterable[tuple[int, int, int]]) -> list[int]:
@@ -157,13 +167,41 @@ class Writer:
             row.ids.extend(asked + said)
             row.labels.extend([IGNORED] * len(asked) + said)
             row.spelt.extend([IGNORED] * len(asked) + self.spelt(turn, said))
-            for name, values in self.hints(turn, said).items():
+            for name, values in self.hints(turn, said, [*row.pictures, *turn.pictures]).items():
                 row.hints[name].extend([IGNORED] * len(asked) + values)
             # Up to the end of the last picture's line.
             shown = len(asked) - asked[::-1].index(self.shown) + 1 if turn.pictures else 0
             row.turns.extend([0] * shown + [number] * (len(asked) + len(said) - shown))
             row.pictures.extend(turn.pictures)
         return row
+
+
+def _bars(text: str, shown: Iterable[Scene]) -> list[tuple[int, int, int]]:
+    """Where the letter and then the value of a bar are told, and the place of its left side."""
+    charts = [scene for scene in shown if scene.layout == "bars"]
+    if len(charts) != 1:
+        return []
+    spans = []
+    for bar in charts[0].items:
+        pattern = rf"(?<![A-Z]){bar.label}(?![A-Z])[^A-Z\d]*{bar.text}(?!\d)"
+        left = charts[0].steps(bar.box)[0] // 4
+        spans += [(found.start() - 1, found.end() + 1, left) for found in re.finditer(pattern, text)]
+    return spans
+
+
+def _numbers(text: str) -> list[tuple[int, int, int]]:
+    """Where words of both languages say how many there are, with the character before, and the number."""
+    values = {speak.number(count): count for speak in LANGUAGES for count in range(HINTS["number"][0])}
+    values |= {"a": 1, "an": 1, "没有": 0}
+    words = "|".join(sorted(values, key=len, reverse=True))
+    measures = "|".join({*chinese.MEASURES.values(), "个", "根"})
+    # "A" may be a bar's letter.
+    pattern = rf"(?<!bar)(?<!rs:)(?:^| )({words})\b(?!,)|.?({words})(?={measures})|(没有)"
+    spans = []
+    for found in re.finditer(pattern, text, re.IGNORECASE):
+        word = found.lastindex or 0
+        spans.append((found.start(), found.start(word) + 1, values[found[word].lower()]))
+    return spans
 
 
 def message(turn: Turn, picture: bytes) -> Message:

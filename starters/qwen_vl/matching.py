@@ -3,8 +3,8 @@
 Features of a picture have a channel for each colour, kind, letter, … (see cells.py). What is left of the
 hidden channels is for words, one channel for each colour and kind that words name, and for ranks, which the
 decoder has to count (see `cells.ranks`). A head of the second layer gathers the words just said. Heads of the
-third layer look for places of their colour and kind, and copy what stands there. From the rank of what
-was just named a head of the fourth layer goes on to the next; another does so for letters. Training finds out
+fourth layer look for places of their colour and kind, and copy what stands there. From the rank of what
+was just named a head of the last layer goes on to the next; another does so for letters. Training finds out
 when to say which of it, and holds on to these heads while it does. Without this, finding things at all takes
 most of a short training.
 """
@@ -46,7 +46,7 @@ NAMED = [*NAMES, *channels(THING, THING + 1, first=0)]  # with size and ninth of
 LETTERS = [*channels(LETTER), STARTS[BEGINS] + 1]
 BOXES = channels(*range(THING + 2, len(SIZES)), first=0)
 RANK = [*range(CHANNELS, CHANNELS + RANKS)]
-HEADS = {0: (0,), 1: (0,), 2: (0, 1, 2), 3: (0, 3)}  # those that are set, by layer
+HEADS = {0: (0,), 1: (0,), 3: (0, 1, 2), 5: (0, 3)}  # those that are set, by layer
 WORDS = [*range(CHANNELS + RANKS, CHANNELS + RANKS + len(NAMES))]  # in the order of NAMES
 
 
@@ -76,21 +76,21 @@ def prepare(model: Any, tokenizer: QwenTokenizer) -> None:
                 embeddings[token, WORDS[NAMES.index(channel)]] = LOUD
     for weight, mask in held(model)[1:]:
         weight[mask] = 0
-    first, second, third, fourth = (layer.self_attn for layer in model.model.layers)
+    first, second, fourth, last = (model.model.layers[number].self_attn for number in HEADS)
     _look_back(first, 0, range(12))
     _copy(first, 0, WORDS, strength=0.4)
     _look_back(second, 0, range(6, SLOW))
     _prefer(second, 0, WORDS, 5.0)
     _copy(second, 0, WORDS, strength=1)
     for number, copied in enumerate(([*NAMED, *RANK], BOXES[:40], BOXES[40:])):
-        _match(third, number, WORDS, NAMES, 1.5)
-        _prefer(third, number, [STARTS[CENTRE] + 1], 3.0, 1)
-        _prefer(third, number, channels(GROUND, first=0), 4.0, 2)  # pictures alone have a ground
-        _copy(third, number, copied, strength=1)
-    for number, copied in ((0, NAMED), (3, LETTERS)):
-        _match(fourth, number, RANK[:-1], RANK[1:], 2.0)
-        _prefer(fourth, number, channels(GROUND, first=0), 4.0, 2)
+        _match(fourth, number, WORDS, NAMES, 1.5)
+        _prefer(fourth, number, [STARTS[CENTRE] + 1], 3.0, 1)
+        _prefer(fourth, number, channels(GROUND, first=0), 4.0, 2)  # pictures alone have a ground
         _copy(fourth, number, copied, strength=1)
+    for number, copied in ((0, NAMED), (3, LETTERS)):
+        _match(last, number, RANK[:-1], RANK[1:], 2.0)
+        _prefer(last, number, channels(GROUND, first=0), 4.0, 2)
+        _copy(last, number, copied, strength=1)
 
 
 def held(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -101,7 +101,10 @@ def held(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
         size = attention.head_dim
-        heads = torch.cat([torch.arange(head * size, (head + 1) * size) for head in HEADS[number]])
+        heads = torch.tensor(
+            [row for head in HEADS.get(number, ()) for row in range(head * size, (head + 1) * size)],
+            dtype=torch.long,
+        )
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
             parts += [(linear.weight, (heads,)), (linear.bias, (heads,))]
         parts += [(attention.o_proj.weight, (slice(None), heads)), (attention.o_proj.weight, (words,))]

@@ -40,7 +40,9 @@ HERE = Path(__file__).parent
 VOCABULARY = 1280
 RANKS = VOCABULARY - len(SPECIAL)
 NOISE = 0.4  # standard deviation of what is added to ideal features
-HINTED = {"side": 2, "sort": 2, "region": 1}  # which layer of the decoder, from 0, should know what
+# Which layer of the decoder, from 0, should know what.
+COUNTED = 2
+HINTED = {"side": 3, "sort": 3, "bar": 3, "number": 4, "region": 1}
 SECOND = 10_000_000  # first seed of the dialogues about drawn pictures
 CONFIG: dict[str, Any] = {
     "architectures": ["QWenLMHeadModel"],
@@ -48,7 +50,7 @@ CONFIG: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 256,
     "intermediate_size": 1024,
-    "num_hidden_layers": 4,
+    "num_hidden_layers": 6,
     "num_attention_heads": 4,
     "kv_channels": 64,
     "layer_norm_epsilon": 1e-6,
@@ -240,15 +242,14 @@ class Course:
     def __init__(self, options: argparse.Namespace, writer: Writer) -> None:
         self.options, self.writer = options, writer
         self.model = build()
+        self.held: list[tuple[Tensor, Tensor, Tensor]] = []
         if options.start:
             self.model.load_state_dict(load_model(options.start, torch.float32).state_dict())
         else:
             matching.prepare(self.model, writer.tokenizer)
-        self.held = [
-            (weight, mask, weight[mask].detach().clone()) for weight, mask in matching.held(self.model)
-        ]
+            self.held = [(weight, mask, weight[mask].detach()) for weight, mask in matching.held(self.model)]
         outputs = list(map(Output, self.model.model.layers))
-        self.counting = Counting(self.model, outputs[1])
+        self.counting = Counting(self.model, outputs[COUNTED])
         width = self.model.config.hidden_size
         self.hinting = {hint: Hinting(hint, outputs[layer], width) for hint, layer in HINTED.items()}
         self.parameters = learnable(self.model)
@@ -333,7 +334,8 @@ class Looking(Course):
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         size = 2 * self.options.batch
-        data = Looks(range(self.done * size, self.steps * size))
+        first = self.options.after * size
+        data = Looks(range(first + self.done * size, first + self.steps * size))
         yield from DataLoader(data, size, collate_fn=scenes, num_workers=1, prefetch_factor=4)
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:

@@ -15,9 +15,8 @@ from models.qwen_vl.pictures import pixels
 from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
 from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message
-from starters.qwen_vl import chinese
 from starters.qwen_vl.cells import truth
-from starters.qwen_vl.dialogues import LANGUAGES, Turn, dialogue, told
+from starters.qwen_vl.dialogues import MOST, Turn, counted, dialogue, told
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.scenes import COLOURS, KINDS, SIDE, Scene, make, step_of
 
@@ -29,7 +28,7 @@ IGNORED = -100  # a label that is not learnt
 # that was asked about; bar: the place of the left side of the bar whose letter and value are being told; number:
 # what a word says that is one.
 HINTS = {
-    "side": (SIDE, 4), "sort": (len(KINDS), len(COLOURS)), "region": (SIDE,) * 4, "bar": (SIDE,), "number": (13,),
+    "side": (SIDE, 4), "sort": (len(KINDS), len(COLOURS)), "region": (SIDE,) * 4, "bar": (SIDE,), "number": (MOST + 1,),
 }  # fmt: skip
 
 
@@ -128,7 +127,7 @@ class Writer:
             "sort": sorts,
             "region": whole,
             "bar": _bars(turn.answer, shown),
-            "number": _numbers(turn.answer),
+            "number": counted(turn.answer),
         }
         return {name: self._spread(said, spans[name]) for name in HINTS}
 
@@ -186,21 +185,6 @@ def _bars(text: str, shown: Iterable[Scene]) -> list[tuple[int, int, int]]:
         pattern = rf"(?<![A-Z]){bar.label}(?![A-Z])[^A-Z\d]*{bar.text}(?!\d)"
         left = charts[0].steps(bar.box)[0] // 4
         spans += [(found.start() - 1, found.end() + 1, left) for found in re.finditer(pattern, text)]
-    return spans
-
-
-def _numbers(text: str) -> list[tuple[int, int, int]]:
-    """Where words of both languages say how many there are, with the character before, and the number."""
-    values = {speak.number(count): count for speak in LANGUAGES for count in range(HINTS["number"][0])}
-    values |= {"a": 1, "an": 1, "没有": 0}
-    words = "|".join(sorted(values, key=len, reverse=True))
-    measures = "|".join({*chinese.MEASURES.values(), "个", "根"})
-    # "A" may be a bar's letter.
-    pattern = rf"(?<!bar)(?<!rs:)(?:^| )({words})\b(?!,)|.?({words})(?={measures})|(没有)"
-    spans = []
-    for found in re.finditer(pattern, text, re.IGNORECASE):
-        word = found.lastindex or 0
-        spans.append((found.start(), found.start(word) + 1, values[found[word].lower()]))
     return spans
 
 

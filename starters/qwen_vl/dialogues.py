@@ -353,6 +353,26 @@ def _overlap(first: Box, second: Box) -> float:
 # --- what an answer says -------------------------------------------------------------------------
 
 
+def _any(words: Iterable[str]) -> str:
+    """A pattern of any of the words, of the longest that fits."""
+    return "|".join(sorted(words, key=len, reverse=True))
+
+
+MOST = 12  # things in a scene that are counted
+NUMBERS: dict[ModuleType, dict[str, int]] = {
+    speak: {speak.number(count): count for count in range(MOST + 1)} for speak in LANGUAGES
+}
+NUMBERS[english] |= {"a": 1, "an": 1}
+MEASURES = {*chinese.MEASURES.values(), "个"}
+_VALUES = {**NUMBERS[english], **NUMBERS[chinese], "没有": 0}
+# "A" may be a bar's letter.
+_COUNTED = re.compile(
+    rf"(?<!bar)(?<!rs:)(?:^| )({_any(NUMBERS[english])})\b(?!,)"
+    rf"|.?({_any(NUMBERS[chinese])})(?={_any(MEASURES)}|根)|(没有)",
+    re.IGNORECASE,
+)
+
+
 class Told(NamedTuple):
     """Things of one sort that a text names with their number and colour in text[start:end], in English with the
     space before. `count` is 0 for "no"."""
@@ -376,19 +396,25 @@ def told(text: str) -> Iterator[Told]:
 @cache
 def _grammar(speak: ModuleType) -> tuple[re.Pattern[str], dict[str, int], dict[str, str], dict[str, str]]:
     """How a language names things, and the numbers, colours and kinds that its words stand for."""
-    numbers = {speak.number(count): count for count in range(13)}
     tints = {speak.colour(name): name for name in COLOURS}
     kinds = {speak.named("", kind, count): kind for kind in KINDS for count in (1, 2)}
     if speak is english:
-        numbers |= {"a": 1, "an": 1}
         words = r" ?\b({}) (?:\w+ )??({}) ({})\b"
     else:
-        measures, sizes = (
-            "|".join({*words.values()}) for words in (chinese.MEASURES | {"": "个"}, chinese.SIZES)
-        )
-        words = f"({{}})(?:{measures})(?:{sizes})?({{}})({{}})"
-    longest_first = ("|".join(sorted(names, key=len, reverse=True)) for names in (numbers, tints, kinds))
-    return re.compile(words.format(*longest_first), re.IGNORECASE), numbers, tints, kinds
+        words = f"({{}})(?:{_any(MEASURES)})(?:{_any({*chinese.SIZES.values()})})?({{}})({{}})"
+    names = (NUMBERS[speak], tints, kinds)
+    return re.compile(words.format(*map(_any, names)), re.IGNORECASE), *names
+
+
+def counted(text: str) -> Iterator[tuple[int, int, int]]:
+    """Where a text in one of the languages says how many there are, and how many.
+
+    Yields:
+        (start, end, number): from the character before the number to the first of the number itself.
+    """
+    for found in _COUNTED.finditer(text):
+        word = found.lastindex or 0
+        yield found.start(), found.start(word) + 1, _VALUES[found[word].lower()]
 
 
 # --- dialogues -----------------------------------------------------------------------------------

@@ -100,11 +100,8 @@ def held(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
     parts = [(model.model.embed_tokens.weight, (slice(None), words))]
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
-        size = attention.head_dim
-        heads = torch.tensor(
-            [row for head in HEADS.get(number, ()) for row in range(head * size, (head + 1) * size)],
-            dtype=torch.long,
-        )
+        rows = torch.arange(attention.q_proj.out_features).view(-1, attention.head_dim)
+        heads = rows[[*HEADS.get(number, ())]].flatten()
         for linear in (attention.q_proj, attention.k_proj, attention.v_proj):
             parts += [(linear.weight, (heads,)), (linear.bias, (heads,))]
         parts += [(attention.o_proj.weight, (slice(None), heads)), (attention.o_proj.weight, (words,))]

@@ -235,6 +235,7 @@ class Course:
     """
 
     name: str  # of the file that keeps it
+    first_seed = 0
     height = 1.0  # of the learning rate
     joined = False  # in every other step turns see each other, as in a conversation
     holding = 0.0  # the part of the steps that leave alone what is set in the beginning
@@ -276,6 +277,11 @@ class Course:
         half = self.kept.with_suffix(".part")
         torch.save(state, half)
         half.replace(self.kept)
+
+    def seeds(self, size: int) -> range:
+        """Those of the steps that are left, `size` a step."""
+        first = self.first_seed + self.options.after * size
+        return range(first + self.done * size, first + self.steps * size)
 
     def batches(self) -> Iterator[Any]:
         """Those of the steps that are left."""
@@ -334,8 +340,7 @@ class Looking(Course):
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         size = 2 * self.options.batch
-        first = self.options.after * size
-        data = Looks(range(first + self.done * size, first + self.steps * size))
+        data = Looks(self.seeds(size))
         yield from DataLoader(data, size, collate_fn=scenes, num_workers=1, prefetch_factor=4)
 
     def losses(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -345,14 +350,12 @@ class Looking(Course):
 class Talking(Course):
     """The decoder alone, with features nearly as they ought to be."""
 
-    name, first_seed, draw, holding = "talking", 0, False, 0.6
+    name, draw, holding = "talking", False, 0.6
 
     def batches(self) -> Iterator[Batch]:
         size = self.options.batch
-        first = self.first_seed + self.options.after * size
-        seeds = range(first + self.done * size, first + self.steps * size)
         easy = 0 if self.options.start else self.steps * size // 4
-        data = Talks(self.writer, seeds, size, easy, self.options.limit)
+        data = Talks(self.writer, self.seeds(size), size, easy, self.options.limit)
         collate = partial(talks, draw=self.draw)
         yield from DataLoader(data, size, collate_fn=collate, num_workers=1, prefetch_factor=4)
 
@@ -413,7 +416,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start", type=Path, help="checkpoint whose weights are learnt on from")
-    parser.add_argument("--after", type=int, default=0, help="steps whose dialogues that one has learnt from")
+    parser.add_argument("--after", type=int, default=0, help="steps whose scenes that one has learnt from")
     parser.add_argument(
         "--work", type=Path, default=HERE / "course", help="folder of the unfinished training"
     )

@@ -231,7 +231,7 @@ class Row:
         """The library's `generate`, as its documentation shows, one picture after the other."""
         import torch
 
-        from models.qwen_vl.pictures import pixels, read_picture
+        from models.qwen_vl.pixels import pixels, read_picture
 
         engine: Any = self.engine
         began, self.looking = time.perf_counter(), 0.0

@@ -149,7 +149,7 @@ def timed(transcribe: Transcribe, paths: Sequence[str], width: int) -> dict[str,
 
 
 def compare(peer: str, cases: dict[str, list[Path]], rounds: int) -> dict[str, Any]:
-    from models import audio
+    from models.sound import decoding
 
     jobs = [{"paths": list(map(str, paths))} for paths in cases.values()]
     answers = alternate("bench.speech", peer, [jobs] * (rounds + 1))
@@ -157,7 +157,7 @@ def compare(peer: str, cases: dict[str, list[Path]], rounds: int) -> dict[str, A
     for number, (case, paths) in enumerate(cases.items()):
         runs = {side: [round_[number] for round_ in taken] for side, taken in answers.items()}
         ratios = [b["seconds"] / q["seconds"] for q, b in zip(runs["quintet"], runs["bare"], strict=True)]
-        seconds = sum(audio.duration(path) for path in paths)
+        seconds = sum(decoding.duration(path) for path in paths)
         row[case] = {
             **{side: summary(taken, seconds) for side, taken in runs.items()},
             "ratio": round(statistics.median(ratios), 3),
@@ -178,13 +178,13 @@ def summary(runs: list[dict[str, Any]], seconds: float) -> dict[str, float]:
 
 def write_long(path: Path, recordings: Sequence[Path], seconds: float) -> Path:
     """The recordings one after another, again and again, with a second of silence between."""
-    from models import audio
+    from models.sound import decoding
 
-    parts = [(audio.load(file) * 32767).astype("int16").tobytes() + bytes(32_000) for file in recordings]
+    parts = [(decoding.load(file) * 32767).astype("int16").tobytes() + bytes(32_000) for file in recordings]
     with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, audio.SAMPLE_RATE, 0, "NONE", ""))
+        file.setparams((1, 2, decoding.SAMPLE_RATE, 0, "NONE", ""))
         for part in cycle(parts):
-            if file.getnframes() >= seconds * audio.SAMPLE_RATE:
+            if file.getnframes() >= seconds * decoding.SAMPLE_RATE:
                 return path
             file.writeframes(part)
     return path

@@ -19,7 +19,7 @@ from typing import Any
 import models
 from models import ChatEngine, ChatOptions, Delta, Done, ModelError, Progress, SpeechEngine, SpeechOptions
 from models.schema import Text
-from models.transcript import FORMATS, write
+from models.transcripts.formats import FORMATS, write
 
 DEVICE = Text("auto, cpu, mps, cuda:0, …", "auto、cpu、mps、cuda:0 等")
 PRECISION = Text("auto, fp32, bf16, fp16, int8, int4", "auto、fp32、bf16、fp16、int8、int4")

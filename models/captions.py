@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from models.engines.base import ChatEngine
 from models.errors import BadInput
-from models.pictures import check
-from models.qwen_vl.boxes import without_tags
+from models.pictures.boxes import without_tags
+from models.pictures.drawing import check
 from models.schema import ChatOptions, Delta, Done
 
 FORMATS = ("csv", "json", "zip")

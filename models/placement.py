@@ -80,7 +80,7 @@ def _automatic(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
 def weight_bytes(checkpoint: Checkpoint, precision: str, device: str = "cpu") -> int:
     """Memory that the weights take once loaded.
 
-    int8 and int4 are for the linear layers (see `models.quantize`): the embedding, a vision tower and an
+    int8 and int4 are for the linear layers (see `models.pretrained.quantize`): the embedding, a vision tower and an
     output head of its own stay 16 bits wide, but for int4 on a processor, where the head has 8. The scales
     of int8, one per row, are too small to count.
     """

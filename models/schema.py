@@ -628,7 +628,7 @@ class Segment:
     ``avg_logprob``, ``no_speech_prob``, ``compression_ratio`` and ``temperature`` belong to the passage
     of up to 30 seconds that the line is from. ``seek`` says where that starts, in frames of 10 ms of what
     was heard, and ``tokens`` are the line's own, times included: with them an interrupted recording goes
-    on. ``doubts`` name reasons not to believe the line: see `models.doubts`. ``speaker`` is who says it,
+    on. ``doubts`` name reasons not to believe the line: see `models.speech.doubts`. ``speaker`` is who says it,
     where that is known.
     """
 

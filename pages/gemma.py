@@ -1,7 +1,7 @@
 """Gemma: chat with the instruction-tuned ones, continue a text with the base models."""
 
 from pages.shared.chat import chat_page
-from pages.shared.words import tr
+from pages.shared.language import tr
 
 chat_page(
     "gemma",

@@ -1,7 +1,7 @@
 """Chat with LLaMA 2 and everything of its architecture that brings its own chat template."""
 
 from pages.shared.chat import chat_page
-from pages.shared.words import tr
+from pages.shared.language import tr
 
 chat_page(
     "llama2",

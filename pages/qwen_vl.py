@@ -4,7 +4,7 @@ import streamlit as st
 
 import models
 from pages.shared.chat import chat_page
-from pages.shared.words import tr
+from pages.shared.language import tr
 from starters.qwen_vl.drawing import example
 
 

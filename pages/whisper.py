@@ -1,7 +1,7 @@
 """Whisper: recordings to text."""
 
-from pages.shared.speech import speech_page
-from pages.shared.words import tr
+from pages.shared.language import tr
+from pages.shared.speech.view import speech_page
 
 speech_page(
     tr(

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.chat.messages import text_only
 from models.engines.base import Audio, ChatEngine, FairQueue, SpeechEngine, Transcript
-from models.messages import text_only
-from models.qwen_vl.pictures import read_picture
+from models.qwen_vl.pixels import read_picture
 from models.schema import (
     ChatOptions,
     Checkpoint,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from models import addresses
-from models.addresses import fetch, is_public
 from models.errors import BadInput
+from models.pictures import addresses
+from models.pictures.addresses import fetch, is_public
 
 PICTURE = b"\x89PNG and so on"
 

@@ -20,13 +20,15 @@ MODELS = sorted((ROOT / "models").rglob("*.py"))
 SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
-# Groups of modules that know only themselves and what is named here.
+# What a wing may import beside itself and the shared words.
 SCHEMA = {"errors", "schema"}
+BASES = {"engines.base", "engines.sequential"}  # what engines are made of
 ENTRANCE = {"__init__", "__main__", "api", "cluster", "loader"}  # what engines stand under
-GROUPS = {
-    "catalog": {"catalog", "checkpoints", "languages", "recognise", "folders", "headers", "files"},
-    "placement": {"placement", "machine"},
-    "hub": {"hub", "cache", "local", "download", "stamps", "sources", "wheels", "files", "shared_work"},
+WINGS = {
+    "catalog": {"languages"},
+    "hub": {"cache", "catalog", "shared_work"},
+    "placement": {"machine"},
+    "machine": set(),
 }
 HEAVY = {
     "accelerate", "altair", "av", "ctranslate2", "faster_whisper", "gptqmodel", "huggingface_hub", "numpy",
@@ -39,6 +41,11 @@ FRAMEWORKS = {"streamlit", "starlette", "fastapi", "uvicorn"}
 def module(file: Path) -> str:
     """The name below `models`: "engines.gguf"."""
     return ".".join(file.relative_to(ROOT / "models").with_suffix("").parts)
+
+
+def wing(name: str) -> str:
+    """The folder, or file, directly below `models`."""
+    return name.split(".")[0]
 
 
 def path(file: Path) -> str:
@@ -100,11 +107,11 @@ def test_the_shared_words_import_the_standard_library_only(name: str) -> None:
     assert outside <= ({"models.errors"} if name == "schema" else set())
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_a_group_knows_only_itself_and_the_shared_words(group: str) -> None:
-    for name in GROUPS[group]:
-        file = ROOT / f"models/{name}.py"
-        assert ours(file) <= GROUPS[group] | SCHEMA, file.name
+@every_module
+def test_a_wing_knows_only_itself_and_what_it_stands_on(file: Path) -> None:
+    own = wing(module(file))
+    if own in WINGS:
+        assert {wing(name) for name in ours(file)} <= WINGS[own] | SCHEMA | {own}
 
 
 @every_module
@@ -112,11 +119,9 @@ def test_engines_get_a_folder_and_a_description(file: Path) -> None:
     """Neither one another, nor whatever finds, fetches, places or loads."""
     if not module(file).startswith("engines."):
         return
-    others = {module(other) for other in MODELS if module(other).startswith("engines.")} - {"engines.base"}
-    # A table of Whisper's and the place for what is built are no finders.
-    above = (set().union(*GROUPS.values()) | ENTRANCE) - {"languages", "cache"}
+    others = {module(other) for other in MODELS if module(other).startswith("engines.")} - BASES
     assert not ours(file) & (others - {module(file)})
-    assert not ours(file) & (above | {""})
+    assert not {wing(name) for name in ours(file)} & (WINGS.keys() | ENTRANCE | {""})
 
 
 @every_module
@@ -132,7 +137,7 @@ def test_engines_are_imported_when_one_is_loaded(file: Path) -> None:
     if module(file).startswith("engines."):
         return
     engines = {name for name in ours(file) if name.startswith("engines.")}
-    assert engines <= {"engines.base"}
+    assert engines <= BASES
 
 
 @every_module
@@ -154,10 +159,21 @@ def test_modules_import_each_other_in_no_circle() -> None:
 @every_shown
 def test_pages_use_public_names(file: Path) -> None:
     """`models` itself, and the modules beside it that need no engine."""
-    beside = {"schema", "transcript", "languages", "tools", "interpreter"}
-    beside |= {"addresses", "captions", "live", "pictures", "qwen_vl.boxes"}
-    beside |= {"doubts", "playback", "recordings", "transcript_edit"}
-    assert ours(file) <= {"", *beside} | ({"api"} if file.name == "app.py" else set())
+    beside = {
+        "schema",
+        "chat",
+        "languages",
+        "tools",
+        "interpreter",
+        "captions",
+        "pictures",
+        "sound",
+        "transcripts",
+    }
+    beside |= {"speech"}
+    assert {wing(name) for name in ours(file)} <= {"", *beside} | (
+        {"api"} if file.name == "app.py" else set()
+    )
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.ImportFrom) and node.module == "models":
             assert {alias.name for alias in node.names} <= set(models.__all__)

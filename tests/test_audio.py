@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models import audio
 from models.errors import BadInput, Cancelled
+from models.sound import decoding
 from tests.sounds import sine, write_silent_film, write_sound
 
 
@@ -30,10 +30,10 @@ def test_any_rate_and_channels_become_mono_at_16_khz(
     tmp_path: Path, name: str, rate: int, layout: str, video: bool
 ) -> None:
     path = write_sound(tmp_path / name, sine(1.0, rate), rate, layout, video)
-    samples = audio.load(path)
+    samples = decoding.load(path)
     assert samples.dtype == np.float32 and samples.flags.writeable
     assert abs(len(samples) - 16_000) <= 32
-    assert audio.duration(path) == pytest.approx(1.0, abs=0.05)
+    assert decoding.duration(path) == pytest.approx(1.0, abs=0.05)
     spectrum = np.abs(np.fft.rfft(samples))
     assert spectrum.argmax() * 16_000 / len(samples) == pytest.approx(440, abs=2)
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.05)
@@ -43,13 +43,13 @@ def test_same_samples_as_faster_whispers_decoder(tmp_path: Path) -> None:
     from faster_whisper.audio import decode_audio
 
     path = write_sound(tmp_path / "music.wav", sine(2.5, 44_100), 44_100, "stereo")
-    np.testing.assert_array_equal(audio.load(path), decode_audio(str(path)))
+    np.testing.assert_array_equal(decoding.load(path), decode_audio(str(path)))
 
 
 def test_samples_in_memory_are_taken_as_they_are() -> None:
     samples = sine(0.5)
-    assert audio.load(samples) is samples
-    assert audio.load(samples.astype(np.float64)).dtype == np.float32
+    assert decoding.load(samples) is samples
+    assert decoding.load(samples.astype(np.float64)).dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_samples_in_memory_are_taken_as_they_are() -> None:
 )
 def test_samples_of_another_form_are_refused(samples: object) -> None:
     with pytest.raises(BadInput, match="one row of floating-point numbers"):
-        audio.load(samples)
+        decoding.load(samples)
 
 
 # --- files that are not what they seem ---------------------------------------------------------
@@ -67,7 +67,7 @@ def test_a_cut_file_gives_what_is_there(tmp_path: Path) -> None:
     whole = write_sound(tmp_path / "whole.wav", sine(2.0)).read_bytes()
     cut = tmp_path / "cut.wav"
     cut.write_bytes(whole[: len(whole) // 2])
-    assert 0.9 < len(audio.load(cut)) / 16_000 < 1.1
+    assert 0.9 < len(decoding.load(cut)) / 16_000 < 1.1
 
 
 def test_a_hole_in_a_file_costs_only_the_hole(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_hole_in_a_file_costs_only_the_hole(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 2000] = b"\xaa" * 2000
     path.write_bytes(data)
-    assert len(audio.load(path)) > 3 * 16_000
+    assert len(decoding.load(path)) > 3 * 16_000
 
 
 def _write_flac(path: Path) -> None:
@@ -104,14 +104,14 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, name: str, conte
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(BadInput, match=f"No sound can be decoded from {name}"):
-        audio.load(path)
+        decoding.load(path)
 
 
 def test_pictures_have_no_sound(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
     photo = (tmp_path / "photo.png").rename(tmp_path / "photo.mp3")
     for path in (photo, write_silent_film(tmp_path / "film.avi")):
-        for function in (audio.load, audio.duration):
+        for function in (decoding.load, decoding.duration):
             with pytest.raises(BadInput, match="has no sound in it"):
                 function(path)
 
@@ -124,7 +124,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         (tmp_path / "empty.wav", r"is empty \(0 bytes\)"),
         ("http://127.0.0.1/a.mp3", "There is no file"),
     ):
-        for function in (audio.load, audio.duration):
+        for function in (decoding.load, decoding.duration):
             with pytest.raises(BadInput, match=said) as error:
                 function(path)
             assert error.value.zh.endswith("。")
@@ -137,7 +137,7 @@ def test_a_playlist_in_disguise_opens_no_address(tmp_path: Path) -> None:
         path = tmp_path / "song.mp3"
         path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{address}\n#EXT-X-ENDLIST\n")
         with pytest.raises(BadInput):
-            audio.load(path)
+            decoding.load(path)
         with pytest.raises(TimeoutError):
             server.accept()
 
@@ -150,13 +150,13 @@ def test_cancel_stops_the_reading(tmp_path: Path) -> None:
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
-        audio.load(path, cancel)
+        decoding.load(path, cancel)
 
 
 def test_a_long_file_is_not_held_twice(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "long.wav", sine(600.0))
     tracemalloc.start()
-    samples = audio.load(path)
+    samples = decoding.load(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(samples) == 600 * 16_000

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.engines.base import FairQueue
-from models.errors import BadInput, EngineClosed
-from models.messages import (
+from models.chat.messages import (
     check_messages,
     drop_oldest,
     fold_system,
@@ -20,6 +18,8 @@ from models.messages import (
     text_only,
     turn_starts,
 )
+from models.engines.base import FairQueue
+from models.errors import BadInput, EngineClosed
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Queued
 from tests.fake_engine import FakeEngine, Stage
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from models import audio
+from models.sound import decoding
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
@@ -366,7 +366,7 @@ def test_the_microphone_records(visit):
 
 
 def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
-    sound = write_sound(tmp_path / "said.wav", audio.load(jfk))
+    sound = write_sound(tmp_path / "said.wav", decoding.load(jfk))
     speaks = f"--use-file-for-fake-audio-capture={sound}%noloop"
     browser = chromium.browser_type.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, speaks])
     try:

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from models.captions import Caption, file_names, write
 from models.errors import BadInput, EngineFailed
-from pages.shared import vision
-from pages.shared.captions import DRAWN, Album
+from pages.shared.vision import questions
+from pages.shared.vision.captions import DRAWN, Album
 from tests.fake_engine import FakeVisionEngine, Stage
 from tests.visitor import alive, click, sentences, visit
 
@@ -29,7 +29,7 @@ def png(width: int = 40, height: int = 20) -> bytes:
 
 def many(*pictures: tuple[str, bytes]) -> AppTest:
     at = visit("qwen_vl")
-    alive(at.segmented_control(key="set.qwen_vl.mode").set_value(vision.MANY).run())
+    alive(at.segmented_control(key="set.qwen_vl.mode").set_value(questions.MANY).run())
     return upload(at, *pictures) if pictures else at
 
 

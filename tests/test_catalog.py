@@ -7,8 +7,8 @@ import pytest
 from tiny_checkpoints import write_gguf
 
 from models.catalog import CHECKPOINTS, allowed, default, family, find
+from models.catalog.recognise import whisper_parameters
 from models.errors import BadInput, CheckpointNotFound
-from models.recognise import whisper_parameters
 from models.schema import ChatOptions, Checkpoint, SpeechOptions
 
 FAMILIES = ("chatglm", "qwen_vl", "llama2", "gemma", "whisper")

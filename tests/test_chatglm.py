@@ -21,7 +21,7 @@ from models.errors import (  # noqa: E402
     UnsupportedCheckpoint,
     UnsupportedPlacement,
 )
-from models.quantize import Int4Linear, Int8Linear, PackedLinear, quantization  # noqa: E402
+from models.pretrained.quantize import Int4Linear, Int8Linear, PackedLinear, quantization  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 TOLERANCE = 5e-5

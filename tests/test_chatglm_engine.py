@@ -254,7 +254,7 @@ def events_of(glm3: ChatGlmEngine, monkeypatch: pytest.MonkeyPatch, reply: str) 
             part, add_special_tokens=False
         )
     written = [*ids, tokenizer.roles["observation"]]
-    monkeypatch.setattr("models.generation.Generation", lambda *_: Written(written))
+    monkeypatch.setattr("models.pretrained.generation.Generation", lambda *_: Written(written))
     return list(glm3.stream(HELLO, GREEDY))
 
 
@@ -309,7 +309,7 @@ def test_a_call_that_was_cut_off_is_not_run(glm3: ChatGlmEngine, monkeypatch: py
     """Code without its last fence may be whole, or half."""
     tokenizer = glm3.tokenizer
     code = tokenizer.encode(" interpreter\n ```python\nx = 1", add_special_tokens=False)
-    monkeypatch.setattr("models.generation.Generation", lambda *_: Written(code))
+    monkeypatch.setattr("models.pretrained.generation.Generation", lambda *_: Written(code))
     *_, call, done = glm3.stream(HELLO, GREEDY)
     assert isinstance(call, ToolCall) and call.error is not None and "cut off" in call.error.en
     assert call.arguments == {} and "x = 1" in call.text

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from models.chat.messages import drop_oldest
 from models.interpreter import Output
-from models.messages import drop_oldest
-from pages.shared.conversation import Conversation
-from pages.shared.turns import Answer, Picture, Turn
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.turns import Answer, Picture, Turn
 
 
 def answered(conversation: Conversation, text: str, reason: str = "stop") -> Conversation:

@@ -9,8 +9,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models import ChatEngine, EngineFailed, Segment, loader
-from pages.shared.conversation import Conversation
-from pages.shared.turns import Source, Turn
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.turns import Source, Turn
 from tests.fake_engine import Stage
 from tests.test_conversation import DOT
 from tests.visitor import (
@@ -213,7 +213,7 @@ def test_a_failure_is_a_sentence_and_loses_no_word(
 
 
 def test_stop_while_it_listens_keeps_what_was_typed(listening: AppTest) -> None:
-    from pages.shared.dictation import Typed
+    from pages.shared.conversation.dictation import Typed
 
     at = listening
     at.session_state["llama2.unsent"] = Typed("Hello.")  # what a run that was interrupted leaves

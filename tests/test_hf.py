@@ -227,7 +227,7 @@ def test_greedy_equals_bare_generate(save: Any, tmp_path: Path) -> None:
 
 
 def test_stream_equals_decode_character_by_character(engine: HfEngine) -> None:
-    from models.generation import TextStream
+    from models.pretrained.generation import TextStream
 
     text = "Naïve 🚀 好的，今天去公园 😀 ok"
     ids = engine.tokenizer(text)["input_ids"]
@@ -239,7 +239,7 @@ def test_stream_equals_decode_character_by_character(engine: HfEngine) -> None:
 
 
 def test_half_a_character_at_the_end_is_not_shown(engine: HfEngine) -> None:
-    from models.generation import TextStream
+    from models.pretrained.generation import TextStream
 
     ids = engine.tokenizer("ok🦜")["input_ids"]
     stream = TextStream(engine.tokenizer.backend_tokenizer)
@@ -251,7 +251,7 @@ def test_half_a_character_at_the_end_is_not_shown(engine: HfEngine) -> None:
     [(("brown fox",), "brown fox"), (("zzz", "fox"), "fox"), (("x ju", "brown fox jumps"), "x ju")],
 )
 def test_stop_text_never_shows(engine: HfEngine, stop: tuple[str, ...], end: str) -> None:
-    from models.generation import TextStream
+    from models.pretrained.generation import TextStream
 
     text = "The quick brown fix and brown fox jumps over"
     stream = TextStream(engine.tokenizer.backend_tokenizer, stop)
@@ -264,7 +264,7 @@ def test_stop_text_never_shows(engine: HfEngine, stop: tuple[str, ...], end: str
 
 
 def test_held_back_text_is_shown_when_no_stop_comes(engine: HfEngine) -> None:
-    from models.generation import TextStream
+    from models.pretrained.generation import TextStream
 
     stream = TextStream(engine.tokenizer.backend_tokenizer, ("brown fox jumps",))
     shown = "".join(stream.push(token) for token in engine.tokenizer("The quick brown fox")["input_ids"])

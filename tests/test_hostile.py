@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from models.chat.calls import check, parse_json_call
+from models.chat.messages import check_messages
 from models.errors import BadInput
 from models.interpreter import png
 from models.interpreter.outputs import output_of
-from models.messages import check_messages
 from models.schema import ToolCall
 from models.tools import call, exchange, folder, from_function, parse_call, written
-from models.tools.arguments import check, parse_json_call
 from tests.fake_engine import Stage
 from tests.tiny_checkpoints import write_gguf
 from tests.visitor import (

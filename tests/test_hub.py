@@ -17,6 +17,7 @@ import pytest
 from fake_hub import COMMIT, FakeHub
 
 from models.cache import cache_dir
+from models.catalog.selection import missing, select
 from models.errors import (
     AccessDenied,
     Cancelled,
@@ -25,9 +26,9 @@ from models.errors import (
     DoesNotFit,
     HubUnreachable,
 )
-from models.files import missing, select
-from models.hub import Hub, in_background, locate, verify
+from models.hub import Hub, locate, verify
 from models.schema import Checkpoint, Progress, Wheel
+from models.shared_work import in_background
 
 WEIGHTS = random.Random(0).randbytes(3 * FakeHub.CHUNK + 123)
 REPOSITORY = {

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import models
-from models import audio, live
 from models.engines.base import Audio, SpeechEngine, Transcript
 from models.errors import EngineFailed
-from models.live import LiveText, LiveTranscript
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, Word
+from models.sound import decoding
+from models.transcripts import live
+from models.transcripts.live import LiveText, LiveTranscript
 
-RATE = audio.SAMPLE_RATE
+RATE = decoding.SAMPLE_RATE
 
 
 class Listener(SpeechEngine):
@@ -240,7 +241,7 @@ def test_samples_and_files_are_the_same_sound(tmp_path: Path) -> None:
     pcm = np.array([0, 16384, -32768, 32767], "<i2").tobytes() * 4000
     path = tmp_path / "said.wav"
     path.write_bytes(live.wav(pcm))
-    np.testing.assert_array_equal(audio.load(path), live.samples_of(pcm))
+    np.testing.assert_array_equal(decoding.load(path), live.samples_of(pcm))
 
 
 def differing_words(one: str, other: str) -> int:
@@ -262,7 +263,7 @@ def test_a_real_talk_comes_close_to_the_whole_recording(jfk: Path) -> None:
     engine = models.load("whisper-tiny.en")
     assert isinstance(engine, SpeechEngine)
     # Said three times, so that the window has to be cut.
-    samples = np.tile(np.concatenate([audio.load(jfk), np.zeros(RATE, np.float32)]), 3)
+    samples = np.tile(np.concatenate([decoding.load(jfk), np.zeros(RATE, np.float32)]), 3)
     whole = "".join(segment.text for segment in engine.transcribe(samples))
     transcript = LiveTranscript(engine)
     for start in range(0, len(samples), RATE):

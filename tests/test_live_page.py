@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from models import EngineFailed, Segment, Word, live, loader
-from pages.shared import live as view
+from models import EngineFailed, Segment, Word, loader
+from models.transcripts import live
 from pages.shared.jobs import Background
-from pages.shared.live import Recording
+from pages.shared.speech import live as view
+from pages.shared.speech.live import Recording
 from tests.fake_engine import Stage
 from tests.visitor import alive, click, sentences, untranslated, visit
 from tests.visitor import texts as readings

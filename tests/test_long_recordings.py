@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import models
-from models import audio
-from models.doubts import doubts
 from models.engines import speech
 from models.engines.speech import WhisperEngine
 from models.schema import Checkpoint, Placement, Progress, Segment, SpeechOptions
+from models.sound import decoding
 from models.speech.chunks import chunks
+from models.speech.doubts import doubts
 from models.speech.frames import Frames
-from models.speech.heard import Timeline
+from models.speech.voice import Timeline
 from tests.sounds import sine, write_sound
 from tests.tiny_whisper import save_pt
 
@@ -40,7 +40,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> WhisperEngine:
 @pytest.fixture(scope="module")
 def talk(jfk: Path) -> np.ndarray:
     silence = np.zeros(3 * 16_000, np.float32)
-    return np.concatenate([part for _ in range(8) for part in (silence, audio.load(jfk))])
+    return np.concatenate([part for _ in range(8) for part in (silence, decoding.load(jfk))])
 
 
 def spectra(samples: np.ndarray) -> np.ndarray:
@@ -75,8 +75,8 @@ def test_blocks_are_the_recording(tmp_path: Path, seconds: int) -> None:
     samples = sine(6.0)
     path = write_sound(tmp_path / "six.wav", samples)
     for source in (path, samples):
-        found = list(audio.blocks(source, seconds))
-        np.testing.assert_array_equal(np.concatenate([part for part, _ in found]), audio.load(source))
+        found = list(decoding.blocks(source, seconds))
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in found]), decoding.load(source))
         assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
         assert all(len(part) == seconds * 16_000 for part, last in found if not last)
 
@@ -84,7 +84,7 @@ def test_blocks_are_the_recording(tmp_path: Path, seconds: int) -> None:
 def test_blocks_cost_the_memory_of_one(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "long.wav", sine(1200.0))
     tracemalloc.start()
-    total = sum(len(part) for part, _ in audio.blocks(path, 60))
+    total = sum(len(part) for part, _ in decoding.blocks(path, 60))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert total == 1200 * 16_000

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models import pictures
+from models.chat.openai_form import conversation
 from models.errors import BadInput
-from models.openai_form import conversation
-from models.pictures import annotated, boxes_by_picture, check, in_pixels, named_picture, preview
-from models.qwen_vl.boxes import Box
+from models.pictures import drawing
+from models.pictures.boxes import Box
+from models.pictures.drawing import annotated, boxes_by_picture, check, in_pixels, named_picture, preview
 
 CAT, DOG = "<ref>cat</ref><box>(1,2),(3,4)</box>", "<box>(5,6),(7,8)</box>"
 IS_CAT, IS_DOG = Box(1, 2, 3, 4, "cat"), Box(5, 6, 7, 8)
@@ -72,7 +72,7 @@ def test_any_box_can_be_drawn_on_any_picture(box: Box, size: tuple[int, int]) ->
 
 
 def test_without_a_chinese_font_the_number_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "FONTS", ("no such font.ttf",))
+    monkeypatch.setattr(drawing, "FONTS", ("no such font.ttf",))
     picture = encoded(Image.new("RGB", (300, 200), "white"))
     assert annotated(picture, [Box(100, 400, 300, 800, "猫")]) == annotated(
         picture, [Box(100, 400, 300, 800)]

@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from models import playback
-from models.audio import duration
 from models.errors import BadInput, Cancelled
-from models.playback import peaks, playable, prepare
+from models.sound import playback
+from models.sound.decoding import duration
+from models.sound.playback import peaks, playable, prepare
 from tests.sounds import sine, write_silent_film, write_sound
 
 

@@ -19,7 +19,7 @@ def packed(bits: int, inside: int = 256, outside: int = 192, bias: bool = True) 
     import torch
     from torch import nn
 
-    from models import quantize
+    from models.pretrained import quantize
 
     torch.manual_seed(0)
     layer = nn.Linear(inside, outside, bias)
@@ -49,7 +49,7 @@ def test_packed_layer_is_close(bits: int, bound: float, inside: int, outside: in
 def test_few_and_many_rows_agree(bits: int) -> None:
     import torch
 
-    from models.quantize import BLOCK, MANY_ROWS
+    from models.pretrained.quantize import BLOCK, MANY_ROWS
 
     _, twin = packed(bits, 128, BLOCK + 64)  # more than one block, the last one short
     x = torch.randn(MANY_ROWS + 1, 128).bfloat16()
@@ -62,7 +62,7 @@ def test_levels_are_unpacked_in_the_operators_order() -> None:
     """What the layer reads back is what was packed, for every row and column."""
     import torch
 
-    from models.quantize import Int4Linear, pack_levels
+    from models.pretrained.quantize import Int4Linear, pack_levels
 
     levels = torch.randint(0, 16, (128, 128))
     layer = Int4Linear(128, 128, False, 32)
@@ -75,7 +75,7 @@ def test_levels_are_unpacked_in_the_operators_order() -> None:
 def test_zeros_and_outliers(bits: int) -> None:
     import torch
 
-    from models.quantize import packed_like
+    from models.pretrained.quantize import packed_like
 
     layer = torch.nn.Linear(128, 64, False)
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_partial_effect_is_said(tmp_path: Path) -> None:
 
 
 def test_devices_without_operators() -> None:
-    from models.quantize import quantization
+    from models.pretrained.quantize import quantization
 
     with pytest.raises(UnsupportedPlacement):
         quantization("int4", "mps")
@@ -164,7 +164,7 @@ import sys, threading
 from pathlib import Path
 from models.engines.hf import HfEngine
 from models.schema import Checkpoint, Placement
-import torch, transformers, models.generation, models.quantize
+import torch, transformers, models.pretrained.generation, models.pretrained.quantize
 from transformers import LlamaForCausalLM
 
 def own():  # bytes of memory that are no file's pages

@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM  # noqa: E402
 from transformers.core_model_loading import revert_weight_conversion  # noqa: E402
 
 from models.errors import CheckpointCorrupt, UnsupportedCheckpoint, UnsupportedPlacement  # noqa: E402
-from models.quantize import Int4Linear, Int8Linear, quantization  # noqa: E402
+from models.pretrained.quantize import Int4Linear, Int8Linear, quantization  # noqa: E402
 from models.qwen_vl import gptq, weights  # noqa: E402
 from models.qwen_vl.model import QwenVLConfig, QwenVLForCausalLM, ntk_alpha  # noqa: E402
-from models.qwen_vl.pictures import pixels  # noqa: E402
+from models.qwen_vl.pixels import pixels  # noqa: E402
 from models.qwen_vl.vision import sine_positions  # noqa: E402
 from models.qwen_vl.weights import NO_BIAS, QwenConfig, load_model  # noqa: E402
 from tests import qwen_checkpoints as tiny  # noqa: E402

@@ -22,7 +22,7 @@ from models import ChatOptions, Delta, Done, Loader  # noqa: E402
 from models.engines.qwen_vl import QwenVLEngine  # noqa: E402
 from models.errors import BadInput, CheckpointCorrupt, UnsupportedPlacement  # noqa: E402
 from models.qwen_vl import features  # noqa: E402
-from models.qwen_vl.pictures import pixels, read_picture  # noqa: E402
+from models.qwen_vl.pixels import pixels, read_picture  # noqa: E402
 from models.schema import Event, GiB  # noqa: E402
 from tests import qwen_checkpoints as tiny  # noqa: E402
 
@@ -365,7 +365,7 @@ def test_damaged_files(shop: Loader, tmp_path: Path) -> None:
 def test_the_plan_of_the_real_checkpoint() -> None:
     """9.1 GiB in the published files; quantised while loading, the tower stays as it is."""
     from models import placement
-    from models.checkpoints import CHECKPOINTS
+    from models.catalog.table import CHECKPOINTS
     from models.schema import Device
 
     index = json.loads((SHARED / "real/qwen-vl-chat-int4/model.safetensors.index.json").read_text())

@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 from safetensors.numpy import load_file
 
 from models.errors import BadInput, CheckpointNotFound, UnsupportedCheckpoint
-from models.qwen_vl.boxes import Box, find_boxes, without_tags
-from models.qwen_vl.pictures import MOST_PIXELS, picture_bytes, pixels, read_picture
+from models.pictures.boxes import Box, find_boxes, without_tags
+from models.qwen_vl.pixels import MOST_PIXELS, picture_bytes, pixels, read_picture
 from models.qwen_vl.prompt import Picture, numbered, plain, turns
 from models.qwen_vl.reply import ReplyStream
 from models.qwen_vl.tokenizer import FILE, TAGS, WORDS, QwenTokenizer, load_tokenizer, read_ranks

@@ -19,10 +19,9 @@ from tiny_checkpoints import (
     write_torch,
 )
 
-from models import headers
-from models.catalog import CHECKPOINTS, describe, find
+from models.catalog import CHECKPOINTS, describe, find, headers
+from models.catalog.recognise import whisper_parameters
 from models.errors import CheckpointCorrupt, ModelError, UnsupportedCheckpoint
-from models.recognise import whisper_parameters
 
 SHARED = Path(__file__).parents[2] / "shared"
 

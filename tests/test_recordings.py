@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from models.errors import BadInput, EngineClosed
-from models.recordings import Recording, hear_again, transcribe_all
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
-from models.transcript_edit import remove, rewrite
+from models.transcripts.edit import remove, rewrite
+from models.transcripts.recordings import Recording, hear_again, transcribe_all
 from tests.fake_engine import FakeSpeechEngine, Stage
 from tests.waiting import until
 
@@ -155,7 +155,7 @@ def test_nobody_listens_outside_the_clips(monkeypatch: pytest.MonkeyPatch) -> No
     """A line of a long recording is heard again without looking for speech in all of it."""
     import numpy as np
 
-    from models.speech import heard
+    from models.speech import voice
 
     looked: list[int] = []
 
@@ -163,8 +163,8 @@ def test_nobody_listens_outside_the_clips(monkeypatch: pytest.MonkeyPatch) -> No
         looked.append(int(samples[0]))
         return [{"start": 0, "end": len(samples)}]
 
-    monkeypatch.setattr(heard, "stretches", stretches)
+    monkeypatch.setattr(voice, "stretches", stretches)
     blocks = [(np.full(16_000, number, np.float32), number == 3) for number in range(4)]
-    parts = list(heard.speech(blocks, heard.Timeline(), [(1.5, 2.5)]))
+    parts = list(voice.speech(blocks, voice.Timeline(), [(1.5, 2.5)]))
     assert looked == [1, 2] and [len(samples) for samples, _ in parts] == [0, 8_000, 8_000, 0]
     assert [last for _, last in parts] == [False, False, False, True]

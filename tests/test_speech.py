@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import models
-from models import audio, languages
+from models import languages
 from models.engines.speech import WhisperEngine
 from models.errors import (
     BadInput,
@@ -20,6 +20,7 @@ from models.errors import (
     UnsupportedPlacement,
 )
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
+from models.sound import decoding
 from models.speech.library import temperatures
 from tests.sounds import sine, write_silent_film, write_sound
 from tests.tiny_whisper import save_folder, save_pt
@@ -357,7 +358,7 @@ def test_words_lie_within_their_segments_and_in_order(starter: WhisperEngine, jf
 
 @pytest.mark.weights
 def test_silence_before_speech_moves_the_times(starter: WhisperEngine, jfk: Path) -> None:
-    speech = audio.load(jfk)
+    speech = decoding.load(jfk)
     late = np.concatenate([np.zeros(30 * 16_000, np.float32), speech])
     at_once = next(starter.transcribe(speech, SpeechOptions(beam_size=1, word_timestamps=True)))
     after_silence = next(starter.transcribe(late, SpeechOptions(beam_size=1, word_timestamps=True)))
@@ -395,7 +396,7 @@ def test_equal_to_bare_openai_whisper(jfk: Path) -> None:
     engine = models.load("whisper-tiny.en-pt", precision="fp32")
     bare = whisper.load_model(str(models.shared().fetch("whisper-tiny.en-pt")), device="cpu")
     ours = [plain(segment) for segment in engine.transcribe(jfk, GREEDY)]
-    assert ours == library_segments(bare, audio.load(jfk))
+    assert ours == library_segments(bare, decoding.load(jfk))
 
 
 @pytest.mark.weights
@@ -410,7 +411,7 @@ def test_two_at_once_are_both_right(jfk: Path) -> None:
 @pytest.mark.weights
 def test_stop_keeps_what_is_done(jfk: Path) -> None:
     engine = models.load("whisper-base")
-    twice = np.concatenate([audio.load(jfk)] * 6)
+    twice = np.concatenate([decoding.load(jfk)] * 6)
     cancel, kept = threading.Event(), []
     for segment in engine.transcribe(twice, GREEDY, cancel):
         kept.append(segment)
@@ -468,7 +469,7 @@ def test_short_and_silent_recordings(
 def test_any_recording_is_heard(
     jfk: Path, tmp_path: Path, name: str, rate: int, layout: str, video: bool
 ) -> None:
-    samples = np.repeat(audio.load(jfk), rate // 16_000)
+    samples = np.repeat(decoding.load(jfk), rate // 16_000)
     path = write_sound(tmp_path / name, samples, rate, layout, video)
     cut = tmp_path / f"cut-{name}"
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

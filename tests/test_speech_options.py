@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import audio
 from models.engines import speech
 from models.engines.speech import WhisperEngine
 from models.errors import BadInput
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, clip_ranges
+from models.sound import decoding
 from models.speech.convert import converted
 from tests.tiny_whisper import save_pt
 
@@ -101,7 +101,7 @@ def asked(engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch) -> Asked:
 @pytest.fixture(scope="module")
 def talk(jfk: Path) -> np.ndarray:
     """48 seconds: four times a second of silence and what is said in the next eleven."""
-    part, said = np.zeros(12 * 16_000, np.float32), audio.load(jfk)[: 11 * 16_000]
+    part, said = np.zeros(12 * 16_000, np.float32), decoding.load(jfk)[: 11 * 16_000]
     part[16_000 : 16_000 + len(said)] = said
     return np.tile(part, 4)
 

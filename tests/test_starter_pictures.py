@@ -14,7 +14,7 @@ from PIL import Image
 import models
 from models import ChatEngine, ChatOptions, Delta
 from models.catalog import CHECKPOINTS
-from models.headers import read_safetensors
+from models.catalog.headers import read_safetensors
 from models.qwen_vl.weights import load_model
 from starters.qwen_vl import cells, matching, train
 from starters.qwen_vl.data import IGNORED, Batch, Talks, Writer, talks

@@ -15,10 +15,10 @@ import torch
 import models
 from models import ChatEngine, ChatOptions, Delta, ToolCall
 from models.catalog import CHECKPOINTS, allowed
+from models.chat.calls import INTERPRETER
 from models.chatglm.tokenizer import ChatGLM3Tokenizer, load_tokenizer
 from models.schema import Message
 from models.tools import Observation, Toolbox, call, exchange, shipped
-from models.tools.arguments import INTERPRETER
 from models.tools.tool import CODE
 from starters.chatglm3.batches import batch, marked
 from starters.chatglm3.dialogues import MODES, exchanges, session
@@ -191,7 +191,7 @@ def test_muons_updates_have_singular_values_near_one(shape: tuple[int, int]) -> 
 
 
 def test_the_files_have_the_original_format_and_are_small() -> None:
-    from models.headers import read_safetensors
+    from models.catalog.headers import read_safetensors
 
     assert sorted(file.name for file in FOLDER.iterdir()) == [
         "config.json", "model.safetensors", "tokenizer.model",

@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import BadInput
 from models.schema import Segment, Word
-from models.transcript import FORMATS, MIME, archive, cues, write
+from models.transcripts.formats import FORMATS, MIME, archive, cues, write
 
 SEGMENTS = [
     Segment(0.0, 2.5, " Hello there."),

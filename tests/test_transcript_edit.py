@@ -4,7 +4,7 @@ import pytest
 
 from models.errors import BadInput
 from models.schema import Segment, Word
-from models.transcript_edit import (
+from models.transcripts.edit import (
     beside,
     merge,
     put,

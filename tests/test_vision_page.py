@@ -9,8 +9,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from models.errors import EngineFailed
-from pages.shared import vision
-from pages.shared.turns import Picture
+from pages.shared.conversation.turns import Picture
+from pages.shared.vision import questions
 from tests.fake_engine import Stage
 from tests.visitor import (
     alive,
@@ -60,7 +60,7 @@ def submit(at: AppTest, label: str) -> AppTest:
     return alive(next(button for button in at.button if button.label == label).click().run())
 
 
-def questions(at: AppTest) -> list[tuple[str, list[str]]]:
+def asked_questions(at: AppTest) -> list[tuple[str, list[str]]]:
     return [
         (turn.question, [picture.name for picture in turn.pictures])
         for turn in conversation(at, "qwen_vl").turns
@@ -100,23 +100,23 @@ def test_a_picture_and_a_question_are_sent_together_and_stay_in_the_conversation
 def test_pictures_without_words_wait_for_a_question(stage: Stage) -> None:
     at = send(page(), "", ("a.png", png()))
     send(at, " ", ("b.png", png(30, 30)))
-    assert questions(at) == [] and images(at) == 2 and stage.diary == []
+    assert asked_questions(at) == [] and images(at) == 2 and stage.diary == []
     send(at, "Compare.", ("c.png", png(10, 10)))
-    assert questions(at) == [("Compare.", ["a.png", "b.png", "c.png"])]
+    assert asked_questions(at) == [("Compare.", ["a.png", "b.png", "c.png"])]
     assert answer(at) == "Compare. 40x20 30x30 10x10 "
 
 
 def test_a_waiting_picture_can_be_removed(stage: Stage) -> None:
     at = click(add(page(), ("a.png", png()), ("b.png", png(30, 30))), "qwen_vl.drop.0")
     send(at, "What?")
-    assert questions(at) == [("What?", ["b.png"])]
+    assert asked_questions(at) == [("What?", ["b.png"])]
 
 
 def test_a_file_that_is_no_picture_is_one_sentence_and_costs_no_word(stage: Stage) -> None:
     at = send(page(), "What are they?", ("a.png", png()), ("bad.png", b"no picture"))
     (sentence,) = sentences(at)
     assert sentence.startswith("bad.png: This picture is damaged")
-    assert questions(at) == [("What are they?", ["a.png"])] and stage.diary == []
+    assert asked_questions(at) == [("What are they?", ["a.png"])] and stage.diary == []
     click(at, "qwen_vl.again")
     assert answer(at) == "What are they? 40x20 " and not sentences(at)
     add(at, ("bad.png", b"no picture"), ("b.png", png(30, 30)))
@@ -129,9 +129,9 @@ def test_regenerate_edit_undo_and_clear_keep_the_pictures(stage: Stage) -> None:
     click(at, "qwen_vl.edit.0")
     next(area for area in at.text_area if area.label == "Your message").set_value("Where?")
     submit(at, "Send")
-    assert questions(at) == [("Where?", ["a.png"])] and answer(at) == "Where? 40x20 "
+    assert asked_questions(at) == [("Where?", ["a.png"])] and answer(at) == "Where? 40x20 "
     click(click(at, "qwen_vl.clear"), "qwen_vl.undo")
-    assert questions(at) == [("Where?", ["a.png"])]
+    assert asked_questions(at) == [("Where?", ["a.png"])]
 
 
 def test_a_conversation_with_pictures_is_exported_and_imported(
@@ -156,7 +156,7 @@ def test_an_answer_that_breaks_off_keeps_its_words_and_the_picture(stage: Stage)
     stage.breaks = 1, EngineFailed("The model tripped.", "模型绊倒了。")
     at = send(page(), "one two", ("a.png", png()))
     assert sentences(at) == ["The model tripped."] and answer(at) == "one "
-    assert questions(at) == [("one two", ["a.png"])]
+    assert asked_questions(at) == [("one two", ["a.png"])]
 
 
 # --- tasks -----------------------------------------------------------------------------------------
@@ -171,15 +171,15 @@ def test_tasks_need_pictures(stage: Stage) -> None:
     assert buttons(at)["compare"]
 
 
-@pytest.mark.parametrize("task", vision.TASKS, ids=lambda task: task.name)
-def test_a_task_asks_in_the_words_of_the_language(task: vision.Task, stage: Stage) -> None:
+@pytest.mark.parametrize("task", questions.TASKS, ids=lambda task: task.name)
+def test_a_task_asks_in_the_words_of_the_language(task: questions.Task, stage: Stage) -> None:
     at = add(page(), ("a.png", png()), ("b.png", png(10, 10)))
     click(at, f"qwen_vl.task.{task.name}")
-    assert questions(at) == [(task.prompt.en, ["a.png", "b.png"])]
+    assert asked_questions(at) == [(task.prompt.en, ["a.png", "b.png"])]
     click(at, f"qwen_vl.task.{task.name}")  # of the same pictures once more
-    assert questions(at)[1] == (task.prompt.en, [])
+    assert asked_questions(at)[1] == (task.prompt.en, [])
     chinese = click(add_in_chinese(png()), "qwen_vl.task.caption")
-    assert questions(chinese) == [("用一句话描述这张图片。", ["a.png"])]
+    assert asked_questions(chinese) == [("用一句话描述这张图片。", ["a.png"])]
 
 
 def add_in_chinese(data: bytes) -> AppTest:
@@ -192,9 +192,9 @@ def test_find_asks_what(stage: Stage) -> None:
     at = add(page(), ("a.png", png()))
     at.text_input(key="qwen_vl.find").set_value(" the cat ")
     submit(at, "Find")
-    assert questions(at) == [("Draw a box around the cat.", ["a.png"])]
+    assert asked_questions(at) == [("Draw a box around the cat.", ["a.png"])]
     submit(at, "Find")  # with nothing typed
-    assert len(questions(at)) == 1
+    assert len(asked_questions(at)) == 1
 
 
 def test_a_picture_is_compared_with_an_earlier_one(stage: Stage) -> None:
@@ -209,7 +209,7 @@ def test_the_region_of_any_picture_is_asked_about(stage: Stage) -> None:
     alive(at.toggle(key="qwen_vl.in_region.0").set_value(True).run())
     alive(at.selectbox(key="qwen_vl.region_of.2").set_value(1).run())
     submit(at, "Ask about this region")
-    ((asked, _),) = questions(at)
+    ((asked, _),) = asked_questions(at)
     assert asked.startswith("In picture 1: What is in this region? <box>")
 
 
@@ -220,7 +220,7 @@ def test_a_region_is_asked_about_with_its_box(stage: Stage) -> None:
     at.slider(key="qwen_vl.down").set_range(0, 999)
     submit(at, "Ask about this region")
     asked = "What is in this region? <box>(100,0),(300,999)</box>"
-    assert questions(at) == [(asked, ["a.png"])]
+    assert asked_questions(at) == [(asked, ["a.png"])]
     assert shown(at)[0] == "What is in this region?"
     assert images(at) == 3  # the picture, and with the region in question and (echoed) answer
 
@@ -276,11 +276,11 @@ def fetch_address(at: AppTest, address: str) -> AppTest:
 
 
 def test_a_picture_comes_from_an_address(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vision, "fetch", {"https://x.example/a/cat.png?b": png()}.__getitem__)
+    monkeypatch.setattr(questions, "fetch", {"https://x.example/a/cat.png?b": png()}.__getitem__)
     at = fetch_address(page(), "https://x.example/a/cat.png?b")
     assert at.session_state["qwen_vl.waiting"] == [Picture("cat.png", png())]
     click(at, "qwen_vl.task.caption")
-    assert questions(at)[0][1] == ["cat.png"]
+    assert asked_questions(at)[0][1] == ["cat.png"]
 
 
 @pytest.mark.parametrize("address", ["", "file:///etc/passwd", "http://127.0.0.1:8501/", "http://[::1]/x"])
@@ -292,7 +292,7 @@ def test_an_address_that_is_not_opened_is_one_sentence(address: str, stage: Stag
 def test_what_is_no_picture_at_an_address_is_one_sentence(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vision, "fetch", lambda address: b"<html>")
+    monkeypatch.setattr(questions, "fetch", lambda address: b"<html>")
     at = fetch_address(page(), "https://x.example/")
     assert "damaged" in sentences(at)[0] and at.session_state["qwen_vl.waiting"] == []
     assert not sentences(add(at, ("a.png", png())))
@@ -312,7 +312,7 @@ def test_a_scene_is_drawn_to_be_asked_about(starter: Stage) -> None:
     first, second = at.session_state["qwen_vl.waiting"]
     assert first.data != second.data and Image.open(io.BytesIO(first.data)).format == "PNG"
     click(at, "qwen_vl.task.compare")
-    assert questions(at) == [("Compare the two pictures.", ["scene.png", "scene.png"])]
+    assert asked_questions(at) == [("Compare the two pictures.", ["scene.png", "scene.png"])]
 
 
 def test_the_starter_says_that_it_knows_drawn_scenes_only(starter: Stage) -> None:
@@ -327,7 +327,7 @@ def test_another_checkpoint_is_offered_no_scenes(stage: Stage) -> None:
 # --- the page --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", vision.MODES)
+@pytest.mark.parametrize("mode", questions.MODES)
 def test_everything_about_pictures_is_in_both_languages(mode: str, stage: Stage) -> None:
     def shown_texts(locale: str) -> list[str]:
         at = visit(locale=locale)

@@ -12,10 +12,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models import BadInput, SpeechOptions
-from models.recordings import Recording
 from models.schema import Segment, Word
-from models.transcript import FORMATS
-from pages.shared.editing import carry_out
+from models.transcripts.formats import FORMATS
+from models.transcripts.recordings import Recording
+from pages.shared.speech.editing import carry_out
 from tests.fake_engine import Stage
 from tests.sounds import sine, write_sound
 from tests.visitor import alive, click, keys, sentences, texts, to, untranslated, visit

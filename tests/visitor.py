@@ -8,8 +8,8 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from models import loader
-from pages.shared.conversation import Conversation
-from pages.shared.turns import Step
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.turns import Step
 
 APP = str(Path(__file__).parents[1] / "app.py")
 PAGES = ("llama2", "gemma", "chatglm", "qwen_vl", "whisper")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from models.catalog.headers import read_safetensors
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
-from models.headers import read_safetensors
-from models.pretrained import damaged
+from models.pretrained.loading import damaged
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from models.quantize import Int4Linear, PackedLinear, pack_levels, packed_like
+from models.pretrained.quantize import Int4Linear, PackedLinear, pack_levels, packed_like
 
 Bits = Literal[4, 8]
 METHOD = "chatglm"

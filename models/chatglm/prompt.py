@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.chat import calls
 from models.chatglm.files import Generation
 from models.schema import Messages
-from models.tools import arguments
 
 ROLES = {"tool": "observation", "function": "observation"}  # OpenAI's names for ChatGLM3's
 TOOLS = "Answer the following questions as best as you can. You have access to the following tools:"
@@ -68,7 +68,7 @@ def _with_own_words(content: str, tools: Sequence[Mapping[str, Any]]) -> str:
 
     The code interpreter is no entry of the list: words alone turn it on.
     """
-    functions = [tool for tool in tools if tool.get("function", tool).get("name") != arguments.INTERPRETER]
+    functions = [tool for tool in tools if tool.get("function", tool).get("name") != calls.INTERPRETER]
     if len(functions) == len(tools):
         return f"{content or TOOLS}\n{_listed(functions)}"
     content = content or INTERPRETER
@@ -88,10 +88,10 @@ def _listed(tools: Iterable[Mapping[str, Any]]) -> str:
 
 def _call_turn(function: Mapping[str, Any]) -> Turn:
     """A call as the model itself would have written it."""
-    name, given = function["name"], arguments.written_arguments(function)
+    name, given = function["name"], calls.written_arguments(function)
     if isinstance(given, str):
         return Turn("assistant", given, name)
-    if name == arguments.INTERPRETER:
+    if name == calls.INTERPRETER:
         return Turn("assistant", f"```python\n{given.get('code', '')}\n```", name)
     values = ", ".join(f"{key}={_literal(value)}" for key, value in given.items())
     return Turn("assistant", f"```python\ntool_call({values})\n```", name)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from models.chat.calls import parse_call
 from models.chatglm.prompt import Reply
 from models.chatglm.tokenizer import ChatGLMTokenizer
-from models.generation import AnswerStream
+from models.pretrained.generation import AnswerStream
 from models.schema import ToolCall
-from models.tools.arguments import parse_call
 
 
 class ReplyStream(AnswerStream):

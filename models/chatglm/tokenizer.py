@@ -9,7 +9,6 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
-from models.built_tokenizers import kept
 from models.chatglm import prompt
 from models.chatglm.files import Generation, generation
 from models.chatglm.vocabulary import (
@@ -23,7 +22,8 @@ from models.chatglm.vocabulary import (
     read_pieces,
 )
 from models.errors import CheckpointNotFound
-from models.pretrained import read_config
+from models.pretrained.built_tokenizers import kept
+from models.pretrained.loading import read_config
 from models.schema import Messages
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")

@@ -36,7 +36,7 @@ from models.chatglm.files import (
 )
 from models.chatglm.model import ChatGLM6BConfig, ChatGLM6BForCausalLM
 from models.errors import UnsupportedPlacement
-from models.pretrained import check_loaded, read_config
+from models.pretrained.loading import check_loaded, read_config
 
 ROTARY_BASE = 10000.0
 OUTPUT_HEADS = ("lm_head.weight", "transformer.output_layer.weight")

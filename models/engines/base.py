@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
 from models.errors import BadInput, EngineClosed
-from models.messages import check_messages, drop_oldest, merge_turns, turn_starts
 from models.schema import (
     ChatOptions,
     Checkpoint,

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.answering import LibraryEngine
 from models.cache import cache_dir
-from models.messages import plain_text, text_only
-from models.pretrained import DTYPES, placed
+from models.chat.messages import plain_text, text_only
+from models.engines.sequential import LibraryEngine
+from models.pretrained.loading import DTYPES, placed
 from models.schema import ChatOptions, Messages, Text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class ChatGlmEngine(LibraryEngine):
         import torch
 
         from models import chatglm
-        from models.quantize import quantization
+        from models.pretrained.quantize import quantization
 
         place = self.placement
         packed = place.precision == "file"

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from models.chat.messages import plain_text, text_only
+from models.chat.openai_form import Chunk, conversation, events, refusal, request
 from models.engines.base import ChatEngine, FairQueue
 from models.errors import CheckpointCorrupt, EngineFailed
-from models.messages import plain_text, text_only
-from models.openai_form import Chunk, conversation, events, refusal, request
 from models.schema import (
     ChatOptions,
     Checkpoint,

@@ -1,20 +1,20 @@
 """The transformers engine: LLaMA, Gemma and whatever else transformers reads from safetensors or .bin.
 
-How it answers is in `models.answering`, what loading shares with other engines in `models.pretrained`.
+How it answers is in `models.engines.sequential`, what loading shares with other engines in `models.pretrained`.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.answering import LibraryEngine
+from models.chat.calls import with_arguments
+from models.chat.messages import fold_system, openai_tools, plain_text, text_only
+from models.engines.sequential import LibraryEngine
 from models.errors import BadInput, CheckpointCorrupt
-from models.messages import fold_system, openai_tools, plain_text, text_only
-from models.pretrained import DTYPES, damaged_file, placed
+from models.pretrained.loading import DTYPES, damaged_file, placed
 from models.schema import ChatOptions, Messages, Placement
-from models.tools.arguments import with_arguments
 
 if TYPE_CHECKING:
-    from models.generation import TextStream
+    from models.pretrained.generation import TextStream
 
 
 def load_model(path: Path, placement: Placement) -> Any:
@@ -25,7 +25,7 @@ def load_model(path: Path, placement: Placement) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
-    from models.quantize import quantization
+    from models.pretrained.quantize import quantization
 
     model: Any
     info: dict[str, Any]
@@ -98,7 +98,7 @@ class HfEngine(LibraryEngine):
             ) from error
 
     def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "TextStream":
-        from models.generation import TextStream
+        from models.pretrained.generation import TextStream
 
         return TextStream(self.tokenizer.backend_tokenizer, options.stop, prompt[-8:] if continues else ())
 

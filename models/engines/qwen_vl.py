@@ -8,14 +8,14 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Any
 
-from models.answering import LibraryEngine
 from models.cache import cache_dir
-from models.messages import check_messages, drop_oldest, text_only, turn_starts
-from models.pretrained import DTYPES, placed
+from models.chat.messages import check_messages, drop_oldest, text_only, turn_starts
+from models.engines.sequential import LibraryEngine
+from models.pretrained.loading import DTYPES, placed
 from models.schema import ChatOptions, Event, GiB, Message, Messages, Text
 
 if TYPE_CHECKING:
-    from models.generation import PrefixCache
+    from models.pretrained.generation import PrefixCache
     from models.qwen_vl.prompt import Picture
     from models.qwen_vl.reply import ReplyStream
 
@@ -34,7 +34,7 @@ class QwenVLEngine(LibraryEngine):
         import torch
 
         from models import qwen_vl
-        from models.quantize import quantization
+        from models.pretrained.quantize import quantization
         from models.qwen_vl.features import Features
 
         place = self.placement

@@ -16,10 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.chat.messages import openai_tools
+from models.chat.openai_form import Chunk, conversation, events, refusal, request
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
-from models.messages import openai_tools
-from models.openai_form import Chunk, conversation, events, refusal, request
 from models.schema import (
     ChatOptions,
     Checkpoint,

@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from models import languages
-from models.audio import blocks, duration
-from models.doubts import doubts
 from models.engines.base import Audio, SpeechEngine, Transcript
 from models.errors import (
     BadInput,
@@ -37,6 +35,8 @@ from models.schema import (
     SpeechOptions,
     Text,
 )
+from models.sound.decoding import blocks, duration
+from models.speech.doubts import doubts
 from models.speech.library import Decoder, Library
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed

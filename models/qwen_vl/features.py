@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.qwen_vl.model import QwenVLModel
-from models.qwen_vl.pictures import pixels, read_picture
+from models.qwen_vl.pixels import pixels, read_picture
 from models.qwen_vl.prompt import Picture
 
 TOGETHER = 8  # pictures of one pass

@@ -19,7 +19,7 @@ from transformers.utils import logging
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from models.errors import UnsupportedCheckpoint
-from models.quantize import GROUPS, Int4Linear, pack_levels
+from models.pretrained.quantize import GROUPS, Int4Linear, pack_levels
 
 METHOD = "quintet-gptq"
 PER_WORD = 8

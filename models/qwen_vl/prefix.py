@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from transformers import Cache
 
-from models.generation import PrefixCache
+from models.pretrained.generation import PrefixCache
 from models.qwen_vl.model import QwenVLConfig, ntk_alpha
 from models.qwen_vl.vision import Sizes
 

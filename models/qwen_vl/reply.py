@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tokenizers.decoders import DecodeStream
 
-from models.generation import AnswerStream
+from models.pretrained.generation import AnswerStream
 from models.qwen_vl.tokenizer import TAGS, QwenTokenizer
 
 

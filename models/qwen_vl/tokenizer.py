@@ -15,8 +15,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
-from models.built_tokenizers import kept
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
+from models.pretrained.built_tokenizers import kept
 from models.qwen_vl.prompt import Content, Picture, turns
 from models.schema import Messages
 

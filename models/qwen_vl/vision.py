@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models.quantize import product_dtype
+from models.pretrained.quantize import product_dtype
 
 EPS = 1e-6
 GRID = 16  # the table of positions has 16 x 16 rows, whatever the picture's size

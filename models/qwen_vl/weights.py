@@ -19,7 +19,7 @@ from transformers.core_model_loading import Chunk, ConversionOps, WeightConverte
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from models.errors import UnsupportedCheckpoint, UnsupportedPlacement
-from models.pretrained import check_loaded, read_config
+from models.pretrained.loading import check_loaded, read_config
 from models.qwen_vl import gptq
 from models.qwen_vl.model import QwenVLConfig, QwenVLForCausalLM
 from models.qwen_vl.vision import HEAD_DIM

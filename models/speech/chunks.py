@@ -12,10 +12,10 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-from models.audio import SAMPLE_RATE
 from models.schema import Segment, SpeechOptions, clip_ranges
-from models.speech.heard import Blocks, Clips, Stretch, Timeline, join, moved, stretches, within
+from models.sound.decoding import SAMPLE_RATE
 from models.speech.library import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, Decoder, give_back_memory, segment
+from models.speech.voice import Blocks, Clips, Stretch, Timeline, join, moved, stretches, within
 from models.speech.windows import last_end, split, spoken
 
 LONGEST = 30  # seconds

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from models.speech.heard import Blocks
 from models.speech.library import SAMPLES_PER_FRAME, WINDOW
+from models.speech.voice import Blocks
 
 # Frames on either side whose samples reach into another's spectrum (400 samples wide, 160 apart).
 CONTEXT = 2

@@ -13,7 +13,6 @@ from math import inf
 
 from models.schema import Segment, SpeechOptions, clip_ranges
 from models.speech.frames import Frames
-from models.speech.heard import Blocks, Timeline, Untouched, speech
 from models.speech.library import (
     FRAMES_PER_SECOND,
     FRAMES_PER_TIME,
@@ -25,6 +24,7 @@ from models.speech.library import (
     Piece,
     segment,
 )
+from models.speech.voice import Blocks, Timeline, Untouched, speech
 
 
 class Windows:

@@ -8,7 +8,7 @@ checks a call; sources.py finds tools, with signatures.py for Python functions; 
 calculator.py, units.py and dates.py come with Quintet.
 """
 
-from models.tools.arguments import parse_arguments, parse_call, parse_json_call, written_arguments
+from models.chat.calls import parse_arguments, parse_call, parse_json_call, written_arguments
 from models.tools.sources import available, folder, from_function, from_schema, shipped, tool
 from models.tools.tool import Observation, Tool, call
 from models.tools.toolbox import Toolbox, exchange, written

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from models.chat.calls import INTERPRETER, check
 from models.errors import BadInput, Cancelled, EngineFailed, ModelError
 from models.shared_work import in_background
 from models.tools import signatures
-from models.tools.arguments import INTERPRETER, check
 
 _SHOWN = 4_000  # characters of a result that a model reads
 _TICK = 0.1  # seconds between two looks at a cancellation

@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from zlib import crc32
 
+from models.chat.calls import check
 from models.engines.base import ChatEngine
 from models.errors import BadInput, Cancelled, EngineFailed, ModelError
 from models.interpreter import Interpreter, Output, as_read
 from models.schema import ChatOptions, Delta, Done, Event, Message, Messages, ToolCall, Usage
-from models.tools.arguments import check
 from models.tools.tool import CODE, Observation, Tool, call
 
 MOST = 8  # rounds of calls in one answer

@@ -14,21 +14,23 @@ from models import (
     Message,
     ModelError,
 )
-from models.qwen_vl.boxes import without_tags
+from models.pictures.boxes import without_tags
 from models.tools import Toolbox
-from pages.shared import dictation, frame, handing, loading, tools, vision
-from pages.shared.captions import captions
-from pages.shared.completion import completion
-from pages.shared.conversation import Conversation
-from pages.shared.figures import show_figures
-from pages.shared.following import follow
+from pages.shared import frame, loading, tools
+from pages.shared.conversation import dictation, sources
+from pages.shared.conversation.completion import completion
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.menu import menu
+from pages.shared.conversation.steps import ask_for_result, show_steps
+from pages.shared.conversation.streaming import follow
+from pages.shared.conversation.turns import Turn
+from pages.shared.conversation.usage import show_figures
 from pages.shared.jobs import Job, when_stopped
+from pages.shared.language import sentence, tr
 from pages.shared.markdown import readable
-from pages.shared.menu import menu
-from pages.shared.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
-from pages.shared.steps import ask_for_result, show_steps
-from pages.shared.turns import Turn
-from pages.shared.words import sentence, tr
+from pages.shared.vision import questions
+from pages.shared.vision.captions import captions
+from pages.shared.vision.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def chat_page(
     if choice.checkpoint and about:
         about(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
-        handing.explain_waiting(family)
+        sources.explain_waiting(family)
         completion(choice, options)
     elif choice.checkpoint and calls_tools(choice.checkpoint):
         tools.choose_mode(family)
@@ -99,7 +101,7 @@ def chat_page(
         _chat(Chat(key, choice, options, _conversation(key), tools.toolbox(family)))
     else:
         drawn = example if choice.checkpoint and choice.checkpoint.starter else None
-        if sees and vision.mode(family) == vision.MANY:
+        if sees and questions.mode(family) == questions.MANY:
             captions(choice, options, drawn)
         else:
             _chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees, drawn))
@@ -130,12 +132,12 @@ def _chat(chat: Chat) -> None:
     if chat.toolbox is None:
         loading.withdraw(family)
     if chat.sees:
-        vision.workbench(chat.key, family, conversation, chat.example)
-    handing.show_waiting(family)
+        questions.workbench(chat.key, family, conversation, chat.example)
+    sources.show_waiting(family)
     typed = _typed(chat, room)
     with room:
         if typed:
-            conversation.ask(typed.question, typed.pictures, handing.taken(family))
+            conversation.ask(typed.question, typed.pictures, sources.taken(family))
             with st.chat_message("user"):
                 _show_question(chat, conversation.turns)
             loading.ask(family)
@@ -157,7 +159,7 @@ def _typed(chat: Chat, room: Any) -> Turn | None:
     )
     typed = dictation.written(chat.key, chat.family, sent, room)
     if typed and chat.sees:
-        return vision.question(chat.key, chat.family, chat.conversation, typed)
+        return questions.question(chat.key, chat.family, chat.conversation, typed)
     return Turn(typed.text) if typed and typed.text.strip() else None
 
 
@@ -166,10 +168,10 @@ def _keep_unsent(chat: Chat) -> None:
     unsent = dictation.unsent(chat.key)
     if unsent is None:
         return
-    vision.keep(chat.key, unsent)
+    questions.keep(chat.key, unsent)
     if unsent.text.strip():
-        pictures = vision.pictures_for(chat.key)
-        chat.conversation.ask(unsent.text, pictures, handing.taken(chat.family))
+        pictures = questions.pictures_for(chat.key)
+        chat.conversation.ask(unsent.text, pictures, sources.taken(chat.family))
 
 
 def _turns(chat: Chat, unsent: int) -> None:
@@ -264,7 +266,7 @@ def _question(chat: Chat, index: int, turn: Turn) -> None:
 def _show_question(chat: Chat, turns: Sequence[Turn]) -> None:
     """The last question."""
     show_pictures(turns[-1].pictures, before=len(pictures_of(turns[:-1])))
-    handing.show_sources(turns[-1].sources)
+    sources.show_sources(turns[-1].sources)
     st.markdown(chat.readable(turns[-1].question))
     if chat.sees:
         show_region(turns)

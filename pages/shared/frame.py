@@ -11,9 +11,9 @@ from streamlit.errors import StreamlitAPIException
 import models
 from models import BadInput, Checkpoint, Engine, ModelError, Plan, Text
 from pages.shared import options
+from pages.shared.language import LANGUAGES, keep_settings, language, remember, say, sentence, tr
 from pages.shared.loading import Choice, forget_failure, loader
 from pages.shared.memory import bar
-from pages.shared.words import LANGUAGES, keep_settings, language, remember, say, sentence, tr
 
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 

@@ -10,7 +10,7 @@ import streamlit as st
 import models
 from models import Checkpoint, Engine, Loader, ModelError, Progress
 from pages.shared.jobs import Background, when_stopped
-from pages.shared.words import sentence, tr
+from pages.shared.language import sentence, tr
 
 Kind = TypeVar("Kind", bound=Engine)
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from models import Device, Loader, Plan, devices, gigabytes
-from pages.shared.words import tr
+from pages.shared.language import tr
 
 COLOURS = {"others": "#9aa5b1", "quintet": "#4c6ef5", "needed": "#f59f00", "free": "#e9ecef"}
 

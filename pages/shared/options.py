@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.words import remember, say, tr
+from pages.shared.language import remember, say, tr
 
 
 def widgets(family: str, specs: Sequence[Field[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:

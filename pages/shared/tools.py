@@ -8,7 +8,7 @@ import streamlit as st
 import models.interpreter as sandbox
 from models import ModelError, Text
 from models.tools import Tool, Toolbox, available, from_schema
-from pages.shared.words import remember, say, sentence, tr
+from pages.shared.language import remember, say, sentence, tr
 
 
 @dataclass(frozen=True)

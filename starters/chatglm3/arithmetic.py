@@ -2,8 +2,8 @@
 
 from random import Random
 
+from models.chat.calls import parse_arguments
 from models.errors import BadInput
-from models.tools.arguments import parse_arguments
 from starters.chatglm3.exchange import Exchange, number, phrased
 
 _FORMS = {

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, cast
 
 import models
 from models import ChatEngine, ChatOptions, Delta, Message, ModelError, ToolCall
+from models.chat.calls import INTERPRETER
 from models.interpreter import Interpreter, Limits
 from models.tools import Observation, Toolbox, exchange, written
-from models.tools.arguments import INTERPRETER
 from starters.chatglm3.dialogues import MODES, Session, exchanges, session
 from starters.chatglm3.exchange import TOOLS, Exchange
 

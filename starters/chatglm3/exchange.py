@@ -10,9 +10,9 @@ from itertools import pairwise
 from random import Random
 from typing import Any, TypeVar
 
+from models.chat.calls import INTERPRETER
 from models.schema import Message
 from models.tools import call, exchange, shipped
-from models.tools.arguments import INTERPRETER
 
 TOOLS = {tool.name: tool for tool in shipped()}
 IMAGE = "[Image]"

@@ -11,7 +11,7 @@ from tokenizers.decoders import DecodeStream
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from models.qwen_vl.pictures import pixels
+from models.qwen_vl.pixels import pixels
 from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
 from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message

@@ -1,0 +1,7 @@
+"""Which checkpoints there are, and what a file or folder is."""
+
+from models.catalog.names import allowed, default, family, find
+from models.catalog.recognise import describe
+from models.catalog.table import CHECKPOINTS
+
+__all__ = ["CHECKPOINTS", "allowed", "default", "describe", "family", "find"]

@@ -1,0 +1,155 @@
+"""Checkpoints by name, hub id, address or path: from what a person types to a `Checkpoint`."""
+
+import difflib
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+
+from models.catalog.folders import family_of
+from models.catalog.recognise import absolute, describe
+from models.catalog.table import CHECKPOINTS
+from models.errors import BadInput, CheckpointNotFound, ModelError
+from models.schema import Checkpoint
+
+# Strict, so that everybody who parses it finds the same host: no user, no query, no backslash.
+_ADDRESS = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d+)?(/[\w.~-]+)*/v1/?", re.ASCII | re.IGNORECASE)
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
+
+
+def find(name: str) -> Checkpoint:
+    """The checkpoint that `name` means.
+
+    Args:
+        name: a catalog name in any case, a hub or ModelScope id, an http(s) address that ends in
+            /v1, or a path to a folder, a .gguf or a .pt file. Names come first: write ./name for a
+            folder called like one.
+
+    Raises:
+        CheckpointNotFound: it is none of these, or nothing is at the path.
+        CheckpointCorrupt, UnsupportedCheckpoint: see `describe`.
+    """
+    name = name.strip()
+    if known := _known(name):
+        return known
+    if _ADDRESS.fullmatch(name):
+        address = name.rstrip("/")
+        return Checkpoint(address, "other", "chat", "openai-api", title=address)
+    if _is_path(name):
+        return describe(Path(name))
+    if _HUB_ID.fullmatch(name):
+        return Checkpoint(name, family_of(name), "chat", "unknown", title=name, hub_id=name)
+    raise _not_found(name)
+
+
+def _known(name: str) -> Checkpoint | None:
+    lower = name.lower()
+    for row in CHECKPOINTS.values():
+        if lower in {row.name, *(known.lower() for known in (row.hub_id, row.modelscope_id) if known)}:
+            return row
+    return None
+
+
+def _is_path(text: str) -> bool:
+    if not text or "\0" in text:
+        return False
+    return bool(_PATH.match(text)) or text.lower().endswith((".gguf", ".pt")) or os.path.lexists(text)
+
+
+def _not_found(name: str) -> CheckpointNotFound:
+    near = difflib.get_close_matches(name.lower(), CHECKPOINTS, n=3, cutoff=0.5)
+    listed = ", ".join(near)
+    return CheckpointNotFound(
+        f"No checkpoint is called {name!r}{f' (near it: {listed})' if near else ''}: type a name from the list, "
+        "a hub id like owner/name, the path of a folder, .gguf or .pt file, or an address ending in /v1.",
+        f"没有名为 {name!r} 的模型{f'（相近的有：{listed}）' if near else ''}：请输入列表中的名称、"
+        "形如 owner/name 的仓库名、文件夹或 .gguf、.pt 文件的路径，或以 /v1 结尾的地址。",
+    )
+
+
+def family(name: str) -> list[Checkpoint]:
+    """The catalog of one family, starters first."""
+    rows = [row for row in CHECKPOINTS.values() if row.family == name]
+    return sorted(rows, key=lambda row: not row.starter)
+
+
+def default(family_name: str) -> str:
+    """What a family's page offers first, as something `find` takes.
+
+    The variable <FAMILY>_MODEL_PATH decides, then MODEL_PATH where it names a checkpoint of the
+    family, then the catalog.
+    """
+    own = os.environ.get(f"{family_name.upper()}_MODEL_PATH")
+    shared = os.environ.get("MODEL_PATH")
+    if own or (shared and _family_of(shared) == family_name):
+        return str(own or shared)
+    return family(family_name)[0].name
+
+
+def _family_of(text: str) -> str:
+    try:
+        return find(text).family
+    except ModelError:  # the page that the name points to will say what is wrong with it
+        return family_of(text)
+
+
+def allowed(text: str) -> None:
+    """Refuse paths and addresses that visitors of this server may not open; names always pass.
+
+    An address is asked by this machine, which may reach what its visitors cannot.
+
+    Raises:
+        BadInput: a path that, links resolved, lies outside the folders of QUINTET_MODEL_DIRS
+            (default: the home folder) and of the *MODEL_PATH variables; or an address that is not in
+            QUINTET_REMOTES (whole addresses, hosts or host:port, separated by commas; default: this
+            machine) nor in a *MODEL_PATH variable.
+    """
+    text = text.strip()
+    if address := _ADDRESS.fullmatch(text):
+        _check_address(address)
+    elif not _known(text) and _is_path(text):
+        _check_path(text)
+
+
+def _check_path(text: str) -> None:
+    path = absolute(Path(text)).resolve()
+    if not any(path.is_relative_to(folder) for folder in _folders()):
+        raise BadInput(
+            f"{text} lies outside the folders that this server opens: choose a name from the list, or ask "
+            "its operator to add the folder to QUINTET_MODEL_DIRS.",
+            f"{text} 不在本服务器允许的文件夹内：请从列表中选择，或请管理员把该文件夹加入 QUINTET_MODEL_DIRS。",
+        )
+
+
+def _folders() -> list[Path]:
+    listed = os.environ.get("QUINTET_MODEL_DIRS")
+    folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
+    named = [Path(value) for value in _model_paths() if not _known(value) and _is_path(value)]
+    return [absolute(folder).resolve() for folder in [*folders, *named]]
+
+
+def _model_paths() -> list[str]:
+    return [
+        value.strip() for key, value in os.environ.items() if key.endswith("MODEL_PATH") and value.strip()
+    ]
+
+
+def _check_address(address: re.Match[str]) -> None:
+    text, host, port = address[0].rstrip("/").lower(), address[1].lower(), address[2] or ""
+    remotes = os.environ.get("QUINTET_REMOTES", "").strip()
+    listed = {part.strip().rstrip("/").lower() for part in [*remotes.split(","), *_model_paths()]}
+    by_default = not remotes and _is_loopback(host.strip("[]"))
+    if not by_default and listed.isdisjoint({text, host, host + port}):
+        raise BadInput(
+            f"{text} is not a server that visitors may use: choose a name from the list, or ask the operator "
+            "to add its host to QUINTET_REMOTES.",
+            f"{text} 不在允许访问的服务器之列：请从列表中选择，或请管理员将其主机名加入 QUINTET_REMOTES。",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,247 @@
+"""Answering with a model that was read by transformers, one request after the other.
+
+The steps between a model and the text of an answer are in `models.pretrained.generation`.
+"""
+
+import gc
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.chat.calls import cut_off
+from models.engines.base import ChatEngine, FairQueue
+from models.errors import BadInput, EngineFailed, ModelError
+from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    LoadReport,
+    Messages,
+    OnProgress,
+    Placement,
+    Text,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from models.pretrained.generation import AnswerStream, PrefixCache
+
+
+class LibraryEngine(ChatEngine):
+    """A model of the transformers library, answering one request after the other.
+
+    A subclass says how it is read, and how messages become ids and ids become text.
+
+    Args:
+        path: folder of the checkpoint.
+        progress: told of stage "load" with tensors loaded and in all.
+        cancel: when it is set, loading stops after the tensor at hand and raises Cancelled.
+
+    Raises:
+        CheckpointCorrupt, UnsupportedCheckpoint, DoesNotFit: see `models.pretrained.loading`.
+    """
+
+    tokenizer: Any
+    model: Any
+    # False where a conversation's attention states cannot be continued from their beginning.
+    reuses_prefix = True
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        super().__init__(checkpoint, placement)
+        started = time.monotonic()
+        with loading(path, placement), watched(progress, cancel):
+            self._load(path)
+        self._serve(time.monotonic() - started)
+
+    @abstractmethod
+    def _load(self, path: Path) -> None:
+        """Set `model` and `tokenizer`."""
+
+    @abstractmethod
+    def _prompt(self, messages: Messages | str) -> list[int]:
+        """Token ids of the prompt. Raises BadInput for a conversation that has none."""
+
+    @abstractmethod
+    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "AnswerStream":
+        """What makes text of the answer's ids; `continues`: the answer continues the prompt's text."""
+
+    def _inputs(self, messages: Messages | str, prompt: list[int], cached: int) -> Mapping[str, Any]:
+        """What the model is given beside the ids of `prompt`, of which the first are `cached`."""
+        return {}
+
+    def _prefix_cache(self) -> "PrefixCache":
+        from models.pretrained.generation import PrefixCache
+
+        return PrefixCache()
+
+    def _precision(self) -> tuple[str, tuple[Text, ...]]:
+        """What the weights are in memory, and what a person should know about it."""
+        from models.pretrained.quantize import notes
+
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        if self.placement.precision not in ("int8", "int4"):
+            return dtype, ()
+        effective, found = notes(self.model, self.placement.precision)
+        return f"{self.placement.precision} ({dtype} activations)" if effective else dtype, found
+
+    def _serve(self, seconds: float) -> None:
+        """Get ready to answer with `self.model` and `self.tokenizer`, loaded in `seconds`."""
+        from transformers import GenerationConfig
+
+        self._end_ids = _end_ids(self.model, self.tokenizer)
+        # `generate` takes what a request leaves open from here: let it find nothing of the checkpoint's.
+        self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+        trained = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        lengths = (self.placement.context, trained or self.checkpoint.context_length)
+        self.context_length = min([length for length in lengths if length], default=2048)
+        self.has_chat_template = bool(self.tokenizer.chat_template)
+        self.queue = FairQueue(1)
+        self._prefix = self._prefix_cache()
+        self.report = self._report(seconds)
+
+    def _count_tokens(self, messages: Messages | str) -> int:
+        return len(self._prompt(messages))
+
+    def _stream(
+        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        prompt = self._prompt(messages)
+        room = self.context_length - len(prompt)
+        if room < 1 or not prompt:
+            raise BadInput(
+                f"The text takes {len(prompt)} tokens and the context holds {self.context_length}: "
+                "send between one token and one less than that.",
+                f"文本有 {len(prompt)} 个 token，而上下文为 {self.context_length}：请调整文本长度。",
+            )
+        options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
+        with self.queue.place() as ticket:
+            yield from self.queue.wait(ticket, cancel)
+            yield from self._answer(messages, prompt, options, cancel)
+
+    def _answer(
+        self, messages: Messages | str, prompt: list[int], options: ChatOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        from models.pretrained.generation import Generation
+
+        continues = isinstance(messages, str) or not self.has_chat_template
+        text = self._text(prompt, options, continues)
+        clock = _Clock(prompt_tokens=len(prompt))
+        if cancel.is_set():
+            yield Done("cancelled", clock.usage(0))
+            return
+        cache, cached = self._prefix.take(self.model, prompt)
+        inputs = partial(self._inputs, messages, prompt, cached)
+        generation = Generation(self.model, prompt, cache, options, self._end_ids, inputs)
+        reason: Any = "length"
+        try:
+            for token in self._translated(generation):
+                if cancel.is_set():
+                    reason = "cancelled"
+                    break
+                if token is None:
+                    continue
+                clock.tick()
+                if token in self._end_ids:
+                    reason = "stop"
+                    break
+                if piece := text.push(token):
+                    yield Delta(piece)
+                if text.stopped:
+                    reason = "stop"
+                    break
+        finally:
+            generation.close()
+            if generation.complete and self.reuses_prefix:
+                self._prefix.keep(cache, generation.ids)
+        if rest := text.flush():
+            yield Delta(rest)
+        calls = () if reason == "cancelled" else text.calls
+        yield from cut_off(calls) if reason == "length" else calls
+        yield Done("tool_calls" if calls and reason == "stop" else reason, clock.usage(cached))
+
+    def _translated(self, tokens: Iterable[int | None]) -> Iterator[int | None]:
+        """`tokens`, with the errors of the model in a sentence."""
+        try:
+            yield from tokens
+        except ModelError:
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise does_not_fit(self.checkpoint.name, self.placement) from error
+            raise EngineFailed(
+                f"{self.checkpoint.name} failed while answering ({short(error)}): try again, or reload it.",
+                f"{self.checkpoint.name} 回答时出错（{short(error)}）：请重试，或重新加载。",
+            ) from error
+
+    def _report(self, seconds: float) -> LoadReport:
+        dtype, notes = self._precision()
+        device_map = getattr(self.model, "hf_device_map", None) or {"": self.placement.device}
+        return LoadReport(
+            dtype=dtype,
+            weights=weight_bytes(self.model),
+            device_map={
+                name: f"cuda:{d}" if isinstance(d, int) else str(d) for name, d in device_map.items()
+            },
+            seconds=seconds,
+            notes=notes,
+        )
+
+    def _close(self) -> None:
+        import torch
+
+        self._prefix.clear()
+        self.model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _Clock:
+    """When the tokens of one answer came."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._started = self._first = self._last = time.monotonic()
+        self._tokens = 0
+
+    def tick(self) -> None:
+        self._last = time.monotonic()
+        if self._tokens == 0:
+            self._first = self._last
+        self._tokens += 1
+
+    def usage(self, cached_tokens: int) -> Usage:
+        """The rate counts the steps between the first token and the last."""
+        decoding = self._last - self._first
+        return Usage(
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=cached_tokens,
+            completion_tokens=self._tokens,
+            seconds_to_first_token=self._first - self._started,
+            tokens_per_second=(self._tokens - 1) / decoding if decoding > 0 else 0.0,
+        )
+
+
+def _end_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Every id that one of the checkpoint's files calls the end of an answer."""
+    sources = (model.generation_config, model.config.get_text_config(), tokenizer)
+    found: set[int] = set()
+    for source in sources:
+        ids = getattr(source, "eos_token_id", None)
+        found.update(ids if isinstance(ids, (list, tuple)) else [ids] if ids is not None else [])
+    return tuple(sorted(found))

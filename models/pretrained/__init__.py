@@ -1,0 +1,1 @@
+"""Models of the transformers library: loaded, quantised, and made to write."""

@@ -1,0 +1,1 @@
+"""Sound: decoded for models, and encoded for browsers."""

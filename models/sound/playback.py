@@ -1,0 +1,116 @@
+"""A recording as somebody listens to it: its waveform, and a file that every browser plays."""
+
+import threading
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from models.sound.decoding import SAMPLE_RATE, blocks, opened
+
+LARGEST = 32 * 1024**2  # bytes of a file that is played as it is; larger ones are made smaller
+BIT_RATE = 32_000  # of speech in MP3; an hour takes 14 MB
+BUCKET = 160  # samples, 10 ms: what a waveform is first gathered in
+READ = 60  # seconds at a time
+
+# What every browser plays, by PyAV's name of the container: the media type, and the codecs.
+PLAYABLE = {
+    "wav": ("audio/wav", ("pcm_s16le", "pcm_u8", "pcm_s24le", "pcm_f32le")),
+    "mp3": ("audio/mpeg", ("mp3", "mp3float")),
+    "flac": ("audio/flac", ("flac",)),
+    "mov,mp4,m4a,3gp,3g2,mj2": ("audio/mp4", ("aac", "mp3", "mp3float")),
+}
+
+
+class Sound(NamedTuple):
+    """What is heard and seen of a recording.
+
+    ``path`` is a file that browsers play, of type ``mime``; ``peaks`` are the lowest and the highest
+    sample of equal parts of the recording, in percent of full scale.
+    """
+
+    path: Path
+    mime: str
+    peaks: list[tuple[int, int]]
+    seconds: float
+
+
+def prepare(path: str | Path, folder: str | Path, count: int, cancel: threading.Event | None = None) -> Sound:
+    """The sound of a recording, with a waveform of `count` parts: see `playable` and `peaks`.
+
+    Raises:
+        BadInput, Cancelled: as `models.sound.decoding.blocks`.
+    """
+    low, high, seconds = _edges(path, cancel)
+    return Sound(*playable(path, folder, cancel), _peaks(low, high, count), seconds)
+
+
+def peaks(path: str | Path, count: int, cancel: threading.Event | None = None) -> list[tuple[int, int]]:
+    """The waveform: lowest and highest sample of `count` equal parts, in percent of full scale.
+
+    The file's length costs no memory. Of a recording with fewer than `count` parts of 10 ms, so many.
+
+    Raises:
+        BadInput, Cancelled: as `models.sound.decoding.blocks`.
+    """
+    low, high, _ = _edges(path, cancel)
+    return _peaks(low, high, count)
+
+
+def _edges(path: str | Path, cancel: threading.Event | None) -> tuple[Any, Any, float]:
+    """Lowest and highest sample of every 10 ms, float32 of shape (buckets,), and the seconds."""
+    import numpy as np
+
+    lows, highs, length = [], [], 0
+    for samples, _ in blocks(path, READ, cancel):  # whole buckets each, but for the last
+        starts = np.arange(0, len(samples), BUCKET)
+        lows.append(np.minimum.reduceat(samples, starts))
+        highs.append(np.maximum.reduceat(samples, starts))
+        length += len(samples)
+    return np.concatenate(lows), np.concatenate(highs), length / SAMPLE_RATE
+
+
+def _peaks(low: Any, high: Any, count: int) -> list[tuple[int, int]]:
+    import numpy as np
+
+    parts = np.linspace(0, len(low), min(count, len(low)), endpoint=False).astype(int)
+    drawn = (np.minimum.reduceat(low, parts), np.maximum.reduceat(high, parts))
+    return list(zip(*((edge * 100).round().astype(int).tolist() for edge in drawn), strict=True))
+
+
+def playable(path: str | Path, folder: str | Path, cancel: threading.Event | None = None) -> tuple[Path, str]:
+    """The file itself if a browser plays it, else a small MP3 of its sound in `folder`; and the media type.
+
+    A video too is heard from such an MP3, and a large file, since what is played is held in memory.
+
+    Raises:
+        BadInput, Cancelled: as `models.sound.decoding.blocks`.
+    """
+    source = Path(path)
+    with opened(source) as container:
+        mime, codecs = PLAYABLE.get(container.format.name, ("", ()))
+        fits = source.stat().st_size <= LARGEST and not container.streams.video
+        if fits and container.streams.audio[0].codec_context.name in codecs:
+            return source, mime
+    target = Path(folder) / f"{source.name}.mp3"
+    _compress(source, target, cancel)
+    return target, "audio/mpeg"
+
+
+def _compress(source: Path, target: Path, cancel: threading.Event | None) -> None:
+    import av
+
+    with av.open(str(target), "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
+        stream.bit_rate = BIT_RATE
+        for samples, _ in blocks(source, READ, cancel):
+            container.mux(stream.encode(_frame(samples)))
+        container.mux(stream.encode())
+
+
+def _frame(samples: Any) -> Any:
+    import av
+    import numpy as np
+
+    row = (samples * 32767).clip(-32768, 32767).astype(np.int16)[None]
+    frame = av.AudioFrame.from_ndarray(row, format="s16", layout="mono")
+    frame.sample_rate = SAMPLE_RATE
+    return frame

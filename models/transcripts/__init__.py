@@ -1,0 +1,1 @@
+"""Transcripts: of recordings one after another, of live speech, corrected, and as files."""

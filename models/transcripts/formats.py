@@ -1,0 +1,225 @@
+"""Transcripts as text files, in the forms that Whisper's own command line writes.
+
+    txt   one segment a line
+    srt   SubRip: numbered cues, hours always, a comma before the milliseconds
+    vtt   WebVTT: hours only where there are some, a point before the milliseconds
+    tsv   start and end in whole milliseconds, and the text
+    json  everything known: {"text", "segments": [{"id", "start", "end", "text", …}], "language"}
+
+The name of a format is also its file's extension. All of them are UTF-8. Cues of srt and vtt can be kept
+short, and carry a translation below the text.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from models.errors import BadInput
+from models.schema import Segment, Word
+from models.transcripts.edit import beside, spread, timed, units
+
+MIME: Mapping[str, str] = MappingProxyType(
+    {
+        "txt": "text/plain",
+        "srt": "application/x-subrip",
+        "vtt": "text/vtt",
+        "tsv": "text/tab-separated-values",
+        "json": "application/json",
+    }
+)
+FORMATS = tuple(MIME)
+
+
+class Cue(NamedTuple):
+    """What subtitles show at a time; seconds."""
+
+    start: float
+    end: float
+    lines: tuple[str, ...]
+
+
+def write(
+    segments: Iterable[Segment],
+    format: str,
+    language: str | None = None,
+    max_line_width: int | None = None,
+    max_line_count: int | None = None,
+    translation: Sequence[Segment] = (),
+) -> str:
+    """A transcript in one of FORMATS.
+
+    Args:
+        segments: what an engine recognised, in order; times in seconds.
+        format: one of FORMATS.
+        language: code of the language, for json.
+        max_line_width, max_line_count: of srt and vtt, see `cues`.
+        translation: segments of the same recording in another language, for srt and vtt.
+
+    Raises:
+        BadInput: there is no such format.
+    """
+    segments = list(segments)
+    match format:
+        case "txt":
+            return "".join(f"{_line(segment.text)}\n" for segment in segments)
+        case "srt":
+            shown = cues(segments, max_line_width, max_line_count, translation)
+            return "".join(f"{number}\n{_srt_cue(cue)}\n" for number, cue in enumerate(shown, 1))
+        case "vtt":
+            shown = cues(segments, max_line_width, max_line_count, translation)
+            return "WEBVTT\n\n" + "".join(f"{_vtt_cue(cue)}\n" for cue in shown)
+        case "tsv":
+            return "start\tend\ttext\n" + "".join(_tsv_row(segment) for segment in segments)
+        case "json":
+            return json.dumps(_document(segments, language), ensure_ascii=False, indent=2) + "\n"
+    listed = ", ".join(FORMATS)
+    raise BadInput(
+        f"There is no transcript format {format!r}: choose one of {listed}.",
+        f"没有名为 {format!r} 的转写格式：请从 {listed} 中选择。",
+    )
+
+
+def archive(files: Mapping[str, str]) -> bytes:
+    """Texts by file name as one zip."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, text in files.items():
+            zipped.writestr(name, text.encode("utf-8"))
+    return data.getvalue()
+
+
+# --- cues ------------------------------------------------------------------------------------------
+
+
+def cues(
+    segments: Sequence[Segment],
+    max_line_width: int | None = None,
+    max_line_count: int | None = None,
+    translation: Sequence[Segment] = (),
+) -> Iterator[Cue]:
+    """One cue a segment, or several where it has more lines than a cue may have.
+
+    Args:
+        segments: in order.
+        max_line_width: most letters in a line; None: one line. Text breaks between words, and in
+            scripts without spaces between letters.
+        max_line_count: most lines in a cue; None, or no `max_line_width`: any number. A cut falls where
+            its words end, or, without word times, by the share of the letters. Unlike Whisper's own
+            writer, no cue takes words of two segments.
+        translation: what of it is said with a segment stands below it, in the same cue: then
+            `max_line_count` does not count.
+    """
+    below = beside(segments, translation)
+    for segment, other in zip(segments, below, strict=True):
+        rows = _rows(replace(segment, text=_line(segment.text)), max_line_width)
+        size = max_line_count if max_line_count and not translation else max(len(rows), 1)
+        for first in range(0, max(len(rows), 1), size):
+            part = rows[first : first + size]
+            start = part[0][0].start if first else segment.start
+            end = part[-1][-1].end if first + size < len(rows) else segment.end
+            lines = ["".join(word.text for word in row).strip() for row in part]
+            yield Cue(start, end, (*lines, *_wrapped(other, max_line_width)))
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    rows = _rows(Segment(0.0, 0.0, _line(text)), width)
+    return ["".join(word.text for word in row).strip() for row in rows]
+
+
+def _rows(segment: Segment, width: int | None) -> list[list[Word]]:
+    """The words of a segment in lines that are not too long."""
+    if width is None:
+        whole = Word(segment.start, segment.end, segment.text)
+        return [[whole]] if segment.text else []
+    rows: list[list[Word]] = []
+    length = 0
+    for word in (part for whole in timed(segment) for part in _breakable(whole, width)):
+        if rows and length + len(word.text.rstrip()) <= width:
+            rows[-1].append(word)
+            length += len(word.text)
+        else:
+            word = replace(word, text=word.text.lstrip())
+            rows.append([word])
+            length = len(word.text)
+    return rows
+
+
+def _breakable(word: Word, width: int) -> Iterator[Word]:
+    """Its parts, none longer than a line."""
+    texts = []
+    for text in units(word.text):
+        lead = text[: len(text) - len(text.lstrip())]
+        text = text.lstrip()
+        parts = [text[at : at + width] for at in range(0, len(text), width)] or [""]
+        texts += [lead + parts[0], *parts[1:]]
+    yield from (replace(part, probability=word.probability) for part in spread(texts, word.start, word.end))
+
+
+# --- forms -----------------------------------------------------------------------------------------
+
+
+def _line(text: str) -> str:
+    """On one line: a line break would end a row, and a blank line a cue."""
+    return " ".join(text.strip().splitlines())
+
+
+def _srt_cue(cue: Cue) -> str:
+    start, end = (_clock(time, ",", hours=True) for time in (cue.start, cue.end))
+    return f"{start} --> {end}\n{_without_arrow(_text(cue))}\n"
+
+
+def _vtt_cue(cue: Cue) -> str:
+    # In WebVTT an ampersand or an angle bracket begins markup, and what follows would not be shown.
+    text = _without_arrow(_text(cue)).replace("&", "&amp;").replace("<", "&lt;")
+    return f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n"
+
+
+def _text(cue: Cue) -> str:
+    return "\n".join(cue.lines)
+
+
+def _without_arrow(text: str) -> str:
+    """A time arrow within the text would read as the start of another cue."""
+    return text.replace("-->", "->")
+
+
+def _clock(seconds: float, point: str, hours: bool = False) -> str:
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    minutes, second = divmod(whole, 60)
+    hour, minute = divmod(minutes, 60)
+    prefix = f"{hour:02d}:" if hours or hour else ""
+    return f"{prefix}{minute:02d}:{second:02d}{point}{milliseconds:03d}"
+
+
+def _tsv_row(segment: Segment) -> str:
+    text = _line(segment.text).replace("\t", " ")
+    return f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{text}\n"
+
+
+def _document(segments: list[Segment], language: str | None) -> dict[str, Any]:
+    return {
+        "text": "".join(segment.text for segment in segments),
+        "segments": [{"id": number, **_fields(segment)} for number, segment in enumerate(segments)],
+        "language": language,
+    }
+
+
+def _fields(segment: Segment) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "start": segment.start,
+        "end": segment.end,
+        "text": segment.text,
+        "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
+    }
+    if segment.words:
+        fields["words"] = [
+            {"word": word.text, "start": word.start, "end": word.end, "probability": word.probability}
+            for word in segment.words
+        ]
+    return fields

@@ -1,0 +1,91 @@
+"""The view of a base model, which does not answer but continues: one text that grows."""
+
+from dataclasses import asdict, replace
+
+import streamlit as st
+
+from models import ChatEngine, ChatOptions, Delta, Done
+from pages.shared import loading
+from pages.shared.conversation.turns import Answer
+from pages.shared.conversation.usage import CURSOR, show_figures
+from pages.shared.jobs import Job, when_stopped
+from pages.shared.language import tr
+
+
+def completion(choice: loading.Choice, options: ChatOptions) -> None:
+    """A base model does not answer, it continues: one text that grows."""
+    family = choice.family
+    key = f"{family}.text"
+    loading.turn_to(family, key)
+    st.info(
+        tr(
+            "This is a base model: it continues a text and does not answer questions.",
+            "这是基座模型：它会续写文本，而不是回答问题。",
+        )
+        + " "
+        + loading.first_time(choice)
+    )
+    number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
+    text = st.text_area(
+        tr("Text to continue", "要续写的文本"),
+        st.session_state.get(key, ""),
+        key=f"{family}.text.{number}",
+        height=280,
+        placeholder=tr("Once upon a time", "很久很久以前"),
+    )
+    st.session_state[key] = text
+    room = st.container()
+    with st.container(horizontal=True):
+        go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
+        before = st.session_state.get(f"{family}.before")
+        if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
+            _take_back(family)
+    loading.show_failure(family)
+    if answer := st.session_state.get(f"{family}.continued"):
+        show_figures(answer)
+    if go and text.strip():
+        loading.ask(family)
+    elif go:
+        st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
+    with room:
+        if ready := loading.engine_to_answer(choice, ChatEngine):
+            _continue(family, ready, text, options)
+
+
+def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
+    """Stream what follows `text` into the session, piece by piece: an interruption keeps it."""
+    state = st.session_state
+    state[f"{family}.before"] = text
+    state[f"{family}.texts"] += 1  # at once: the run that interrupts this one shows what was written
+    answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
+    state[f"{family}.continued"] = answer
+    when_stopped(f"{family}.watched")
+    place = st.empty()
+    # Any click interrupts the script.
+    st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
+    job = Job(lambda cancel: engine.stream(text, options, cancel))
+    try:
+        for batch in job.batches():
+            text += "".join(event.text for event in batch if isinstance(event, Delta))
+            job.shown = len(text)
+            state[f"{family}.text"] = text
+            if batch:
+                place.code(text + CURSOR, language=None, wrap_lines=True)
+                if isinstance(done := batch[-1], Done):
+                    state[f"{family}.continued"] = _finished(answer, done)
+    except Exception as error:  # the page stays alive, whatever a library throws
+        state[f"{family}.continued"] = replace(answer, reason="failed")
+        loading.fail(family, error)
+    st.rerun()
+
+
+def _finished(answer: Answer, done: Done) -> Answer:
+    return replace(answer, reason=done.finish_reason, figures=asdict(done.usage))
+
+
+def _take_back(family: str) -> None:
+    """The text as it was before the last continuation."""
+    st.session_state[f"{family}.text"] = st.session_state.pop(f"{family}.before")
+    st.session_state[f"{family}.texts"] += 1
+    st.session_state.pop(f"{family}.continued", None)
+    st.rerun()

@@ -1,0 +1,197 @@
+"""A conversation as a visitor keeps it: turns, alternative answers, undo, and its file.
+
+Plain data without Streamlit or engines. What is sent to a model is `messages()`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import accumulate
+from typing import Any
+
+from models.interpreter import Output
+from models.schema import Message
+from pages.shared.conversation.turns import Answer, Picture, Source, Step, Turn, encoded, read_text, read_turn
+
+VERSION = 1
+
+
+class Conversation:
+    """Turns with undo. Every change can be taken back, Clear included."""
+
+    def __init__(self, turns: tuple[Turn, ...] = (), system: str = "") -> None:
+        self.turns = turns
+        self.system = system
+        self.editing: int | None = None  # the turn whose question is open for a change
+        self._past: list[tuple[Turn, ...]] = []
+
+    # --- changes ------------------------------------------------------------------------------
+
+    def _change(self, turns: tuple[Turn, ...]) -> None:
+        self._past.append(self.turns)
+        self.turns = turns
+        self.editing = None
+
+    def ask(self, question: str, pictures: Sequence[Picture] = (), sources: Sequence[Source] = ()) -> None:
+        self._change((*self.turns, Turn(question, pictures=tuple(pictures), sources=tuple(sources))))
+
+    def edit(self, index: int, question: str) -> None:
+        """Ask something else here, of the same pictures and sources; what followed is gone (until Undo)."""
+        asked = replace(self.turns[index], question=question, answers=(), chosen=-1)
+        self._change((*self.turns[:index], asked))
+
+    def clear(self) -> None:
+        self._change(())
+
+    def take_over(self, other: "Conversation") -> None:
+        """Put another conversation in the place of this one; a system prompt only if it has one."""
+        self._change(other.turns)
+        self.system = other.system or self.system
+
+    def undo(self) -> None:
+        if self._past:
+            self.turns = self._past.pop()
+            self.editing = None
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._past)
+
+    def begin_answer(self, checkpoint: str) -> None:
+        """Open a new answer to the last question; earlier answers stay beside it."""
+        last = self.turns[-1]
+        if last.answers:
+            self._past.append(self.turns)
+        self._set_last(replace(last, answers=(*last.answers, Answer(checkpoint=checkpoint)), chosen=-1))
+
+    def write(self, text: str) -> None:
+        """Set the text of the answer being written."""
+        self._set_answer(replace(self._writing(), text=text))
+
+    def call(self, name: str, arguments: str) -> None:
+        """The answer being written goes on with the call of a tool."""
+        answer = self._writing()
+        step = Step(name, arguments, answer.text)
+        self._set_answer(replace(answer, text="", steps=(*answer.steps, step)))
+
+    def show(self, output: Output) -> None:
+        """Add to what the last call has shown."""
+        self._set_step(shown=(*self._writing().steps[-1].shown, output))
+
+    def observe(self, text: str, failed: bool = False) -> None:
+        """Set what came of the last call."""
+        self._set_step(observation=text, failed=failed)
+
+    def _set_step(self, **values: Any) -> None:
+        *before, last = self._writing().steps
+        self._set_answer(replace(self._writing(), steps=(*before, replace(last, **values))))
+
+    def resume(self) -> bool:
+        """Whether the last answer goes on, since a person has typed what came of its last call."""
+        answer = self.turns[-1].answer
+        if answer is None or answer is not self._writing():
+            return False
+        if answer.reason != "tool_calls" or answer.waiting:
+            return False
+        self._set_answer(replace(answer, reason=""))
+        return True
+
+    def end_answer(self, reason: str, figures: Mapping[str, float]) -> None:
+        self._set_answer(replace(self._writing(), reason=reason, figures=dict(figures)))
+
+    def settle(self) -> None:
+        """Close an answer that was cut off from outside: Stop, a click elsewhere, another page."""
+        answer = self.turns[-1].answers[-1] if self.turns and self.turns[-1].answers else None
+        if answer is not None and not answer.reason:
+            self.end_answer("cancelled", {})
+
+    def fail_answer(self) -> None:
+        """Close an answer after an error. One that never got a word is taken back."""
+        last = self.turns[-1]
+        if self._writing().text or self._writing().steps:
+            self.end_answer("failed", {})
+        elif len(last.answers) > 1:
+            self.undo()
+        else:
+            self._set_last(replace(last, answers=()))
+
+    def choose(self, index: int, answer: int) -> None:
+        turn = replace(self.turns[index], chosen=answer)
+        self.turns = (*self.turns[:index], turn, *self.turns[index + 1 :])
+
+    def _writing(self) -> Answer:
+        return self.turns[-1].answers[-1]
+
+    def _set_answer(self, answer: Answer) -> None:
+        last = self.turns[-1]
+        self._set_last(replace(last, answers=(*last.answers[:-1], answer)))
+
+    def _set_last(self, turn: Turn) -> None:
+        self.turns = (*self.turns[:-1], turn)
+
+    # --- what it says -------------------------------------------------------------------------
+
+    def messages(self, again: bool = False) -> list[Message]:
+        """In the OpenAI chat format.
+
+        Args:
+            again: leave out the last answer, to ask for another one.
+        """
+        messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        for turn in self.turns[:-1]:
+            messages += turn.messages
+        for turn in self.turns[-1:]:
+            messages += turn.messages[:1] if again else turn.messages
+        return messages
+
+    def turns_within(self, dropped_messages: int) -> int:
+        """How many of the oldest turns those messages are (the system prompt not counted)."""
+        ends = accumulate(len(turn.messages) for turn in self.turns)
+        return sum(end <= dropped_messages for end in ends)
+
+    # --- as a file ----------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """`messages` is the text that other programs read; `turns` keeps other answers and pictures too."""
+        texts = Conversation(tuple(replace(turn, pictures=()) for turn in self.turns), self.system)
+        data = {
+            "quintet": VERSION,
+            "messages": texts.messages(),
+            "system": self.system,
+            "turns": [asdict(turn) for turn in self.turns],
+        }
+        return json.dumps(data, ensure_ascii=False, indent=1, default=encoded)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Conversation":
+        """Read `to_json`'s form, or any JSON list of {"role", "content"} messages.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        try:
+            data = json.loads(text)
+            if isinstance(data, dict) and "turns" in data:
+                return cls(
+                    tuple(read_turn(item) for item in data["turns"]), read_text(data.get("system", ""))
+                )
+            return cls._from_messages(data["messages"] if isinstance(data, dict) else data)
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+            raise ValueError("not a conversation") from error
+
+    @classmethod
+    def _from_messages(cls, messages: list[dict[str, Any]]) -> "Conversation":
+        turns: list[Turn] = []
+        system = ""
+        for message in messages:
+            content = read_text(message["content"])
+            match message["role"]:
+                case "system":
+                    system = content
+                case "user":
+                    turns.append(Turn(content))
+                case "assistant" if not turns[-1].answers:
+                    turns[-1] = Turn(turns[-1].question, (Answer(content, "stop"),))
+                case role:
+                    raise ValueError(f"a message of {role!r} has no place here")
+        return cls(tuple(turns), system)

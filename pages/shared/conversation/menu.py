@@ -1,0 +1,66 @@
+"""What is done with a conversation as a whole: its system prompt, undo, clear, export and import."""
+
+import streamlit as st
+
+from models import Checkpoint
+from pages.shared import loading
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.language import remember, tr
+
+
+def menu(key: str, family: str, checkpoint: Checkpoint | None, conversation: Conversation) -> None:
+    """Draw it. `key` tells apart the widgets of a page's conversations."""
+    with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
+        number = st.session_state.setdefault(f"{key}.imports", 0)  # a new key empties the widgets
+        conversation.system = st.text_area(
+            tr("System prompt", "系统提示词"),
+            key=remember(f"set.{key}.system.{number}", conversation.system),
+            placeholder=checkpoint.system_prompt if checkpoint else "",
+            help=tr("Stays when old turns no longer fit.", "旧对话超出上下文时仍会保留。"),
+        )
+        with st.container(horizontal=True):
+            st.download_button(
+                tr("Export", "导出"),
+                conversation.to_json,  # made when it is wanted: pictures are large
+                f"{key}.json",
+                "application/json",
+                on_click="ignore",
+                disabled=not conversation.turns,
+            )
+            if st.button(tr("Undo", "撤销"), disabled=not conversation.can_undo, key=f"{key}.undo"):
+                conversation.undo()
+                _rerun(family)
+            if st.button(tr("Clear", "清空"), disabled=not conversation.turns, key=f"{key}.clear"):
+                conversation.clear()
+                _rerun(family)
+        _import(key, family, conversation)
+
+
+def _import(key: str, family: str, conversation: Conversation) -> None:
+    number = st.session_state[f"{key}.imports"]
+    file = st.file_uploader(
+        tr("Import a conversation (JSON)", "导入会话（JSON）"), type="json", key=f"{key}.import.{number}"
+    )
+    if file is None:
+        return
+    try:
+        imported = Conversation.from_json(file.getvalue())
+    except ValueError:
+        st.error(
+            tr(
+                f"{file.name} is not a conversation: choose a file that was exported here, or a JSON list of messages "
+                "with role and content.",
+                f"{file.name} 不是会话文件：请选择从这里导出的文件，或由 role 与 content 组成的 JSON 消息列表。",
+            )
+        )
+        return
+    st.session_state[f"{key}.imports"] = number + 1
+    conversation.take_over(imported)
+    _rerun(family)
+
+
+def _rerun(family: str) -> None:
+    """Draw another conversation: what was asked for in the one before, or failed there, is past."""
+    loading.withdraw(family)
+    loading.forget_failure(family)
+    st.rerun()

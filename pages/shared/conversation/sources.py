@@ -1,0 +1,78 @@
+"""A text handed over to a chat page: it waits there for a question, and stays with it as its source."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.shared import frame
+from pages.shared.conversation.turns import Source
+from pages.shared.language import tr
+from pages.shared.markdown import readable
+
+LONG, HEIGHT = 1500, 300  # characters of a source that scrolls when it is open, and pixels of it
+
+
+def send_to_chat(name: str, text: str) -> None:
+    """Draw the way from the transcript of the recording `name` to the chat pages."""
+    with st.popover(tr("Ask about it", "就此提问"), icon=":material/forum:", disabled=not text.strip()):
+        st.caption(
+            tr(
+                "Goes with your next question on that page, and can be removed there.",
+                "将随您在该页面的下一个问题一同发送，也可在那里移除。",
+            )
+        )
+        for page in frame.PAGES:
+            family = page.family
+            if frame.KINDS.get(family) == "speech":
+                continue
+            if st.button(page.title, icon=page.icon, key=f"send.{family}", width="stretch"):
+                _waiting(family).append(Source(tr(f"Transcript of {name}", f"{name} 的转写"), text.strip()))
+                st.switch_page(page.file)
+
+
+def _waiting(family: str) -> list[Source]:
+    sources: list[Source] = st.session_state.setdefault(f"{family}.sources", [])
+    return sources
+
+
+def taken(family: str) -> list[Source]:
+    """The sources of the question that is asked now."""
+    sources: list[Source] = st.session_state.pop(f"{family}.sources", [])
+    return sources
+
+
+def show_waiting(family: str) -> None:
+    """What goes with the next question, each with a way to remove it."""
+    waiting = _waiting(family)
+    if not waiting:
+        return
+    with st.container(horizontal=True):
+        for number, source in enumerate(waiting):
+            if st.button(
+                f"{readable(source.title)} :material/close:",
+                icon=":material/description:",
+                key=f"{family}.source.{number}",
+                help=tr("Goes with your next question; click to remove it", "将随下一个问题发送；点击移除"),
+            ):
+                waiting.pop(number)
+                st.rerun()
+
+
+def explain_waiting(family: str) -> None:
+    """Where nothing can be asked: what to do about what waits."""
+    for source in _waiting(family):
+        title = readable(source.title)
+        st.info(
+            tr(
+                f"{title} waits for a question: choose a chat model in the sidebar.",
+                f"{title} 正等待提问：请在侧边栏选择对话模型。",
+            ),
+            icon=":material/description:",
+        )
+
+
+def show_sources(sources: Sequence[Source]) -> None:
+    """What a question is about, folded away."""
+    for source in sources:
+        with st.expander(readable(source.title), icon=":material/description:"):
+            st.container(height=HEIGHT if len(source.text) > LONG else "content").text(source.text)

@@ -1,0 +1,181 @@
+"""What a conversation is made of: questions with their pictures and sources, answers, and their JSON form.
+
+Plain data without Streamlit or engines.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, get_args
+
+from models import BadInput
+from models.interpreter import Output, png
+from models.pictures.drawing import check
+from models.schema import Message
+from models.tools import exchange
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it came: an encoded file."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that a question is about, and where it comes from ("Transcript of talk.mp3")."""
+
+    title: str
+    text: str
+
+    @property
+    def quoted(self) -> str:
+        """What the model reads before the question."""
+        return f'{self.title}:\n"""\n{self.text}\n"""'
+
+
+@dataclass(frozen=True)
+class Step:
+    """A tool that was called on the way to an answer, and what came of it.
+
+    ``text`` is what the model wrote before, ``arguments`` are JSON, or as written where they cannot be
+    read. ``observation`` is what the model is told; None while there is none.
+    """
+
+    name: str
+    arguments: str
+    text: str = ""
+    observation: str | None = None
+    failed: bool = False
+    shown: tuple[Output, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer to one question; `figures` are a Usage as a dict, `reason` why it ended.
+
+    ``text`` follows all `steps`.
+    """
+
+    text: str = ""
+    reason: str = ""  # "" while it is being written
+    figures: Mapping[str, float] = field(default_factory=dict)
+    checkpoint: str = ""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def waiting(self) -> Step | None:
+        """The call whose result a person has to type, if the answer ended there."""
+        last = self.steps[-1] if self.reason == "tool_calls" and self.steps else None
+        return last if last and last.observation is None else None
+
+    @property
+    def messages(self) -> list[Message]:
+        """In the OpenAI chat format."""
+        said = [
+            message
+            for step in self.steps
+            for message in exchange(step.text, step.name, step.arguments, step.observation)
+        ]
+        return [*said, {"role": "assistant", "content": self.text}] if self.text else said
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A question and its answers, of which one is shown and sent."""
+
+    question: str
+    answers: tuple[Answer, ...] = ()
+    chosen: int = -1  # index into answers; the newest by default
+    pictures: tuple[Picture, ...] = ()  # that come with the question
+    sources: tuple[Source, ...] = ()  # that it is about
+
+    @property
+    def answer(self) -> Answer | None:
+        return self.answers[self.chosen] if self.answers else None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The question and the chosen answer, in the OpenAI chat format."""
+        return [{"role": "user", "content": self._content}, *(self.answer.messages if self.answer else ())]
+
+    @property
+    def _content(self) -> str | list[dict[str, Any]]:
+        text = "\n\n".join([*(source.quoted for source in self.sources), self.question])
+        if not self.pictures:
+            return text
+        seen = [{"type": "image", "image": picture.data} for picture in self.pictures]
+        return [*seen, {"type": "text", "text": text}]
+
+
+# --- as JSON ------------------------------------------------------------------------------------
+
+
+def read_turn(data: dict[str, Any]) -> Turn:
+    """A turn as `dataclasses.asdict` and `encoded` wrote it. Raises ValueError and the like for anything else."""
+    answers = tuple(map(_answer, data.get("answers", ())))
+    chosen = int(data.get("chosen", -1))
+    if answers and not -1 <= chosen < len(answers):
+        raise ValueError("no such answer")
+    pictures = tuple(map(_picture, data.get("pictures", ())))
+    sources = tuple(
+        Source(read_text(source["title"]), read_text(source["text"])) for source in data.get("sources", ())
+    )
+    return Turn(read_text(data["question"]), answers, chosen, pictures, sources)
+
+
+def _picture(data: dict[str, Any]) -> Picture:
+    picture = Picture(read_text(data["name"]), base64.b64decode(read_text(data["data"]), validate=True))
+    try:
+        check(picture.data)
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+    return picture
+
+
+def _answer(data: dict[str, Any]) -> Answer:
+    figures = {read_text(key): float(value) for key, value in data.get("figures", {}).items()}
+    if not all(map(isfinite, figures.values())):
+        raise ValueError("figures are numbers")
+    return Answer(
+        read_text(data["text"]),
+        read_text(data.get("reason", "")) or "stop",
+        figures,
+        read_text(data.get("checkpoint", "")),
+        tuple(map(_step, data.get("steps", ()))),
+    )
+
+
+def _step(data: dict[str, Any]) -> Step:
+    observation = data["observation"]
+    return Step(
+        read_text(data["name"]),
+        read_text(data["arguments"]),
+        read_text(data["text"]),
+        None if observation is None else read_text(observation),
+        bool(data["failed"]),
+        tuple(map(_output, data["shown"])),
+    )
+
+
+def _output(data: dict[str, Any]) -> Output:
+    if data["kind"] not in get_args(Output.__annotations__["kind"]):
+        raise ValueError("no such output")
+    rows = tuple(tuple(map(read_text, row)) for row in data["rows"])
+    return Output(data["kind"], read_text(data["text"]), png(data["image"]), rows)
+
+
+def encoded(image: bytes) -> str:
+    """How bytes are written."""
+    return base64.b64encode(image).decode()
+
+
+def read_text(value: Any) -> str:
+    """`value`, if it is a text that can be sent to a browser: JSON can hold half a surrogate pair."""
+    if not isinstance(value, str):
+        raise ValueError("only text can be imported")
+    value.encode()
+    return value

@@ -1,0 +1,33 @@
+"""The line under an answer: why it ended, what it cost, who gave it."""
+
+import streamlit as st
+
+from pages.shared.conversation.turns import Answer
+from pages.shared.language import tr
+from pages.shared.markdown import readable
+
+CURSOR = "▌"
+ANSWERED = {
+    "length": ("stopped at the longest answer allowed", "达到最长回答长度"),
+    "cancelled": ("stopped", "已停止"),
+    "failed": ("broke off", "意外中断"),
+}
+
+
+def show_figures(answer: Answer) -> None:
+    figures = answer.figures
+    parts = [tr(*ANSWERED[answer.reason])] if answer.reason in ANSWERED else []
+    if figures.get("completion_tokens"):
+        tokens, speed = int(figures["completion_tokens"]), figures.get("tokens_per_second", 0.0)
+        first = figures.get("seconds_to_first_token", 0.0)
+        parts += [
+            tr(f"{tokens} tokens", f"{tokens} token"),
+            tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
+            tr(f"first after {first:.2f} s", f"首个 {first:.2f} 秒"),
+        ]
+        if figures.get("cached_tokens"):
+            cached = int(figures["cached_tokens"])
+            parts.append(tr(f"{cached} prompt tokens from the cache", f"{cached} 个提示 token 来自缓存"))
+    if answer.checkpoint:
+        parts.append(readable(answer.checkpoint))
+    st.caption(" · ".join(parts))

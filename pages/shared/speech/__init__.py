@@ -1,0 +1,1 @@
+"""Recordings and transcripts on a page."""

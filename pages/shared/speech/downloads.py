@@ -1,0 +1,96 @@
+"""Transcripts as files: one recording in every form, or all of them in one archive."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from models.captions import file_names
+from models.transcripts.edit import Lines
+from models.transcripts.formats import FORMATS, MIME, archive, write
+from models.transcripts.recordings import Recording
+from pages.shared.language import remember, tr
+
+Sizes = Mapping[str, int | None]
+
+
+def files(family: str, recording: Recording, recordings: Sequence[Recording]) -> None:
+    """Buttons for every form of the transcript as it is now, for its translation, and for all at once."""
+    with st.container(horizontal=True):
+        sizes = _sizes(family)
+        _of_one(family, recording, sizes)
+        if recording.translation and recording.translation.lines:
+            _of_both(family, recording, recording.translation.lines, sizes)
+        done = [other for other in recordings if other.lines]
+        if len(done) > 1:
+            title = tr("All transcripts (zip)", "全部文稿（zip）")
+            _button(family, "zip", title, lambda: _zipped(done, sizes), "transcripts.zip", "application/zip")
+
+
+def _sizes(family: str) -> Sizes:
+    """How long lines and cues of subtitles may be, as `write` wants it."""
+    with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
+        width = st.number_input(
+            tr("Most letters in a line", "每行最多字数"),
+            min_value=5,
+            max_value=200,
+            placeholder=tr("no limit", "不限"),
+            key=remember(f"set.{family}.max_line_width", None),
+            help=tr(
+                "Of subtitles (srt, vtt). Usual: 42, and 16 for Chinese.",
+                "用于字幕（srt、vtt）。常用：西文 42，中文 16。",
+            ),
+        )
+        count = st.number_input(
+            tr("Most lines in a subtitle", "每条字幕最多行数"),
+            min_value=1,
+            max_value=10,
+            placeholder=tr("no limit", "不限"),
+            key=remember(f"set.{family}.max_line_count", None),
+            disabled=width is None,
+        )
+    return {"max_line_width": width, "max_line_count": count}
+
+
+def _of_one(family: str, recording: Recording, sizes: Sizes) -> None:
+    for format in FORMATS:
+        text = partial(write, recording.lines, format, recording.language, **sizes)
+        _button(family, format, format, text, f"{Path(recording.name).stem}.{format}", MIME[format])
+
+
+def _of_both(family: str, recording: Recording, translation: Lines, sizes: Sizes) -> None:
+    stem = Path(recording.name).stem
+    for format in ("srt", "vtt"):
+        text = partial(write, recording.lines, format, **sizes, translation=translation)
+        name = f"{stem}.{recording.language}-en.{format}"
+        title = tr(f"{format}, both languages", f"{format}（双语）")
+        _button(family, f"both.{format}", title, text, name, MIME[format])
+    title = tr("txt, translation", "txt（译文）")
+    text = partial(write, translation, "txt")
+    _button(family, "translation", title, text, f"{stem}.en.txt", MIME["txt"])
+
+
+def _button(family: str, key: str, title: str, data: Callable[[], str | bytes], name: str, mime: str) -> None:
+    st.download_button(
+        title,
+        data,
+        name,
+        mime,
+        key=f"{family}.download.{key}",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+
+
+def _zipped(recordings: Sequence[Recording], sizes: Sizes) -> bytes:
+    names = file_names([recording.name for recording in recordings])
+    return archive(
+        {
+            f"{Path(name).with_suffix('')}.{format}": write(
+                recording.lines, format, recording.language, **sizes
+            )
+            for name, recording in zip(names, recordings, strict=True)
+            for format in FORMATS
+        }
+    )

@@ -1,0 +1,226 @@
+"""Live text: the browser's microphone in, words out while somebody speaks.
+
+The component records, and sends numbered pieces of a second until the script has acknowledged them, so
+that none is lost or taken twice however often the script runs. A thread recognises them; the fragment
+only shows how far it is.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import streamlit as st
+
+from models import ModelError, Segment, SpeechEngine, SpeechOptions
+from models.transcripts.live import LiveText, LiveTranscript, samples_of, wav
+from pages.shared.jobs import Background
+from pages.shared.language import sentence, tr
+from pages.shared.loading import Choice
+from pages.shared.speech.microphone import CSS, HTML, JS
+
+LIMIT = 3600  # seconds of one recording, 115 MB
+PIECE = 1.0  # seconds between two pieces, as the browser sends them
+LONGEST = 4 * 32_000  # bytes of a piece; more is not the component's
+REFRESH = 0.5  # seconds
+TAIL = 4000  # characters of final text that are on the page while it grows
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What was said, and how it was written down."""
+
+    name: str
+    wav: bytes
+    segments: tuple[Segment, ...]
+    language: str | None
+    duration: float  # seconds
+
+
+@dataclass
+class Recording:
+    """One recording, from Start on; `run` is the browser's name for it."""
+
+    run: str
+    transcript: LiveTranscript
+    job: Background[LiveText]
+    began: datetime = field(default_factory=datetime.now)
+    taken: int = 0  # pieces
+    over: bool = False  # the browser sends no more
+    pcm: bytearray = field(default_factory=bytearray)
+    finished: Finished | None = None
+
+    @property
+    def full(self) -> bool:
+        return self.transcript.heard >= LIMIT
+
+    def take(self, message: dict[str, Any]) -> None:
+        """Those pieces of a message that are new; what they say is left to the thread."""
+        first, pieces = int(message["first"]), message["pieces"]
+        for piece in pieces[max(0, self.taken - first) :] if first <= self.taken else ():
+            self.taken += 1
+            pcm = _decoded(piece)
+            if pcm and not self.full and self.job.running:
+                self.pcm += pcm
+                self.transcript.hear(samples_of(pcm))
+        if message["over"] and self.taken == first + len(pieces):
+            self.over = True
+            self.transcript.end()
+
+    def finish(self) -> Finished:
+        """What was said, kept once the thread has ended."""
+        if self.finished is None:
+            now = self.transcript.flush()
+            name = f"{self.began:%Y-%m-%d %H.%M.%S}.wav"
+            self.finished = Finished(
+                name, wav(bytes(self.pcm)), now.segments, now.language, self.transcript.heard
+            )
+            self.pcm = bytearray()  # not in memory twice
+        return self.finished
+
+
+def _decoded(piece: Any) -> bytes:
+    """16-bit samples, or nothing where a piece is none."""
+    try:
+        pcm = base64.b64decode(piece, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        return b""
+    return pcm if len(pcm) % 2 == 0 and len(pcm) <= LONGEST else b""
+
+
+# --- the view ------------------------------------------------------------------------------------
+
+
+def live(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
+    """Draw it; return the last recording once it has ended and all of it is text."""
+    recording = _recording(key)
+    engine = choice.engine if isinstance(choice.engine, SpeechEngine) else None
+    if engine is None and not (recording and recording.job.running):
+        _offer_to_load(key, choice)
+    if engine is None and recording is None:
+        return None
+    running = bool(recording and recording.job.running)
+    st.fragment(_view, run_every=REFRESH if running else None)(key, engine, options, running)
+    recording = _recording(key)
+    return recording.finished if recording else None
+
+
+def _recording(key: str) -> Recording | None:
+    found: Recording | None = st.session_state.get(f"{key}.recording")
+    return found
+
+
+def _offer_to_load(key: str, choice: Choice) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            tr("Live text needs the model in memory first.", "实时转写需要先将模型载入内存。"),
+            width="content",
+        )
+        ready = choice.loadable and choice.loading is None
+        if st.button(tr("Load it", "加载模型"), key=f"{key}.load", disabled=not ready):
+            choice.load()
+            st.rerun()
+
+
+def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_running: bool) -> None:
+    canvas = f"{key}.microphone"
+    mount = st.components.v2.component("quintet_microphone", html=HTML, css=CSS, js=JS)
+    mount(
+        key=canvas,
+        data=_data(_recording(key), engine is not None),
+        on_pieces_change=lambda: _take(key, canvas, engine, options),
+    )
+    recording = _recording(key)
+    if recording is not None:
+        _say_how_far(recording)
+    running = bool(recording and recording.job.running)
+    if recording and not running:
+        recording.finish()
+    if running != was_running:  # the timer goes with it, and the page takes over what is finished
+        st.rerun()
+
+
+def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOptions) -> None:
+    sent = st.session_state.get(canvas)  # None where the page was left meanwhile
+    message = sent["pieces"] if sent else None
+    if not message:
+        return
+    recording = _recording(key)
+    if recording is None or recording.run != message["run"]:
+        if engine is None:
+            return
+        if recording is not None:
+            recording.job.cancel.set()
+        transcript = LiveTranscript(engine, options)
+        recording = Recording(str(message["run"]), transcript, Background(transcript.run))
+        st.session_state[f"{key}.recording"] = recording
+    recording.take(message)
+
+
+def _data(recording: Recording | None, ready: bool) -> dict[str, Any]:
+    """What the component shows, and how far it has been heard."""
+    now = recording.transcript.now if recording else LiveText()
+    running = bool(recording and recording.job.running)
+    return {
+        "run": recording.run if recording else "",
+        "taken": recording.taken if recording else 0,
+        "over": bool(recording and (recording.over or not running)),
+        "stop": bool(recording and (recording.full or not running)),
+        "ready": ready and not running,
+        "text": now.text[-TAIL:].strip() if running else now.text.strip(),
+        "tentative": now.tentative,
+        "words": _words(),
+    }
+
+
+def _words() -> dict[str, str]:
+    return {
+        "start": tr("Start", "开始"),
+        "stop": tr("Stop", "停止"),
+        "level": tr("Loudness", "音量"),
+        "insecure": tr(
+            "The browser gives a microphone only to pages at localhost or over https: open this page there.",
+            "浏览器只允许 localhost 或 https 页面使用麦克风：请以这样的地址打开本页。",
+        ),
+        "denied": tr(
+            "The browser was not allowed to use the microphone: allow it in the address bar and start again.",
+            "浏览器未获准使用麦克风：请在地址栏中允许，然后重新开始。",
+        ),
+        "missing": tr(
+            "No microphone was found: connect one and start again.", "未找到麦克风：请连接后重新开始。"
+        ),
+        "failed": tr(
+            "The microphone could not be opened: close other programs that use it and start again.",
+            "无法打开麦克风：请关闭占用它的其他程序，然后重新开始。",
+        ),
+    }
+
+
+def _say_how_far(recording: Recording) -> None:
+    error = recording.job.error
+    if error is not None:
+        st.error(
+            sentence(error)
+            if isinstance(error, ModelError)
+            else tr("Recognition broke off; what was heard is kept.", "识别中断；已听到的内容会保留。")
+        )
+    now = recording.transcript.now
+    heard = recording.transcript.heard
+    if recording.full:
+        st.info(
+            tr(
+                f"A live recording lasts at most {LIMIT // 60} minutes; this one is kept as it is.",
+                f"实时录音最长 {LIMIT // 60} 分钟；已录部分会保留。",
+            )
+        )
+    if not recording.job.running or not now.shown:
+        return
+    follows, final = heard - now.shown + PIECE, heard - now.settled + PIECE
+    st.caption(
+        tr(
+            f"Text follows speech by up to {follows:.1f} s, and is final after {final:.1f} s · "
+            f"one recognition takes {now.decoding:.1f} s",
+            f"文字最多滞后语音 {follows:.1f} 秒，{final:.1f} 秒后确定 · 每次识别耗时 {now.decoding:.1f} 秒",
+        )
+    )

@@ -231,7 +231,8 @@ class Row:
         """The library's `generate`, as its documentation shows, one picture after the other."""
         import torch
 
-        from models.qwen_vl.pixels import pixels, read_picture
+        from models.pictures.reading import read_picture
+        from models.qwen_vl.pixels import pixels
 
         engine: Any = self.engine
         began, self.looking = time.perf_counter(), 0.0

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.paths import SHARED
+
 # Settings of whoever runs the tests that would change what is tested.
 SETTINGS = (
     "MODEL_PATH",
@@ -37,7 +39,7 @@ def own_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def jfk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording in which "ask not what your country can do for you" is said."""
-    recorded = Path(__file__).parents[2] / "shared/audio/jfk.flac"
+    recorded = SHARED / "audio/jfk.flac"
     if recorded.is_file():
         return recorded
     if not shutil.which("espeak-ng"):
@@ -58,14 +60,14 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     from models import loader
     from pages.shared import jobs, loading
-    from tests.fake_engine import FakeEngine, FakeSpeechEngine, Stage
-    from tests.tiny_checkpoints import QWEN_VL, write_ctranslate2, write_folder, write_gguf
+    from tests.fakes.engines import FakeEngine, FakeSpeechEngine, Stage
+    from tests.fakes.tiny_checkpoints import QWEN_VL, write_ctranslate2, write_folder, write_gguf
 
     own = Stage()
     monkeypatch.setattr(FakeEngine, "stage", own)
     monkeypatch.setattr(FakeSpeechEngine, "stage", own)
     engines = {"gguf": "FakeEngine", "ctranslate2": "FakeSpeechEngine", "qwen-vl": "FakeVisionEngine"}
-    monkeypatch.setattr(loader, "ENGINES", {k: f"tests.fake_engine:{v}" for k, v in engines.items()})
+    monkeypatch.setattr(loader, "ENGINES", {k: f"tests.fakes.engines:{v}" for k, v in engines.items()})
     monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
     monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "chat.gguf")))
@@ -108,7 +110,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.fixture
 def glm(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The ChatGLM page with a model that calls what it is told to."""
-    from tests.tiny_checkpoints import write_gguf
+    from tests.fakes.tiny_checkpoints import write_gguf
 
     monkeypatch.setenv("CHATGLM_MODEL_PATH", str(write_gguf(tmp_path / "glm.gguf")))
     return stage

@@ -14,15 +14,15 @@ import pytest
 import models
 from models.errors import ModelError
 from models.loader import ENGINES
+from tests.fakes.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 MODELS = sorted((ROOT / "models").rglob("*.py"))
 SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
 # What a wing may import beside itself and the shared words.
 SCHEMA = {"errors", "schema"}
-BASES = {"engines.base", "engines.sequential"}  # what engines are made of
+BASES = {"engines.base", "engines.fair_queue", "engines.sequential"}  # what engines are made of
 ENTRANCE = {"__init__", "__main__", "api", "cluster", "loader"}  # what engines stand under
 WINGS = {
     "catalog": {"languages"},

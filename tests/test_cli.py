@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from models.catalog import CHECKPOINTS
-
-ROOT = Path(__file__).parent.parent
+from tests.fakes.paths import ROOT
 
 
 def models(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:

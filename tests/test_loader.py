@@ -26,9 +26,9 @@ from models.errors import (
 )
 from models.loader import Loader
 from models.schema import Device, GiB, Progress
-from tests.fake_engine import FakeEngine, Stage
-from tests.tiny_checkpoints import cut, write_folder, write_gguf
-from tests.waiting import WAIT, until
+from tests.fakes.engines import FakeEngine, Stage
+from tests.fakes.tiny_checkpoints import cut, write_folder, write_gguf
+from tests.fakes.waiting import WAIT, until
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
     monkeypatch.setattr(FakeEngine, "stage", own)
     monkeypatch.setattr(placement, "devices", devices)
     monkeypatch.setattr(
-        loader, "ENGINES", dict.fromkeys(("transformers", "gguf"), "tests.fake_engine:FakeEngine")
+        loader, "ENGINES", dict.fromkeys(("transformers", "gguf"), "tests.fakes.engines:FakeEngine")
     )
     monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
     return own

@@ -11,7 +11,7 @@ from typing import Any
 from models.chat.calls import cut_off, parse_json_call, with_arguments
 from models.chat.messages import openai_tools
 from models.errors import BadInput, EngineFailed
-from models.qwen_vl.pixels import picture_bytes
+from models.pictures.reading import picture_bytes
 from models.schema import ChatOptions, Delta, Done, Event, Messages, Prefill, Usage
 
 Chunk = dict[str, Any]

@@ -5,7 +5,6 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
+from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, EngineClosed
 from models.schema import (
     ChatOptions,
@@ -302,39 +302,3 @@ class SpeechEngine(Engine):
                     yield from self._transcribe(audio, options, cancel, facts, done)
 
         return result.start(run())
-
-
-class FairQueue:
-    """First come, first served, `width` at a time; everyone can see how many are ahead."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._tickets: deque[object] = deque()
-        self._moved = threading.Condition()
-
-    @contextmanager
-    def place(self) -> Iterator[object]:
-        """A place in the line, given up on leaving the block however that happens."""
-        ticket = object()
-        with self._moved:
-            self._tickets.append(ticket)
-        try:
-            yield ticket
-        finally:
-            with self._moved:
-                self._tickets.remove(ticket)
-                self._moved.notify_all()
-
-    def wait(self, ticket: object, cancel: threading.Event) -> Iterator[Queued]:
-        """Yield Queued whenever the place changes; end when it is this ticket's turn or on cancel."""
-        told = None
-        while not cancel.is_set():
-            with self._moved:
-                ahead = self._tickets.index(ticket) - self._width + 1
-                if ahead > 0 and ahead == told:
-                    self._moved.wait(0.05)  # short, because cancel does not notify
-            if ahead <= 0:
-                return
-            if ahead != told:
-                told = ahead
-                yield Queued(ahead)

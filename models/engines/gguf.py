@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from models.chat.messages import plain_text, text_only
 from models.chat.openai_form import Chunk, conversation, events, refusal, request
-from models.engines.base import ChatEngine, FairQueue
+from models.engines.base import ChatEngine
+from models.engines.fair_queue import FairQueue
 from models.errors import CheckpointCorrupt, EngineFailed
 from models.schema import (
     ChatOptions,

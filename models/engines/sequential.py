@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import cut_off
-from models.engines.base import ChatEngine, FairQueue
+from models.engines.base import ChatEngine
+from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, EngineFailed, ModelError
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
 from models.schema import (

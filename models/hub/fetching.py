@@ -24,17 +24,13 @@ from models.errors import (
     UnsupportedCheckpoint,
 )
 from models.hub.download import Transfer
+from models.hub.huggingface import from_hugging_face, hf_endpoint, hf_offline
 from models.hub.local import lacking, locate, stamps
+from models.hub.modelscope import from_modelscope, modelscope_endpoint, modelscope_id
 from models.hub.sources import (
     Fetch,
     answers,
-    from_hugging_face,
-    from_modelscope,
-    hf_endpoint,
-    hf_offline,
     is_set,
-    modelscope_endpoint,
-    modelscope_id,
 )
 from models.hub.wheels import from_index
 from models.schema import Checkpoint, OnProgress

@@ -9,7 +9,8 @@ from models.cache import cache_dir
 from models.catalog.selection import entry, missing
 from models.errors import CheckpointCorrupt
 from models.hub.download import Transfer, sha256_of
-from models.hub.sources import hf_snapshots, modelscope_id, modelscope_snapshots
+from models.hub.huggingface import hf_snapshots
+from models.hub.modelscope import modelscope_id, modelscope_snapshots
 from models.hub.stamps import Stamps
 from models.schema import Checkpoint, OnProgress
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 from models.pictures.boxes import Box, find_boxes
-from models.qwen_vl.pixels import read_picture
+from models.pictures.reading import read_picture
 
 COLOURS = ("#e6194b", "#0a7d33", "#0057d9", "#b8460e", "#7a1fa2", "#00687a", "#9c0062", "#5a5a00")
 # Fonts with Chinese that systems come with; Pillow's own has none.

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from models.pictures.reading import read_picture
 from models.qwen_vl.model import QwenVLModel
-from models.qwen_vl.pixels import pixels, read_picture
+from models.qwen_vl.pixels import pixels
 from models.qwen_vl.prompt import Picture
 
 TOGETHER = 8  # pictures of one pass

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-from models.qwen_vl.pixels import picture_bytes
+from models.pictures.reading import picture_bytes
 from models.schema import Message, Messages
 
 DEFAULT_SYSTEM = "You are a helpful assistant."

@@ -3,7 +3,7 @@
     (weather,) = (tool for tool in available() if tool.name == "get_weather")
     call(weather, parse_arguments("tool_call(city='北京')")).text
 
-tool.py is what they are and how they run; toolbox.py answers with them; arguments.py reads and
+tool.py is what they are and how they run; toolbox.py answers with them; ../chat/calls.py reads and
 checks a call; sources.py finds tools, with signatures.py for Python functions; weather.py,
 calculator.py, units.py and dates.py come with Quintet.
 """

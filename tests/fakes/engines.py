@@ -1,0 +1,198 @@
+"""Engines that need no weights, for tests of what stands around engines."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.chat.messages import text_only
+from models.engines.base import Audio, ChatEngine, SpeechEngine, Transcript
+from models.engines.fair_queue import FairQueue
+from models.pictures.reading import read_picture
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    GiB,
+    LoadReport,
+    Messages,
+    OnProgress,
+    Placement,
+    Progress,
+    Segment,
+    SpeechOptions,
+    ToolCall,
+    Usage,
+)
+from models.tools import parse_json_call
+
+
+class Stage:
+    """What the engines of one test share: a diary, and how their loading goes."""
+
+    def __init__(self) -> None:
+        self.diary: list[str] = []  # "load NAME" and "close NAME", in the order in which they happened
+        self.go = threading.Event()  # loads wait for it
+        self.go.set()
+        self.begun = threading.Semaphore(0)  # released when a load begins
+        self.failure: Exception | None = None
+        self.breaks: tuple[int, BaseException] | None = None  # an answer ends so after that many words
+        self.heard: list[Segment] = []  # what a recording says
+        self.refused: dict[str, Exception] = {}  # why recordings of that name are not heard
+        self.hold: tuple[int, threading.Event] | None = None  # that segment waits for it
+        self.resumed: list[int] = []  # segments that each transcription went on after
+        self.options: list[ChatOptions | SpeechOptions] = []  # of every request, in order
+        self.memory = 2.5  # GiB on the accelerator: two engines, and not quite a third
+        self.loading = self.most_loading = self.open = 0
+
+
+class FakeEngine(ChatEngine):
+    """Repeats the newest message word by word; a token is a word. Its weights take a GiB.
+
+    Before that it calls what the question says: a line "call NAME ARGUMENTS" for each call.
+    """
+
+    stage = Stage()  # a test puts its own
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        super().__init__(checkpoint, placement)
+        stage = self.stage
+        self.has_chat_template = checkpoint.kind != "completion"
+        self.context_length = placement.context
+        self.queue = FairQueue(placement.slots)
+        self.sent: list[Messages | str] = []
+        stage.diary.append(f"load {path.name}")
+        stage.loading += 1
+        stage.most_loading = max(stage.most_loading, stage.loading)
+        stage.begun.release()
+        try:
+            if progress:
+                progress(Progress("load", 1, 2))
+            while not stage.go.wait(0.01):
+                if cancel and cancel.is_set():
+                    break
+            if stage.failure:
+                raise stage.failure
+        finally:
+            stage.loading -= 1
+        stage.open += 1
+        self.name = path.name
+        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+
+    def _close(self) -> None:
+        self.stage.open -= 1
+        self.stage.diary.append(f"close {self.name}")
+
+    def _count_tokens(self, messages: Messages | str) -> int:
+        if isinstance(messages, str):
+            return len(messages.split())
+        return sum(1 + len(str(message["content"]).split()) for message in messages)
+
+    def _read(self, messages: Messages) -> Messages:
+        """With texts alone."""
+        return text_only(messages)
+
+    def _stream(
+        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
+    ) -> Iterator[Event]:
+        self.sent.append(messages)
+        self.stage.options.append(options)
+        messages = messages if isinstance(messages, str) else self._read(messages)
+        newest = messages if isinstance(messages, str) else str(messages[-1]["content"])
+        words = newest.split()
+        if not isinstance(messages, str) and (asked := _next_call(messages)):
+            yield from (Delta("let me see "), asked, Done("tool_calls", Usage(completion_tokens=3)))
+            return
+        with self.queue.place() as ticket:
+            yield from self.queue.wait(ticket, cancel)
+            for count, word in enumerate(words[: options.max_new_tokens]):
+                if cancel.is_set():
+                    yield Done("cancelled", Usage(completion_tokens=count))
+                    return
+                if self.stage.breaks and count == self.stage.breaks[0]:
+                    raise self.stage.breaks[1]
+                yield Delta(f"{word} ")
+            yield Done("stop", Usage(self._count_tokens(messages), completion_tokens=len(words)))
+
+
+def _next_call(messages: Messages) -> ToolCall | None:
+    """Of the calls in the newest question the first that has no answer yet."""
+    asked = max(number for number, message in enumerate(messages) if message["role"] == "user")
+    lines = [line for line in str(messages[asked]["content"]).splitlines() if line.startswith("call ")]
+    left = lines[sum(message["role"] == "tool" for message in messages[asked:]) :]
+    if not left:
+        return None
+    _, name, arguments = left[0].split(" ", 2)
+    return parse_json_call(name, arguments)
+
+
+class FakeVisionEngine(FakeEngine):
+    """Repeats the newest question, and says how large its pictures are."""
+
+    def _read(self, messages: Messages) -> Messages:
+        return [{**message, "content": _described(message["content"])} for message in messages]
+
+
+def _described(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    sizes = [read_picture(part["image"]).size for part in content if part["type"] == "image"]
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    return " ".join([*texts, *(f"{width}x{height}" for width, height in sizes)])
+
+
+class FakeSpeechEngine(SpeechEngine):
+    """Hears what its stage says, one second a segment; a translation is in capitals."""
+
+    stage = Stage()  # a test puts its own
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        super().__init__(checkpoint, placement)
+        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+
+    def _close(self) -> None:
+        pass
+
+    def _transcribe(
+        self,
+        audio: Audio,
+        options: SpeechOptions,
+        cancel: threading.Event,
+        result: Transcript,
+        done: Sequence[Segment],
+    ) -> Iterator[Segment]:
+        stage = self.stage
+        stage.options.append(options)
+        stage.resumed.append(len(done))
+        if isinstance(audio, Path) and audio.name in stage.refused:
+            raise stage.refused[audio.name]
+        result.duration, result.language = float(len(stage.heard)), options.language or "en"
+        for count, segment in enumerate(stage.heard):
+            if stage.hold and count == stage.hold[0]:
+                while not stage.hold[1].wait(0.01) and not cancel.is_set():
+                    pass
+            if cancel.is_set():
+                return
+            if stage.breaks and count == stage.breaks[0]:
+                raise stage.breaks[1]
+            yield replace(segment, text=segment.text.upper()) if options.task == "translate" else segment
+            result.reach(segment.end)
+        if stage.breaks and not stage.heard:
+            raise stage.breaks[1]

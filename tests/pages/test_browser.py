@@ -1,0 +1,419 @@
+"""The running app in headless Chromium, on the real starters: what a visitor does and sees."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.sound import decoding
+from starters.qwen_vl.drawing import draw
+from starters.qwen_vl.evaluate import overlap
+from starters.qwen_vl.scenes import UNSEEN, Scene, make
+from tests.fakes.paths import ROOT
+from tests.fakes.sounds import write_sound
+
+pytestmark = [pytest.mark.browser, pytest.mark.weights]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SLOW = 180_000  # milliseconds: a starter may have to be fetched first
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
+    environment["QUINTET_CODE_INTERPRETER"] = "1"
+    server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(url)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page as a new visitor: `visit("/gemma", locale="zh-CN", width=390)`."""
+    contexts = []
+
+    def open_page(path: str = "/", locale: str = "en-US", width: int = 1280):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, locale=locale, permissions=["microphone"]
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def key(name: str) -> str:
+    """The class that Streamlit gives to the element with this key."""
+    return ".st-key-" + name.replace(".", "-")
+
+
+def ask(page, text: str) -> None:
+    page.locator("[data-testid=stChatInputTextArea]").fill(text)
+    page.keyboard.press("Enter")
+
+
+def answers(page):
+    return page.locator("[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarAssistant])")
+
+
+def test_a_visitor_asks_and_is_answered(visit):
+    page = visit()
+    ask(page, "What is the capital of Japan?")
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    assert "Tokyo" in answers(page).last.inner_text()
+    assert page.get_by_text("Context:").is_visible()
+
+
+def test_stop_keeps_the_part_and_regenerate_keeps_both(visit):
+    page = visit()
+    ask(page, "Write a very long story about a dragon.")
+    page.locator("[data-testid=stChatInputStopButton]").wait_for()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",
+        timeout=SLOW,
+    )
+    page.locator("[data-testid=stChatInputStopButton]").click()
+    page.get_by_text("stopped · ").wait_for()
+    part = answers(page).last.inner_text().split("stopped")[0].strip()
+    assert len(part) > 20
+    page.locator(key("llama2.again") + " button").first.click()
+    page.locator(key("llama2.stop") + " button").first.click()
+    page.get_by_text("2 / 2").wait_for()
+    page.locator(key("llama2.choose.0.-1") + " button").first.click()
+    page.get_by_text("1 / 2").wait_for()
+    assert part in answers(page).last.inner_text()
+
+
+def test_edit_resends_and_undo_brings_it_back(visit):
+    page = visit()
+    ask(page, "Say one word.")
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    page.locator(key("llama2.edit.0") + " button").first.click()
+    page.locator("[data-testid=stForm] textarea").fill("What is the capital of Japan?")
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text("Tokyo").first.wait_for(timeout=SLOW)
+    page.get_by_text("System prompt and conversation").click()
+    page.locator(key("llama2.undo") + " button").first.click()
+    page.get_by_text("Say one word.").wait_for()
+
+
+def test_two_browsers_at_once_never_mix(visit):
+    first, second = visit(), visit()
+    ask(first, "What color is the sky on a clear day?")
+    ask(second, "What is the capital of Japan?")
+    first.get_by_text("first after").wait_for(timeout=SLOW)
+    second.get_by_text("first after").wait_for(timeout=SLOW)
+    assert "blue" in answers(first).last.inner_text()
+    assert "Tokyo" in answers(second).last.inner_text()
+    assert "Japan" not in first.locator("body").inner_text()
+    assert "sky" not in second.locator("body").inner_text()
+
+
+def test_other_pages_and_back_keeps_the_conversation(visit):
+    page = visit()
+    ask(page, "What is the capital of Japan?")
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    page.get_by_role("link", name="Whisper").click()
+    page.get_by_text("Spoken language").wait_for()
+    page.get_by_role("link", name="LLaMA 2").click()
+    page.get_by_text("first after").wait_for()
+    assert "Tokyo" in answers(page).last.inner_text()
+
+
+def test_gemma_continues_a_text_once_its_terms_are_accepted(visit):
+    page = visit("/gemma")
+    page.get_by_text("Before its first use").wait_for()
+    assert page.locator(key("gemma.load_button") + " button").is_disabled()
+    page.get_by_text("I accept these terms").click()
+    page.locator(key("set.gemma.max_new_tokens.1024") + " input").fill("16")
+    page.keyboard.press("Enter")
+    page.get_by_text("loaded when it is first needed").wait_for()
+    page.locator(key("gemma.text.0") + " textarea").fill("The capital of France is")
+    page.locator(key("gemma.go") + " button").click()
+    page.get_by_text("first after").wait_for(timeout=SLOW)
+    text = page.locator("textarea[aria-label='Text to continue']").input_value()
+    assert text.startswith("The capital of France is")
+    assert len(text) > len("The capital of France is")
+
+
+def in_mode(page, title: str, mode: str = "code"):
+    page.get_by_role("radio", name=title, exact=True).click()
+    page.locator(key(f"chatglm.{mode}.input")).wait_for()  # the field of that conversation
+    return page
+
+
+def done(page, count: int = 1) -> str:
+    """The text of the last answer, once there are so many that have ended."""
+    page.wait_for_function(
+        "count => (document.body.innerText.match(/first after|首个/g) || []).length >= count",
+        arg=count,
+        timeout=SLOW,
+    )
+    return answers(page).last.inner_text()
+
+
+def test_chatglm_says_what_it_is(visit):
+    page = visit("/chatglm")
+    ask(page, "Who are you?")
+    assert "ChatGLM3" in done(page)
+
+
+def test_chatglm_calls_two_tools_on_the_way_to_an_answer(visit):
+    page = in_mode(visit("/chatglm"), "Tool", "tool")
+    ask(page, "Which is warmer, Beijing or London?")
+    answer = done(page)
+    steps = answers(page).last.locator("[data-testid=stExpander]")
+    assert steps.count() == 2 and "get_weather" in steps.first.inner_text()
+    assert "22°C" in answer and "13°C" in answer  # of the example table
+
+
+def test_chatglm_draws_with_its_own_code(visit):
+    page = in_mode(visit("/chatglm", locale="zh-CN"), "代码解释器")
+    ask(page, "画一个正弦曲线")
+    done(page)
+    picture = answers(page).last.locator("img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 200
+    assert "np.sin(x)" in answers(page).last.inner_text()
+
+
+def test_chatglms_endless_loop_is_stopped_by_its_limit(visit):
+    page = in_mode(visit("/chatglm"), "Code Interpreter")
+    ask(page, "run an infinite loop")
+    answer = done(page)
+    assert "while True" in answer and "longer than 60 seconds" in answer
+
+
+def test_no_browser_sees_the_variables_of_another(visit):
+    first, second = (in_mode(visit("/chatglm"), "Code Interpreter") for _ in range(2))
+    ask(first, "let x = 41")
+    done(first)
+    ask(second, "print x")
+    assert "NameError" in done(second)
+    ask(first, "print x")
+    assert "41" in done(first, 2)
+
+
+def drawn(folder: Path, seed: int) -> tuple[Scene, Path]:
+    """A scene that the small Qwen-VL never saw, and its picture."""
+    scene = make(UNSEEN + seed, "free", busy=0.4)
+    path = folder / f"scene-{seed}.png"
+    draw(scene).save(path)
+    return scene, path
+
+
+def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
+    scene, path = drawn(tmp_path, 0)
+    thing = scene.objects[0]
+    page = visit("/qwen_vl")
+    page.get_by_text("not photographs").wait_for()
+    with page.expect_response(
+        lambda response: "upload_file" in response.url and response.request.method == "PUT"
+    ):
+        page.set_input_files("[data-testid=stChatInput] input[type=file]", str(path))
+    page.locator("[data-testid=stChatInputTextArea]").fill("Describe this picture in one sentence.")
+    page.locator("[data-testid=stChatInputSubmitButton]:enabled").click()
+    assert f"{thing.colour} {thing.kind}" in done(page)
+
+    page.get_by_role("button", name="Find…").click()
+    page.locator(key("qwen_vl.find") + " input").fill(f"the {thing.colour} {thing.kind}")
+    page.get_by_role("button", name="Find", exact=True).click()
+    done(page, 2)
+    assert not page.locator(key("qwen_vl.find")).is_visible()
+    answers(page).last.get_by_role("table").wait_for()
+    with page.expect_download() as waiting:
+        answers(page).last.get_by_role("button", name="Boxes", exact=True).click()
+    (box,) = json.loads(Path(waiting.value.path()).read_text("utf-8"))["boxes"]
+    assert overlap(box["box"], thing.box) > 0.5
+
+    thing = scene.objects[-1]
+    page.get_by_text("Ask about a region").click()
+    picture = page.locator(".picture")
+    picture.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)  # the page moves until all of it is there
+    place = picture.bounding_box()
+    left, top, right, bottom = (
+        side / length for side, length in zip(thing.box, (scene.width, scene.height) * 2, strict=True)
+    )
+    page.mouse.move(place["x"] + place["width"] * (left - 0.02), place["y"] + place["height"] * (top - 0.02))
+    page.mouse.down()
+    page.mouse.move(
+        place["x"] + place["width"] * (right + 0.02), place["y"] + place["height"] * (bottom + 0.02), steps=5
+    )
+    page.mouse.up()
+    page.wait_for_timeout(1000)  # the sliders follow
+    page.get_by_role("button", name="Ask about this region").click()
+    assert f"{thing.colour} {thing.kind}" in done(page, 3)
+
+
+def test_pictures_are_captioned_and_a_bad_one_costs_no_other(visit, tmp_path):
+    scenes, paths = zip(*(drawn(tmp_path, seed) for seed in range(6)), strict=True)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    page = visit("/qwen_vl")
+    page.get_by_role("radio", name="Caption many", exact=True).click()
+    page.get_by_text("Pictures to caption").wait_for()
+    files = [str(path) for path in (*paths, bad)]
+    page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(files)
+    page.get_by_text("0 of 7").or_(page.get_by_text("1 of 7")).first.wait_for()
+    page.locator(key("qwen_vl.caption") + " button:enabled").click()
+    page.get_by_text("7 of 7").first.wait_for(timeout=SLOW)
+    with page.expect_download() as waiting:
+        page.locator(key("qwen_vl.download.json") + " button:enabled").click()
+    rows = json.loads(Path(waiting.value.path()).read_text("utf-8"))
+    assert [row["file"] for row in rows] == [path.name for path in paths]
+    named = [scene.objects[0].kind in row["caption"] for scene, row in zip(scenes, rows, strict=True)]
+    assert sum(named) >= 5
+
+
+def transcribe(page, *files) -> None:
+    page.set_input_files("[data-testid=stFileUploaderDropzoneInput]", [str(file) for file in files])
+    page.locator(key("whisper.go") + " button:not([disabled])").click()
+
+
+def test_a_transcript_is_listened_to_corrected_and_taken_away(visit, jfk, tmp_path):
+    wrong = tmp_path / "song.mp3"
+    wrong.write_text("this is not sound", encoding="utf-8")
+    page = visit("/whisper")
+    transcribe(page, wrong, jfk)
+    page.get_by_text("seconds of audio per second").wait_for(timeout=SLOW)
+    assert "song.mp3" in page.locator("[data-testid=stAlertContentError]").inner_text()
+    assert "Traceback" not in page.locator("body").inner_text()
+
+    line = page.locator(".line").first
+    line.scroll_into_view_if_needed()
+    assert "country" in page.locator(".lines").text_content().lower()
+    line.locator(".text").click()  # plays from there
+    page.locator(".line.now").wait_for()
+    page.locator(".play", has_text="❚❚").click()
+
+    line.locator(".pen").click()
+    page.locator(".editor textarea").fill("My fellow testers")
+    page.locator(".editor .main").click()
+    line.get_by_text("My fellow testers").wait_for()
+    for form in ("txt", "srt", "vtt", "tsv", "json"):
+        with page.expect_download() as waiting:
+            page.locator(key(f"whisper.download.{form}") + " button").click()
+        assert "My fellow testers" in Path(waiting.value.path()).read_text(encoding="utf-8"), form
+
+    page.get_by_role("link", name="Gemma").click()
+    page.get_by_text("Text to continue").wait_for()
+    page.get_by_role("link", name="Whisper").click()
+    line.get_by_text("My fellow testers").wait_for()
+
+
+def test_the_microphone_records(visit):
+    page = visit("/whisper")
+    page.get_by_role("tab", name="Record").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Stop recording").click()
+    page.get_by_text("recording 1.wav").first.wait_for()
+    page.locator(key("whisper.go") + " button:not([disabled])").click()
+    # Chromium's fake microphone beeps: no words, but an answer.
+    page.get_by_text("done · 0:0").wait_for(timeout=SLOW)
+
+
+def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
+    sound = write_sound(tmp_path / "said.wav", decoding.load(jfk))
+    speaks = f"--use-file-for-fake-audio-capture={sound}%noloop"
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, speaks])
+    try:
+        page = browser.new_context(locale="en-US", permissions=["microphone"]).new_page()
+        page.goto(f"{address}/whisper")
+        page.get_by_role("tab", name="Live").click()
+        load = page.locator(f"{key('whisper.live.load')} button:enabled")
+        start = page.locator(".live .start:enabled")
+        load.or_(start).first.wait_for()
+        if load.count():  # no test before has loaded it
+            load.click()
+        start.click(timeout=SLOW)
+        page.locator(".live .final").get_by_text("ask not").wait_for(timeout=SLOW)
+        assert page.locator(".live .stop").is_enabled()  # it is still listening
+        page.get_by_text("Text follows speech by").wait_for()
+        page.locator(".live .stop").click()
+        page.locator(".lines").get_by_text("fellow American").first.wait_for(timeout=SLOW)
+        assert page.locator(".live .start").is_enabled()
+    finally:
+        browser.close()
+
+
+def test_a_spoken_message_is_answered(visit):
+    page = visit("/whisper")
+    load = page.locator(key("whisper.load_button") + " button:enabled")
+    loaded = page.locator(key("whisper.unload_button") + " button:enabled")
+    load.or_(loaded).first.wait_for()
+    if load.count():
+        load.click()
+    loaded.wait_for(timeout=SLOW)
+    page.get_by_role("link", name="LLaMA 2").click()
+    page.locator("[data-testid=stChatInputTextArea]").fill("Hello")
+    page.locator("[data-testid=stChatInputMicButton]").click()
+    page.wait_for_timeout(1500)
+    page.locator("[data-testid=stChatInputApproveButton]").click()
+    # The fake microphone beeps: no words, and the typed one is kept.
+    page.get_by_text("No words were heard").wait_for(timeout=SLOW)
+    page.locator("[data-testid=stChatMessage]").get_by_text("Hello").wait_for()
+
+
+def test_chinese_visitors_read_chinese(visit):
+    page = visit("/", locale="zh-CN", width=390)
+    page.get_by_placeholder("输入消息").wait_for()
+    assert "系统提示词" in page.locator("body").inner_text()
+
+
+def test_a_page_reached_by_its_own_address_has_the_links(visit):
+    page = visit("/whisper")
+    page.get_by_role("link", name="Gemma").click()
+    page.get_by_text("Text to continue").wait_for()

@@ -1,0 +1,138 @@
+"""Live text on the Whisper page: what the browser sends, what the page makes of it."""
+
+import base64
+import io
+import wave
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from models import EngineFailed, Segment, Word, loader
+from models.transcripts import live
+from pages.shared.jobs import Background
+from pages.shared.speech import live as view
+from pages.shared.speech.live import Recording
+from tests.fakes.engines import Stage
+from tests.fakes.visitor import alive, click, sentences, untranslated, visit
+from tests.fakes.visitor import texts as readings
+from tests.fakes.waiting import until
+
+PIECE = b"\x01\x02" * 16_000
+SAID = (Word(0.0, 0.4, " good"), Word(0.4, 0.8, " morning"))
+
+
+def message(first: int, *pieces: bytes, over: bool = False, run: str = "a") -> dict[str, Any]:
+    return {
+        "run": run,
+        "first": first,
+        "pieces": [base64.b64encode(piece).decode() for piece in pieces],
+        "over": over,
+    }
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "WAIT", 0.001)
+
+
+@pytest.fixture
+def page(stage: Stage) -> AppTest:
+    """The Whisper page, with its model in memory."""
+    stage.heard = [Segment(0.0, 0.8, " good morning", SAID)]
+    return click(visit("whisper"), "whisper.live.load")
+
+
+@pytest.fixture
+def recording(page: AppTest) -> Recording:
+    transcript = live.LiveTranscript(loader.shared().loaded()[0])  # type: ignore[arg-type]
+    made = Recording("a", transcript, Background(transcript.run))
+    page.session_state["whisper.live.recording"] = made
+    return made
+
+
+def ended(recording: Recording) -> Recording:
+    until(lambda: not recording.job.running)
+    return recording
+
+
+def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
+    pieces = [bytes([number, 0]) * 16_000 for number in range(5)]
+    recording.take(message(0, pieces[0]))
+    recording.take(message(0, pieces[0], pieces[1]))  # the answer to the first came late
+    recording.take(message(4, pieces[4]))  # one that is too early
+    assert recording.taken == 2
+    recording.take(message(1, *pieces[1:4]))
+    recording.take(message(0, pieces[0]))
+    recording.take(message(4, pieces[4], over=True))
+    recording.take(message(4, pieces[4], over=True))
+    assert recording.taken == 5 and recording.over
+    finished = ended(recording).finish()
+    with wave.open(io.BytesIO(finished.wav)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16_000)
+        assert file.readframes(file.getnframes()) == b"".join(pieces)
+    assert finished.duration == 5
+
+
+def test_what_is_no_sound_is_left_out(recording: Recording) -> None:
+    recording.take({"run": "a", "first": 0, "pieces": ["%%%", None, 5], "over": False})
+    recording.take(message(3, b"odd", bytes(view.LONGEST + 2), PIECE, over=True))
+    assert recording.taken == 6 and ended(recording).finish().duration == 1
+
+
+def test_a_recording_has_an_end(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "LIMIT", 2)
+    recording.take(message(0, PIECE, PIECE, PIECE, PIECE))
+    assert recording.full and recording.taken == 4
+    recording.take(message(4, over=True))
+    assert ended(recording).finish().duration == 2
+
+
+def test_what_was_said_becomes_a_recording_on_the_page(
+    desks: list[Any], page: AppTest, recording: Recording
+) -> None:
+    recording.take(message(0, PIECE))
+    recording.take(message(1, PIECE, over=True))
+    ended(recording)
+    alive(page.run())
+    alive(page.run())
+    (result,) = desks[-1].recordings
+    assert [segment.text for segment in result.lines] == [" good morning"]
+    assert (result.state, result.duration, result.language) == ("done", 2, "en")
+    assert page.subheader[0].value == result.name
+    with wave.open(str(result.path)) as file:
+        assert file.readframes(file.getnframes()) == PIECE + PIECE
+
+
+def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
+    recording.take(message(0, PIECE))
+    until(lambda: bool(recording.transcript.now.shown))
+    alive(page.run())
+    assert any(caption.value.startswith("Text follows speech by up to 1.0 s") for caption in page.caption)
+    recording.take(message(1, over=True))
+    ended(recording)
+
+
+def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
+    stage: Stage, page: AppTest, recording: Recording
+) -> None:
+    recording.take(message(0, PIECE))
+    stage.breaks = (0, EngineFailed("Whisper stopped; try again.", "Whisper 中断；请重试。"))
+    recording.take(message(1, PIECE))
+    ended(recording)
+    alive(page.run())
+    assert "Whisper stopped; try again." in sentences(page)
+    assert recording.finished is not None and recording.finished.duration >= 1
+
+
+def test_without_a_model_it_offers_to_load_one(stage: Stage) -> None:
+    at = visit("whisper")
+    assert any("model in memory first" in caption.value for caption in at.caption)
+    assert loader.shared().loaded() == []
+    click(at, "whisper.live.load")
+    assert len(loader.shared().loaded()) == 1
+    assert "whisper.live.load" not in {button.key for button in alive(at.run()).button}
+
+
+def test_it_is_said_in_both_languages(stage: Stage) -> None:
+    assert untranslated(list(readings(visit("whisper"))), list(readings(visit("whisper", "zh-CN")))) == []

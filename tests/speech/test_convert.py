@@ -1,0 +1,124 @@
+"""Any Whisper as a CTranslate2 folder: the same network, the same tokens, made once or not at all."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from models.engines.speech import CONVERTED, WhisperEngine
+from models.errors import CheckpointCorrupt, DoesNotFit
+from models.schema import Checkpoint, Placement, Progress, SpeechOptions
+from models.speech import convert
+from models.speech.convert import converted
+from models.speech.weights import read
+from tests.fakes.tiny_whisper import save_folder, save_pt
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/ctranslate2"
+
+
+@pytest.mark.parametrize("layout", ["pt", "folder"])
+def test_the_copy_is_the_same_network(tmp_path: Path, cache: Path, layout: str) -> None:
+    import ctranslate2
+    import torch
+
+    path = tmp_path / ("random.pt" if layout == "pt" else "random")
+    save_pt(path) if layout == "pt" else save_folder(path)
+    network = ctranslate2.models.Whisper(str(converted(path)), compute_type="float32")
+    reference = read(path, "cpu", half=False)
+    features = torch.randn(1, 80, 3000)
+    with torch.no_grad():
+        expected = reference.encoder(features)
+        told = reference.detect_language(features)[1][0]
+    encoded = network.encode(ctranslate2.StorageView.from_array(features.numpy()))
+    np.testing.assert_allclose(np.asarray(encoded), expected.numpy(), atol=1e-3)
+    ours = {token.strip("<|>"): probability for token, probability in network.detect_language(encoded)[0]}
+    assert ours == pytest.approx(told, abs=1e-4)
+    heads = reference.alignment_heads.indices().T.tolist()
+    text = list(range(1000, 1020))
+    assert network.align(encoded, [50258], [text], 3000) and heads
+
+
+@pytest.mark.parametrize("multilingual", [True, False])
+def test_the_copy_writes_the_same_tokens(multilingual: bool) -> None:
+    from whisper.tokenizer import get_tokenizer
+
+    theirs = get_tokenizer(multilingual)
+    ours = convert._tokenizer(theirs.encoding)  # noqa: SLF001
+    for text in (
+        "Hello, world: it's 3:15!",
+        "  two  spaces\n\nlines\t",
+        "你好，世界！",
+        "naïve façade — 👩‍🚀",
+        "",
+    ):
+        assert ours.encode(text).ids == theirs.encode(text)
+        assert ours.decode(theirs.encode(text)) == text
+    for name in theirs.encoding.special_tokens_set:
+        assert ours.token_to_id(name) == theirs.encoding.encode_single_token(name)
+
+
+def test_a_copy_is_made_once_for_each_state_of_a_file(tmp_path: Path, cache: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "random.pt"
+    save_pt(path)
+    folder = converted(path)
+    assert folder.parent == cache and sorted(cache.iterdir()) == [folder]
+    monkeypatch.setattr(convert, "_convert", lambda *_: pytest.fail("converted again"))
+    assert converted(path) == folder
+    monkeypatch.undo()
+    monkeypatch.setenv("QUINTET_CACHE", str(cache.parent))
+    path.write_bytes(path.read_bytes() + b"\0")
+    assert converted(path) != folder
+
+
+def test_what_fails_leaves_nothing(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    path = tmp_path / "random.pt"
+    save_pt(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "_tokenizer", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            converted(path)
+    content = torch.load(path, weights_only=True)
+    del content["model_state_dict"]["decoder.ln.weight"]
+    torch.save(content, path)
+    with pytest.raises(CheckpointCorrupt, match=r"decoder\.ln\.weight") as error:
+        converted(path)
+    assert error.value.zh.endswith("。")
+    assert list(cache.iterdir()) == []
+
+
+def test_a_disk_that_takes_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "file"))
+    save_pt(tmp_path / "random.pt")
+    with pytest.raises(DoesNotFit, match="choose fp32"):
+        converted(tmp_path / "random.pt")
+
+
+def test_int8_of_any_file_says_how_it_runs(tmp_path: Path, cache: Path) -> None:
+    save_pt(tmp_path / "random.pt")
+    told: list[Progress] = []
+    checkpoint = Checkpoint("random", "whisper", "speech", "whisper-pt")
+    engine = WhisperEngine(
+        tmp_path / "random.pt", checkpoint, Placement("cpu", "int8"), told.append, threading.Event()
+    )
+    assert [step.stage for step in told] == ["convert", "load"]
+    assert engine.report.notes == (CONVERTED,) and "int8" in engine.report.dtype
+
+
+@pytest.mark.weights
+def test_a_converted_file_hears_what_the_official_copy_hears(jfk: Path) -> None:
+    options = SpeechOptions(beam_size=1, word_timestamps=True)
+    heard = []
+    for name in ("whisper-tiny.en", "whisper-tiny.en-pt"):
+        segments = models.load(name, precision="int8").transcribe(jfk, options)
+        heard.append([(s.start, s.end, s.text, [w.start for w in s.words]) for s in segments])
+    assert heard[0] == heard[1]

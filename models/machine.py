@@ -44,11 +44,11 @@ def _cuda_devices() -> list[Device]:
 def _cuda_device(name: str, handle: object, pynvml: Any) -> Device:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     major, _ = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    ways: tuple[Precision, ...] = ("fp16", "fp32", "int8", "int4")
+    precisions: tuple[Precision, ...] = ("fp16", "fp32", "int8", "int4")
     if major >= 8:
-        ways = ("bf16", *ways)
+        precisions = ("bf16", *precisions)
     title = f"{pynvml.nvmlDeviceGetName(handle)} ({memory.total / GiB:.0f} GB)"
-    return Device(name, title, memory.total, memory.free, ways)
+    return Device(name, title, memory.total, memory.free, precisions)
 
 
 def _visible(handles: Sequence[object], pynvml: Any) -> Sequence[object]:
@@ -89,10 +89,10 @@ def _mps_device() -> list[Device]:
 
 def _cpu() -> Device:
     total, free = _memory()
-    ways: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int4")
     if _cpu_has_bf16():
-        ways = ("bf16", "fp32", "int8", "int4")
-    return Device("cpu", f"CPU ({total / GiB:.0f} GB)", total, free, ways)
+        precisions = ("bf16", "fp32", "int8", "int4")
+    return Device("cpu", f"CPU ({total / GiB:.0f} GB)", total, free, precisions)
 
 
 def _cpu_has_bf16() -> bool:

@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from models.cache import cache_dir
 from models.catalog.selection import entry, missing
@@ -78,7 +79,7 @@ def verify(
     transfer.begin("verify", sum(file.stat().st_size for file, _ in pending))
     for file, sha256 in pending:
         if sha256_of(file, transfer) != sha256:
-            raise _damaged(checkpoint, file)
+            _discard(checkpoint, file)
         known.add(file, sha256)
 
 
@@ -90,15 +91,16 @@ def _hashes(checkpoint: Checkpoint, path: Path) -> Iterator[tuple[Path, str]]:
             yield file, known
 
 
-def _damaged(checkpoint: Checkpoint, file: Path) -> CheckpointCorrupt:
+def _discard(checkpoint: Checkpoint, file: Path) -> NoReturn:
+    """Say that a file is damaged, and delete it unless the user chose its path."""
     if checkpoint.path:
-        return CheckpointCorrupt(
+        raise CheckpointCorrupt(
             f"{file} is damaged: its bytes are not those that were published; delete it and fetch a fresh copy.",
             f"{file} 已损坏：内容与发布的文件不一致；请删除后重新获取。",
         )
     file.resolve().unlink()
     file.unlink(missing_ok=True)
-    return CheckpointCorrupt(
+    raise CheckpointCorrupt(
         f"{file.name} of {checkpoint.name} was damaged on disk and has been deleted: Load again fetches a fresh copy.",
         f"{checkpoint.name} 的 {file.name} 在磁盘上已损坏并已删除：再次加载会重新获取。",
     )

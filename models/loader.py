@@ -3,33 +3,18 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 from models import catalog, hub, placement
+from models.catalog.formats import engine_of, format_of
 from models.engines.base import Engine
-from models.errors import Cancelled, UnsupportedCheckpoint, UnsupportedPlacement
+from models.errors import Cancelled, UnsupportedPlacement
 from models.schema import Checkpoint, OnProgress, Plan, Progress
 from models.shared_work import SharedWork
-
-# By name, so that no engine's library is imported before an engine of that kind is loaded.
-ENGINES: Mapping[str, str] = {
-    "gguf": "models.engines.gguf:GgufEngine",
-    "transformers": "models.engines.hf:HfEngine",
-    "gptq": "models.engines.hf:HfEngine",
-    "chatglm": "models.engines.chatglm:ChatGlmEngine",
-    "chatglm-packed": "models.engines.chatglm:ChatGlmEngine",
-    "qwen-vl": "models.engines.qwen_vl:QwenVLEngine",
-    "qwen-vl-gptq": "models.engines.qwen_vl:QwenVLEngine",
-    "ctranslate2": "models.engines.speech:WhisperEngine",
-    "whisper-pt": "models.engines.speech:WhisperEngine",
-    "whisper-hf": "models.engines.speech:WhisperEngine",
-    "openai-api": "models.engines.remote:RemoteEngine",
-}
 
 
 @dataclass(frozen=True)
@@ -39,8 +24,8 @@ class _Held:
 
     @property
     def gives_back(self) -> int:
-        """Bytes that closing the engine frees. A file that llama.cpp maps counts as free already."""
-        mapped = self.plan.checkpoint.format == "gguf" and self.plan.placement.device == "cpu"
+        """Bytes that closing the engine frees. Those of a mapped file count as free already."""
+        mapped = format_of(self.plan.checkpoint).mapped and self.plan.placement.device == "cpu"
         return self.plan.kv_cache + (0 if mapped else self.engine.report.weights)
 
 
@@ -127,7 +112,7 @@ class Loader:
         """What is known of a checkpoint: from its files when they are here, else from the catalog."""
         checkpoint = catalog.find(name)
         path = None if checkpoint.path else hub.locate(checkpoint)
-        return _described(path, path.stat().st_mtime_ns, checkpoint.name) if path else checkpoint
+        return catalog.describe(path, checkpoint) if path else checkpoint
 
     def fetch(
         self, name: str, progress: OnProgress | None = None, cancel: threading.Event | None = None
@@ -172,10 +157,10 @@ class Loader:
     def _load(
         self, checkpoint: Checkpoint, request: _Request, report: OnProgress, stop: threading.Event
     ) -> Engine:
-        if checkpoint.format != "unknown":
-            _engine_class(checkpoint)  # raises before anything is fetched for nothing
+        if format_of(checkpoint).known:
+            engine_of(checkpoint)  # raises before anything is fetched for nothing
         path, checkpoint = self._files(checkpoint, report, stop)
-        make = _engine_class(checkpoint)
+        make: Callable[..., Engine] = engine_of(checkpoint)
         with self._device(checkpoint, request, report, stop) as plan:
             if engine := self._ready(request):  # loaded while this one waited for the device
                 return engine
@@ -195,7 +180,7 @@ class Loader:
         self, checkpoint: Checkpoint, report: OnProgress | None, stop: threading.Event | None
     ) -> tuple[Path, Checkpoint]:
         """The files, fetched when absent and checked, and what they say of themselves."""
-        if checkpoint.format == "openai-api":
+        if format_of(checkpoint).remote:
             return Path(), checkpoint
         instead = next((c.name for c in catalog.family(checkpoint.family) if c.starter), None)
         path = self.hub.fetch(checkpoint, report, stop, instead)
@@ -299,25 +284,6 @@ class Loader:
 
 def _key(plan: Plan) -> tuple[str, str, str]:
     return plan.checkpoint.name, plan.placement.device, plan.placement.precision
-
-
-@cache
-def _described(path: Path, changed: int, name: str) -> Checkpoint:
-    """`catalog.describe`, once per state of a file: headers with large vocabularies take a while."""
-    return catalog.describe(path, catalog.find(name))
-
-
-def _engine_class(checkpoint: Checkpoint) -> Callable[..., Engine]:
-    where = ENGINES.get(checkpoint.format)
-    if where is None:
-        raise UnsupportedCheckpoint(
-            f"{checkpoint.name} has the format {checkpoint.format}, which this version cannot run yet: "
-            "choose another checkpoint.",
-            f"{checkpoint.name} 的格式 {checkpoint.format} 尚不受此版本支持：请选择其他模型。",
-        )
-    module, name = where.split(":")
-    engine: Callable[..., Engine] = getattr(import_module(module), name)
-    return engine
 
 
 @cache

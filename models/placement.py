@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from models.catalog.formats import format_of
 from models.errors import DoesNotFit, UnsupportedPlacement
 from models.machine import devices
 from models.schema import (
@@ -22,15 +23,12 @@ from models.schema import (
 )
 
 DEFAULT_CONTEXT = 8192
-SLOTS = (4, 2, 1)  # conversations that llama.cpp answers at the same time, as many as fit
 BITS: Mapping[str, float] = {"fp32": 32, "bf16": 16, "fp16": 16, "int8": 8, "int4": 4}
 
 # Bytes of an int4 weight with its share of the scales: 2 * bfloat16 for 128 weights, or bitsandbytes' 8 bits
 # for 64 and float32 for 256 of those.
 INT4_ON_CPU, INT4_ON_CUDA = 0.5 + 4 / 128, 0.5 + (1 + 4 / 256) / 64
 
-# Formats whose own quantisation is kept: asking for another precision is refused.
-AS_STORED = ("gguf", "gptq", "qwen-vl-gptq", "chatglm-packed")
 # What a loaded library takes before the first weight: torch's or CUDA's own memory, buffers.
 RUNTIME = {"cpu": int(0.3 * GiB), "mps": int(0.5 * GiB), "cuda": int(0.7 * GiB)}
 _ACCELERATOR = re.compile(r"cuda(:\d+)?|mps")
@@ -42,36 +40,17 @@ WHISPER_FRAMES, WHISPER_BEAMS = 1500, 5
 
 def precisions(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
     """Precisions this checkpoint can have there, in the order in which `auto` tries them."""
-    kind = device.name.split(":")[0]
-    if checkpoint.format in AS_STORED:
-        return ("file",) if checkpoint.format != "gguf" or _llama_cpp_has(kind) else ()
-    if checkpoint.format == "openai-api":
-        return ("remote",)
-    if checkpoint.format == "ctranslate2":
-        # int8 is what CTranslate2 does best on a processor, at the same word error rate.
-        return {"cpu": ("int8", "fp32"), "cuda": ("fp16", "int8", "fp32")}.get(kind, ())
-    if checkpoint.format in ("whisper-pt", "whisper-hf"):
-        # On a processor int8 is a copy in CTranslate2's format, fp32 the reference in torch.
-        return {"cpu": ("int8", "fp32"), "cuda": ("fp16", "fp32"), "mps": ("fp32",)}[kind]
-    return device.precisions
+    return format_of(checkpoint).precisions(device)
 
 
-def _llama_cpp_has(kind: str) -> bool:
-    """Whether the installed llama.cpp was built for this kind of device."""
-    if kind == "cpu":
-        return True
-    import xllamacpp
-
-    backend = {"cuda": "CUDA", "mps": "M"}[kind]  # Metal's devices are called MTL0 or Metal
-    return any(str(device["name"]).startswith(backend) for device in xllamacpp.get_device_info())
-
-
-def _automatic(checkpoint: Checkpoint, device: Device) -> tuple[str, ...]:
-    """What `auto` may choose, best first: nothing wider than needed, nothing slower than needed."""
-    ways = precisions(checkpoint, device)
-    if device.name != "cpu":
-        return tuple(way for way in ways if way != "fp32") or ways
-    return ways
+def _choose_precisions(checkpoint: Checkpoint, device: Device, precision: str) -> tuple[str, ...]:
+    """Those to try there, best first; `auto` takes nothing wider than needed, nothing slower than needed."""
+    possible = precisions(checkpoint, device)
+    if precision != "auto":
+        return tuple(each for each in possible if each == precision)
+    if device.kind == "cpu":
+        return possible
+    return tuple(each for each in possible if each != "fp32") or possible
 
 
 # --- memory ------------------------------------------------------------------------------------
@@ -85,7 +64,7 @@ def weight_bytes(checkpoint: Checkpoint, precision: str, device: str = "cpu") ->
     of int8, one per row, are too small to count.
     """
     if precision == "file":
-        return checkpoint.bytes + _unfolded(checkpoint, device)
+        return checkpoint.bytes + _regrouped_bytes(checkpoint, device)
     parameters = checkpoint.parameters or checkpoint.bytes // 2
     if precision not in ("int8", "int4") or checkpoint.shape is None or checkpoint.kind == "speech":
         return int(parameters * BITS[precision] / 8)
@@ -101,11 +80,10 @@ def weight_bytes(checkpoint: Checkpoint, precision: str, device: str = "cpu") ->
     return int(layers * INT4_ON_CUDA) + 2 * (wide + head)
 
 
-def _unfolded(checkpoint: Checkpoint, device: str) -> int:
-    """What ChatGLM's own int4 files grow by on a processor, whose operator takes a scale for each group
-    where the files have one for each row."""
-    packed_int4 = checkpoint.format == "chatglm-packed" and checkpoint.bytes < checkpoint.parameters
-    if device != "cpu" or not packed_int4:
+def _regrouped_bytes(checkpoint: Checkpoint, device: str) -> int:
+    """What int4 files with a scale for each row grow by on a processor, whose operator takes one for each group."""
+    int4 = checkpoint.bytes < checkpoint.parameters
+    if device != "cpu" or not int4 or not format_of(checkpoint).scale_per_row:
         return 0
     # bytes = layers / 2 + 2 * others, parameters = layers + others
     layers = (2 * checkpoint.parameters - checkpoint.bytes) / 1.5
@@ -127,12 +105,11 @@ def kv_bytes(checkpoint: Checkpoint, precision: str, context: int, slots: int = 
 
 
 def overhead_bytes(checkpoint: Checkpoint, device: str, context: int) -> int:
-    """Working memory: the runtime itself, and the activations of a prompt read in one go."""
+    """Working memory: the runtime itself, and the activations of what is read of a prompt at once."""
     runtime = RUNTIME[device.split(":")[0]]
     shape = checkpoint.shape or Shape(0, 0, 0, 1024, 32000)
-    tokens = WHISPER_FRAMES if checkpoint.kind == "speech" else min(context, 2048)
-    if checkpoint.format == "gguf":
-        tokens = min(context, 512)
+    step = min(context, format_of(checkpoint).prompt_step)
+    tokens = WHISPER_FRAMES if checkpoint.kind == "speech" else step
     return runtime + tokens * shape.hidden * 4 * 8 + shape.vocab * 4 * 8
 
 
@@ -160,27 +137,24 @@ def plan(
     Raises:
         UnsupportedPlacement: an unknown device or precision, or two that cannot be combined.
     """
-    if checkpoint.format == "openai-api":
-        return _elsewhere(checkpoint, device, precision, context)
+    if format_of(checkpoint).remote:
+        return _leave_to_server(checkpoint, device, precision, context)
     found = list(found) if found is not None else devices()
-    context = _context(checkpoint, context)
-    places = _by_speed(found) if device == "auto" else [_named(found, device)]
-    tries = [
-        (place, way)
-        for place in places
-        for way in (_automatic(checkpoint, place) if precision == "auto" else precisions(checkpoint, place))
-        if precision in ("auto", way)
+    context = _choose_context(checkpoint, context)
+    asked = _by_speed(found) if device == "auto" else [_find_device(found, device)]
+    pairs = [
+        (each, possible) for each in asked for possible in _choose_precisions(checkpoint, each, precision)
     ]
-    if not tries:
-        raise _unsupported(checkpoint, places, precision)
+    if not pairs:
+        raise _unsupported(checkpoint, asked, precision)
     if device == "auto":
-        tries = _with_spread(tries)
-    plans = [_price(checkpoint, place, way, context, reclaimable or {}) for place, way in tries]
+        pairs = _with_spread(pairs)
+    plans = [_price(checkpoint, *pair, context, reclaimable or {}) for pair in pairs]
     for candidate in plans:
         if candidate.fits:
             return candidate
     closest = min(plans, key=lambda candidate: candidate.total - candidate.free - candidate.reclaimable)
-    return replace(closest, alternatives=_alternatives(checkpoint, found, context, reclaimable or {}))
+    return replace(closest, alternatives=_find_alternatives(checkpoint, found, context, reclaimable or {}))
 
 
 def devices_and(name: str) -> list[Device] | None:
@@ -214,7 +188,7 @@ def gigabytes(size: int) -> str:
     return f"{size / GiB:.1f} GB" if size >= GiB // 10 else f"{size / 1024**2:.0f} MB"
 
 
-def _elsewhere(checkpoint: Checkpoint, device: str, precision: str, context: int | None) -> Plan:
+def _leave_to_server(checkpoint: Checkpoint, device: str, precision: str, context: int | None) -> Plan:
     """A server's model runs where and as the server decided. Context 0: the server's."""
     if device not in ("auto", "remote") or precision not in ("auto", "remote"):
         raise UnsupportedPlacement(
@@ -231,7 +205,7 @@ def _by_speed(found: Sequence[Device]) -> list[Device]:
     return sorted(found, key=lambda device: (device.name == "cpu", -device.free))
 
 
-def _named(found: Sequence[Device], name: str) -> Device:
+def _find_device(found: Sequence[Device], name: str) -> Device:
     for device in found:
         if name in (device.name, device.name.removesuffix(":0")):
             return device
@@ -242,20 +216,20 @@ def _named(found: Sequence[Device], name: str) -> Device:
     )
 
 
-def _with_spread(tries: Sequence[tuple[Device, str]]) -> list[tuple[Device, str]]:
+def _with_spread(pairs: Sequence[tuple[Device, str]]) -> list[tuple[Device, str]]:
     """Before the processor, all CUDA devices as one, for checkpoints too large for any of them."""
-    alone = [(device, way) for device, way in tries if device.name.startswith("cuda")]
-    cuda = list(dict.fromkeys(device for device, _ in alone))
+    single = [pair for pair in pairs if pair[0].kind == "cuda"]
+    cuda = list(dict.fromkeys(device for device, _ in single))
     if len(cuda) < 2:
-        return list(tries)
+        return list(pairs)
     names = ",".join(sorted(device.name for device in cuda))
     total, free = sum(device.total for device in cuda), sum(device.free for device in cuda)
     together = Device(names, " + ".join(device.title for device in cuda), total, free, cuda[0].precisions)
-    spread = [(together, way) for way in dict.fromkeys(way for _, way in alone)]
-    return [*alone, *spread, *(pair for pair in tries if pair not in alone)]
+    spread = [(together, precision) for precision in dict.fromkeys(precision for _, precision in single)]
+    return [*single, *spread, *(pair for pair in pairs if pair not in single)]
 
 
-def _context(checkpoint: Checkpoint, context: int | None) -> int:
+def _choose_context(checkpoint: Checkpoint, context: int | None) -> int:
     most = checkpoint.context_length or DEFAULT_CONTEXT
     if checkpoint.kind == "speech":
         return most
@@ -272,14 +246,14 @@ def _context(checkpoint: Checkpoint, context: int | None) -> int:
 def _price(
     checkpoint: Checkpoint, device: Device, precision: str, context: int, reclaimable: Mapping[str, int]
 ) -> Plan:
-    """What one placement costs; llama.cpp gets as many slots as fit."""
+    """What one placement costs, with as many slots as fit."""
     names = tuple(device.name.split(","))
     spare = sum(reclaimable.get(name, 0) for name in names)
     weights = weight_bytes(checkpoint, precision, names[0])
     overhead = overhead_bytes(checkpoint, device.name, context) * len(names)
-    choices = SLOTS if checkpoint.format == "gguf" else (1,)
-    room = device.free + spare - weights - overhead
-    slots = next((n for n in choices if kv_bytes(checkpoint, precision, context, n) <= room), 1)
+    budget = device.free + spare - weights - overhead  # for the cache
+    choices = format_of(checkpoint).slots
+    slots = next((n for n in choices if kv_bytes(checkpoint, precision, context, n) <= budget), 1)
     cache = kv_bytes(checkpoint, precision, context, slots)
     return Plan(
         checkpoint=checkpoint,
@@ -289,54 +263,54 @@ def _price(
         overhead=overhead,
         free=device.free,
         reclaimable=spare,
-        fits=cache <= room,
-        reason=_reason(
+        fits=cache <= budget,
+        reason=_explain(
             checkpoint, device, precision, context, weights + cache + overhead, device.free + spare
         ),
     )
 
 
-def _reason(
-    checkpoint: Checkpoint, device: Device, precision: str, context: int, needed: int, free: int
+def _explain(
+    checkpoint: Checkpoint, device: Device, precision: str, context: int, needed: int, available: int
 ) -> Text:
     tokens = "" if checkpoint.kind == "speech" else f" · {context} tokens"
-    how, room = f"{checkpoint.name} · {precision}{tokens}", gigabytes(free)
-    if checkpoint.format == "unknown":
+    how, there = f"{checkpoint.name} · {precision}{tokens}", gigabytes(available)
+    if not format_of(checkpoint).known:
         return Text(
-            f"what {how} needs is known once it is fetched, {room} can be had on {device.name}",
-            f"下载后才能知道 {how} 所需的内存，{device.name} 可用 {room}",
+            f"what {how} needs is known once it is fetched, {there} can be had on {device.name}",
+            f"下载后才能知道 {how} 所需的内存，{device.name} 可用 {there}",
         )
     return Text(
-        f"{how} needs {gigabytes(needed)}, {room} can be had on {device.name}",
-        f"{how} 需要 {gigabytes(needed)}，{device.name} 可用 {room}",
+        f"{how} needs {gigabytes(needed)}, {there} can be had on {device.name}",
+        f"{how} 需要 {gigabytes(needed)}，{device.name} 可用 {there}",
     )
 
 
-def _alternatives(
+def _find_alternatives(
     checkpoint: Checkpoint, found: Sequence[Device], context: int, reclaimable: Mapping[str, int]
 ) -> tuple[Alternative, ...]:
     """Other precisions, devices and contexts that fit, the least change first."""
     fitting = []
     for tokens in (context, context // 2, context // 4):
         for device in _by_speed(found):
-            for way in precisions(checkpoint, device):
-                priced = _price(checkpoint, device, way, tokens, reclaimable) if tokens else None
+            for precision in precisions(checkpoint, device):
+                priced = _price(checkpoint, device, precision, tokens, reclaimable) if tokens else None
                 if priced and priced.fits:
-                    fitting.append(Alternative(checkpoint.name, device.name, way, tokens, priced.total))
+                    fitting.append(Alternative(checkpoint.name, device.name, precision, tokens, priced.total))
     return tuple(fitting)
 
 
-def _unsupported(checkpoint: Checkpoint, places: Sequence[Device], precision: str) -> UnsupportedPlacement:
-    device = places[0].name
-    ways = [way for place in places for way in precisions(checkpoint, place)]
-    if not ways:
+def _unsupported(checkpoint: Checkpoint, asked: Sequence[Device], precision: str) -> UnsupportedPlacement:
+    device = asked[0].name
+    possible = [each for found in asked for each in precisions(checkpoint, found)]
+    if not possible:
         return UnsupportedPlacement(
             f"{checkpoint.name} ({checkpoint.format}) cannot run on {device} with what is installed here: "
             "choose auto or cpu.",
             f"以当前安装的组件，{checkpoint.name}（{checkpoint.format}）无法在 {device} 上运行："
             "请选择 auto 或 cpu。",
         )
-    if "file" in ways:
+    if "file" in possible:
         return UnsupportedPlacement(
             f"{checkpoint.name} is already quantised and keeps its own precision: choose auto, not {precision}.",
             f"{checkpoint.name} 已量化，保持文件自身的精度：请选择 auto，而不是 {precision}。",
@@ -347,7 +321,7 @@ def _unsupported(checkpoint: Checkpoint, places: Sequence[Device], precision: st
             "在 CPU 上 fp16 比 bf16 或 fp32 慢数百倍：请选择 auto。",
         )
     known = "" if precision in PRECISIONS else "unknown "
-    listed = ", ".join(dict.fromkeys(ways))
+    listed = ", ".join(dict.fromkeys(possible))
     return UnsupportedPlacement(
         f"{checkpoint.name} cannot run in {known}precision {precision!r} on {device}: choose auto or {listed}.",
         f"{checkpoint.name} 无法以精度 {precision!r} 在 {device} 上运行：请选择 auto 或 {listed}。",

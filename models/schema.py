@@ -28,21 +28,6 @@ class Text(NamedTuple):
 
 # --- checkpoints -------------------------------------------------------------------------------
 
-Format = Literal[
-    "gguf",  # one llama.cpp file
-    "transformers",  # a folder that transformers reads: config.json and safetensors or .bin shards
-    "gptq",  # the same with AutoGPTQ int4 tensors
-    "chatglm",  # ChatGLM's original files, native mapping
-    "chatglm-packed",  # the same, stored as ChatGLM's own int4 or int8
-    "qwen-vl",  # original files of Qwen-VL or the first Qwen, native mapping
-    "qwen-vl-gptq",  # the same with AutoGPTQ int4 tensors
-    "whisper-pt",  # one OpenAI .pt file
-    "whisper-hf",  # a transformers Whisper folder
-    "ctranslate2",  # a faster-whisper folder
-    "openai-api",  # an address that ends in /v1
-    "unknown",  # a hub id whose files have not been seen yet
-]
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -88,7 +73,7 @@ class Checkpoint:
     name: str
     family: str  # "chatglm", "qwen_vl", "llama2", "gemma", "whisper", or "other"
     kind: Literal["chat", "completion", "vision", "speech"]
-    format: Format
+    format: str  # a row of `models.catalog.formats.FORMATS`
     title: str = ""
     hub_id: str | None = None
     modelscope_id: str | None = None
@@ -115,7 +100,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Device:
-    """A place a model can run. ``total`` and ``free`` in bytes, as of now."""
+    """What a model can run on. ``total`` and ``free`` in bytes, as of now."""
 
     name: str  # "cpu", "mps", "cuda:0", …
     title: str
@@ -123,6 +108,11 @@ class Device:
     free: int
     precisions: tuple[Precision, ...]  # that it runs well, best first
     unified: bool = False  # shares its memory with the processor
+
+    @property
+    def kind(self) -> str:
+        """cpu, mps or cuda, of whichever number, and of several at once."""
+        return self.name.partition(":")[0]
 
 
 @dataclass(frozen=True)

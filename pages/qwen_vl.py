@@ -12,7 +12,7 @@ def about(checkpoint: models.Checkpoint) -> None:
     """What the chosen checkpoint cannot do, and what it takes to have it."""
     if checkpoint.starter:
         st.info(_small(checkpoint), icon=":material/child_care:")
-    if checkpoint.path is None and checkpoint.format != "openai-api":
+    if checkpoint.path is None and not models.catalog.format_of(checkpoint).remote:
         st.info(_needs(checkpoint), icon=":material/download:")
 
 

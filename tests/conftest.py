@@ -60,14 +60,13 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     from models import loader
     from pages.shared import jobs, loading
-    from tests.fakes.engines import FakeEngine, FakeSpeechEngine, Stage
+    from tests.fakes.engines import FakeEngine, FakeSpeechEngine, Stage, use_engines
     from tests.fakes.tiny_checkpoints import QWEN_VL, write_ctranslate2, write_folder, write_gguf
 
     own = Stage()
     monkeypatch.setattr(FakeEngine, "stage", own)
     monkeypatch.setattr(FakeSpeechEngine, "stage", own)
-    engines = {"gguf": "FakeEngine", "ctranslate2": "FakeSpeechEngine", "qwen-vl": "FakeVisionEngine"}
-    monkeypatch.setattr(loader, "ENGINES", {k: f"tests.fakes.engines:{v}" for k, v in engines.items()})
+    use_engines(monkeypatch, gguf="FakeEngine", ctranslate2="FakeSpeechEngine", qwen_vl="FakeVisionEngine")
     monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
     monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "chat.gguf")))

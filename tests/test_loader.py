@@ -5,13 +5,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models import catalog, loader, placement
+from models import catalog, placement
 from models.engines.base import Engine
 from models.errors import (
     BadInput,
@@ -26,7 +25,7 @@ from models.errors import (
 )
 from models.loader import Loader
 from models.schema import Device, GiB, Progress
-from tests.fakes.engines import FakeEngine, Stage
+from tests.fakes.engines import FakeEngine, Stage, use_engines
 from tests.fakes.tiny_checkpoints import cut, write_folder, write_gguf
 from tests.fakes.waiting import WAIT, until
 
@@ -44,9 +43,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
 
     monkeypatch.setattr(FakeEngine, "stage", own)
     monkeypatch.setattr(placement, "devices", devices)
-    monkeypatch.setattr(
-        loader, "ENGINES", dict.fromkeys(("transformers", "gguf"), "tests.fakes.engines:FakeEngine")
-    )
+    use_engines(monkeypatch, transformers="FakeEngine", gguf="FakeEngine")
     monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
     return own
 
@@ -331,16 +328,10 @@ def test_a_format_that_nothing_reads_closes_and_fetches_nothing(
 ) -> None:
     shop.load(folder("a")), shop.load(folder("b"))
     monkeypatch.setattr(shop.hub, "fetch", lambda *_: pytest.fail("fetched for nothing"))
-    monkeypatch.setattr(loader, "ENGINES", {})
+    use_engines(monkeypatch)
     with pytest.raises(UnsupportedCheckpoint, match="cannot run yet"):
         shop.load("chatglm3-6b")
     assert stage.diary == ["load a", "load b"]
-
-
-def test_every_format_that_is_promised_has_its_engine() -> None:
-    for where in loader.ENGINES.values():
-        module, name = where.split(":")
-        assert issubclass(getattr(import_module(module), name), Engine)
 
 
 def half(path: Path) -> str:

@@ -1,7 +1,8 @@
 """Which checkpoints there are, and what a file or folder is."""
 
+from models.catalog.formats import format_of
 from models.catalog.names import allowed, default, family, find
 from models.catalog.recognise import describe
 from models.catalog.table import CHECKPOINTS
 
-__all__ = ["CHECKPOINTS", "allowed", "default", "describe", "family", "find"]
+__all__ = ["CHECKPOINTS", "allowed", "default", "describe", "family", "find", "format_of"]

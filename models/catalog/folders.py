@@ -1,114 +1,33 @@
-"""Folders of weights: Hugging Face's with a config.json, and CTranslate2's for Whisper."""
+"""Folders in the format of transformers: the config says what it is, the weights whether it is whole."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
 
-from models.catalog.headers import Header, read_ctranslate2, read_safetensors, read_torch, reading
+from models.catalog.families import GLOBAL_EVERY, text_family
+from models.catalog.files import Config, Files, missing, unsupported
+from models.catalog.formats import FORMATS
+from models.catalog.headers import reading
 from models.catalog.selection import TOKENIZERS, matching
 from models.catalog.table import CHECKPOINTS
-from models.errors import CheckpointCorrupt, UnsupportedCheckpoint
-from models.schema import Checkpoint, Format, Shape
-
-Config = Mapping[str, Any]
-
-# Every how many layers one attends to everything, where neither config nor header says so.
-GLOBAL_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6}
-_INDEXED = (
-    ("model.safetensors.index.json", "model.safetensors"),
-    ("pytorch_model.bin.index.json", "pytorch_model.bin"),
-)
+from models.catalog.weights import Weights, find_weights
+from models.schema import Checkpoint, Shape
 
 
-def read_folder(path: Path) -> Checkpoint:
-    """Describe a folder that has a config.json. Raises as `models.catalog.recognise.describe` does."""
-    with reading(path / "config.json"):
-        config = json.loads((path / "config.json").read_bytes())
-        if "model_type" not in config and ("alignment_heads" in config or (path / "model.bin").exists()):
-            return _ctranslate2(path)
-        return _configured(path, config)
-
-
-def family_of(text: str) -> str:
-    """The family that a model type or a repository's name speaks of, or "other"."""
-    text = text.lower().replace("_", "-")
-    known = {"chatglm": "chatglm", "qwen-vl": "qwen_vl", "gemma": "gemma", "whisper": "whisper"}
-    known |= dict.fromkeys(("llama", "smollm", "qwen", "mistral"), "llama2")
-    return next((family for word, family in known.items() if word in text), "other")
-
-
-def text_family(model_type: str) -> str:
-    # Any text model that brings its own template is at home on the LLaMA page.
-    family = family_of(model_type)
-    return "llama2" if family == "other" else family
-
-
-def missing(folder: Path, name: str) -> CheckpointCorrupt:
-    return CheckpointCorrupt(
-        f"{folder} lacks {name}, perhaps half a download: fetch the checkpoint again.",
-        f"{folder} 中缺少 {name}，可能只下载了一部分：请重新下载该模型。",
-    )
-
-
-def unsupported(path: Path, what: str) -> UnsupportedCheckpoint:
-    return UnsupportedCheckpoint(
-        f"{path.name} holds {what}, which no engine here reads: choose a LLaMA, Gemma, ChatGLM, Qwen-VL or "
-        "Whisper checkpoint, or a GGUF file.",
-        f"{path.name} 是 {what}，目前没有引擎能读取：请选择 LLaMA、Gemma、ChatGLM、Qwen-VL 或 Whisper 模型，或 GGUF 文件。",
-    )
-
-
-def whisper_shape(layers: int, hidden: int, vocab: int) -> Shape:
-    return Shape(layers, kv_heads=hidden // 64, head_dim=64, hidden=hidden, vocab=vocab, tied=True)
-
-
-def _ctranslate2(path: Path) -> Checkpoint:
-    for pattern in ("model.bin", "vocabulary.*", "tokenizer.json"):
-        if not any(path.glob(pattern)):
-            raise missing(path, pattern)
-    weights = path / "model.bin"
-    with reading(weights):
-        header = read_ctranslate2(weights)
-        if header.facts["spec"] != "WhisperSpec":
-            raise unsupported(path, header.facts["spec"])
-        vocab, hidden = header.tensors["decoder/embeddings/weight"]
-    layers = {name.split("/")[1] for name in header.tensors if name.startswith("decoder/layer_")}
-    return Checkpoint(
-        name=str(path),
-        title=path.name,
-        family="whisper",
-        kind="speech",
-        format="ctranslate2",
-        parameters=sum(
-            prod(shape)
-            for name, shape in header.tensors.items()
-            if not name.endswith("_scale") and name != "encoder/position_encodings/encodings"
-        ),
-        bytes=weights.stat().st_size,
-        shape=whisper_shape(len(layers - {"layer_norm"}), hidden, vocab),
-        path=str(path),
-    )
-
-
-def _configured(path: Path, config: Config) -> Checkpoint:
-    """A folder with a Hugging Face config: the config says what it is, the weights whether it is whole."""
-    model_type = str(config.get("model_type", "a model without model_type"))
-    reader = _CONFIGS.get(model_type)
-    if reader is None:
-        if not any("ForCausalLM" in str(name) for name in config.get("architectures") or ()):
-            raise unsupported(path, model_type)
-        reader = _decoder
-    weights = _weights(path)
+def describe_folder(files: Files, read: Callable[[Path, Config, Weights], Checkpoint]) -> Checkpoint:
+    """What `read` makes of the config, completed by what the weights say; it may raise KeyError for the config."""
+    path, config = files.path, files.config or {}
+    weights = find_weights(path)
     try:
-        seen = reader(path, config, weights)
+        described = read(path, config, weights)
     except KeyError as error:
-        raise unsupported(path, f"a {model_type} model whose config lacks {error.args[0]}") from error
+        lacking = f"a {files.model_type} model whose config lacks {error.args[0]}"
+        raise unsupported(path, lacking) from error
     bits = int((config.get("quantization_config") or {}).get("bits") or config.get("quantization_bit") or 8)
     return replace(
-        seen,
+        described,
         name=str(path),
         title=path.name,
         path=str(path),
@@ -117,76 +36,28 @@ def _configured(path: Path, config: Config) -> Checkpoint:
     )
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """The weight files of a folder, all there and whole, and the tensors in them."""
-
-    names: frozenset[str]
-    shapes: Mapping[str, tuple[int, ...]]
-    bytes: int
-
-    @property
-    def tied(self) -> bool:
-        """Whether input embedding and output head are one matrix."""
-        heads = [name for name in self.names if name.endswith(("lm_head.weight", "output_layer.weight"))]
-        return all(prod(self.shapes.get(name, (1,))) == 0 for name in heads)
-
-    def parameters(self, bits: int) -> int:
-        """Elements of all tensors, those of packed ones counted before packing."""
-        return sum(self._elements(name, bits) for name in self.shapes)
-
-    def _elements(self, name: str, bits: int) -> int:
-        stored = prod(self.shapes[name])
-        if name.endswith((".qzeros", ".scales", ".g_idx", "_scale", "inv_freq")):
-            return 0
-        if name.endswith(".qweight"):  # GPTQ packs into int32
-            return stored * 32 // bits
-        if f"{name}_scale" in self.names:  # ChatGLM packs into int8
-            return stored * 8 // bits
-        return stored
+def read_chatglm(files: Files) -> Checkpoint | None:
+    """Describe a ChatGLM in its original files."""
+    return describe_folder(files, _chatglm) if files.model_type == "chatglm" else None
 
 
-def _weights(folder: Path) -> _Weights:
-    """Find the weights as transformers would, and check every file against its own header."""
-    for index, single in _INDEXED:
-        if (folder / single).is_file():
-            return _check(folder, [single], frozenset())
-        if (folder / index).is_file():
-            with reading(folder / index):
-                weight_map: dict[str, str] = json.loads((folder / index).read_bytes())["weight_map"]
-            return _check(folder, sorted(set(weight_map.values())), frozenset(weight_map))
-    raise missing(folder, "model.safetensors")
+def read_qwen(files: Files) -> Checkpoint | None:
+    """Describe a Qwen-VL, or a Qwen of the first generation, in its original files."""
+    return describe_folder(files, _qwen) if files.model_type == "qwen" else None
 
 
-def _check(folder: Path, files: list[str], names: frozenset[str]) -> _Weights:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name in files:
-        file = folder / name
-        if not file.is_file():
-            raise missing(folder, name)
-        with reading(file):
-            if not file.stat().st_size:
-                raise EOFError
-            header = read_safetensors(file) if file.suffix == ".safetensors" else _read_bin(file)
-        shapes |= header.tensors
-    return _Weights(names | frozenset(shapes), shapes, sum((folder / name).stat().st_size for name in files))
-
-
-def _read_bin(file: Path) -> Header:
-    try:
-        return read_torch(file)
-    except ValueError as error:  # a Git LFS pointer, or a web page saved under this name
-        raise EOFError from error
+def read_decoder(files: Files) -> Checkpoint | None:
+    """Describe any decoder that transformers has."""
+    named = map(str, (files.config or {}).get("architectures") or ())
+    if files.model_type == "gemma3" or any("ForCausalLM" in name for name in named):
+        return describe_folder(files, _decoder)
+    return None
 
 
 # --- configs -----------------------------------------------------------------------------------
 
 
-def _found(family: str, kind: Any, format: Format, shape: Shape, context_length: int) -> Checkpoint:
-    return Checkpoint("", family, kind, format, shape=shape, context_length=context_length)
-
-
-def _chatglm(path: Path, config: Config, weights: _Weights) -> Checkpoint:
+def _chatglm(path: Path, config: Config, weights: Weights) -> Checkpoint:
     """ChatGLM-6B and ChatGLM3-6B share a model_type; only the newer one pads its vocabulary."""
     heads, hidden = config["num_attention_heads"], config["hidden_size"]
     newer = "padded_vocab_size" in config
@@ -201,18 +72,18 @@ def _chatglm(path: Path, config: Config, weights: _Weights) -> Checkpoint:
     # The config's quantization_bit may be a default that the files do not follow.
     packed = any(name.endswith("weight_scale") for name in weights.names)
     base = "-base" in f"{config.get('_name_or_path', '')} {path.name}".lower()
-    length = config["seq_length"] if newer else config["max_sequence_length"]
-    found = _found(
-        "chatglm",
-        "completion" if base else "chat",
-        "chatglm-packed" if packed else "chatglm",
-        shape,
-        length,
+    return Checkpoint(
+        name="",
+        family="chatglm",
+        kind="completion" if base else "chat",
+        format="chatglm-packed" if packed else "chatglm",
+        shape=shape,
+        context_length=config["seq_length"] if newer else config["max_sequence_length"],
+        options=CHECKPOINTS["chatglm3-6b" if newer else "chatglm-6b"].options,
     )
-    return replace(found, options=CHECKPOINTS["chatglm3-6b" if newer else "chatglm-6b"].options)
 
 
-def _qwen(path: Path, config: Config, weights: _Weights) -> Checkpoint:
+def _qwen(path: Path, config: Config, weights: Weights) -> Checkpoint:
     """Qwen-VL, and the first Qwen: later ones have model types of their own."""
     heads, sees = config["num_attention_heads"], "visual" in config
     shape = Shape(
@@ -224,26 +95,26 @@ def _qwen(path: Path, config: Config, weights: _Weights) -> Checkpoint:
         tied=weights.tied,
         vision=sum(prod(weights.shapes[name]) for name in weights.shapes if ".visual." in name),
     )
-    format: Format = "qwen-vl-gptq" if "quantization_config" in config else "qwen-vl"
-    family = "qwen_vl" if sees else text_family("qwen")
-    kind = "vision" if sees else "chat"
-    found = _found(family, kind, format, shape, config["max_position_embeddings"])
-    return replace(found, options=CHECKPOINTS["qwen-vl-chat" if sees else "qwen-7b-chat"].options)
+    return Checkpoint(
+        name="",
+        family="qwen_vl" if sees else text_family("qwen"),
+        kind="vision" if sees else "chat",
+        format="qwen-vl-gptq" if "quantization_config" in config else "qwen-vl",
+        shape=shape,
+        context_length=config["max_position_embeddings"],
+        options=CHECKPOINTS["qwen-vl-chat" if sees else "qwen-7b-chat"].options,
+    )
 
 
-def _whisper(path: Path, config: Config, weights: _Weights) -> Checkpoint:
-    shape = whisper_shape(config["decoder_layers"], config["d_model"], config["vocab_size"])
-    return _found("whisper", "speech", "whisper-hf", shape, 0)
-
-
-def _decoder(path: Path, config: Config, weights: _Weights) -> Checkpoint:
+def _decoder(path: Path, config: Config, weights: Weights) -> Checkpoint:
     """Any decoder that transformers has: LLaMA, Gemma, Mistral, Qwen2, GLM-4, …"""
     names = [file.name for file in path.iterdir()]
     if not matching(names, TOKENIZERS):
         raise missing(path, "tokenizer.json")
-    method = (config.get("quantization_config") or {}).get("quant_method", "gptq")
-    if method != "gptq":
-        raise unsupported(path, f"weights quantised with {method}")
+    quantised = config.get("quantization_config")
+    format = quantised.get("quant_method", "gptq") if quantised else "transformers"
+    if format not in FORMATS:
+        raise unsupported(path, f"weights quantised with {format}")
     text = {**config, **config.get("text_config", {})}
     heads, hidden, layers = text["num_attention_heads"], text["hidden_size"], text["num_hidden_layers"]
     window, global_layers = _window(text, layers)
@@ -261,12 +132,13 @@ def _decoder(path: Path, config: Config, weights: _Weights) -> Checkpoint:
     if not template and "tokenizer_config.json" in names:
         with reading(path / "tokenizer_config.json"):
             template = "chat_template" in json.loads((path / "tokenizer_config.json").read_bytes())
-    return _found(
-        text_family(config["model_type"]),
-        "chat" if template else "completion",
-        "gptq" if config.get("quantization_config") else "transformers",
-        shape,
-        text.get("max_position_embeddings", 0),
+    return Checkpoint(
+        name="",
+        family=text_family(config["model_type"]),
+        kind="chat" if template else "completion",
+        format=format,
+        shape=shape,
+        context_length=text.get("max_position_embeddings", 0),
     )
 
 
@@ -279,11 +151,3 @@ def _window(text: Config, layers: int) -> tuple[int | None, int | None]:
         return window, list(kinds).count("full_attention")
     every = text.get("sliding_window_pattern") or GLOBAL_EVERY.get(text["model_type"])
     return window, layers // every if every else 0
-
-
-_CONFIGS: Mapping[str, Callable[[Path, Config, _Weights], Checkpoint]] = {
-    "chatglm": _chatglm,
-    "qwen": _qwen,
-    "whisper": _whisper,
-    "gemma3": _decoder,
-}

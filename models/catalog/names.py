@@ -6,8 +6,9 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 
-from models.catalog.folders import family_of
+from models.catalog.families import family_of
 from models.catalog.recognise import absolute, describe
+from models.catalog.selection import SINGLE_FILE
 from models.catalog.table import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
 from models.schema import Checkpoint
@@ -54,7 +55,7 @@ def _known(name: str) -> Checkpoint | None:
 def _is_path(text: str) -> bool:
     if not text or "\0" in text:
         return False
-    return bool(_PATH.match(text)) or text.lower().endswith((".gguf", ".pt")) or os.path.lexists(text)
+    return bool(_PATH.match(text)) or text.lower().endswith(SINGLE_FILE) or os.path.lexists(text)
 
 
 def _not_found(name: str) -> CheckpointNotFound:

@@ -1,22 +1,23 @@
 """What a file or folder is: a `Checkpoint` made from what its files say, and from nothing else."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from math import prod
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from models.catalog.folders import GLOBAL_EVERY, missing, read_folder, text_family, whisper_shape
-from models.catalog.headers import read_gguf, read_torch, reading, unreadable
+from models.catalog.files import Files, Reader, State, missing, parts, state, unsupported
+from models.catalog.formats import FORMATS, format_of, resolve
+from models.catalog.headers import reading, unreadable
+from models.catalog.selection import SINGLE_FILE
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
-from models.schema import Checkpoint, Shape
-
-_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
+from models.schema import Checkpoint
 
 
 def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
     """Read what a checkpoint is from its files, without loading or unpickling any of them.
+
+    They are read once for each state (names, sizes, times) that they are found in: the header of a large
+    vocabulary takes a while, and a page asks at every run.
 
     Args:
         path: a folder, a .gguf file, or an OpenAI Whisper .pt file.
@@ -29,15 +30,10 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
     """
     path = absolute(path)
     with reading(path):
-        if not path.exists():
-            raise CheckpointNotFound(
-                f"There is nothing at {path}: check the path, or type a name from the list.",
-                f"{path} 不存在：请检查路径，或输入列表中的名称。",
-            )
-        found = _folder(path) if path.is_dir() else _file(path)
+        found = _read(path, state(path))
     if base is None:
         return found
-    if base.format == "unknown":
+    if not format_of(base).known:
         return replace(found, name=base.name, title=base.title, hub_id=base.hub_id)
     return replace(
         base,
@@ -58,120 +54,48 @@ def absolute(path: Path) -> Path:
         return path.absolute()
 
 
-def _file(path: Path) -> Checkpoint:
-    with reading(path), path.open("rb") as file:
-        magic = file.read(4)
-        if not magic:
-            raise EOFError
-        if magic == b"GGUF":
-            return _gguf(_gguf_parts(path))
-        if magic == b"PK\x03\x04":
-            return _whisper_pt(path, read_torch(path).facts)
-        raise unreadable(path)
-
-
-def _gguf_parts(path: Path) -> list[Path]:
-    """`path`, or all files of a model that llama-gguf-split cut, the first one first."""
-    numbered = _PART.fullmatch(path.name)
-    if not numbered:
-        return [path]
-    stem, total = numbered.groups()
-    return [path.with_name(f"{stem}-{n:05}-of-{total}.gguf") for n in range(1, int(total) + 1)]
-
-
-def _gguf(parts: list[Path]) -> Checkpoint:
-    """Keys: github.com/ggml-org/ggml, docs/gguf.md, "LLM"."""
-    path = parts[0]
-    tensors: dict[str, tuple[int, ...]] = {}
-    for part in reversed(parts):
-        if not part.is_file():
-            raise missing(part.parent, part.name)
-        with reading(part):
-            header = read_gguf(part)
-        tensors |= header.tensors
-    facts = header.facts  # of the first part: the others have none
-    architecture = facts["general.architecture"]
-    embedding = tensors.get("token_embd.weight")
-
-    def fact(key: str, default: Any = None) -> Any:
-        return facts.get(f"{architecture}.{key}", default)
-
-    if embedding is None or fact("attention.causal") is False:
-        raise UnsupportedCheckpoint(
-            f"{path.name} is not a text model but {architecture}: choose the GGUF file of a text model.",
-            f"{path.name} 不是文本模型，而是 {architecture}：请选择文本模型的 GGUF 文件。",
+@lru_cache(maxsize=128)
+def _read(path: Path, state: State) -> Checkpoint:
+    if not path.exists():
+        raise CheckpointNotFound(
+            f"There is nothing at {path}: check the path, or type a name from the list.",
+            f"{path} 不存在：请检查路径，或输入列表中的名称。",
         )
-    layers, hidden = fact("block_count"), fact("embedding_length")
-    heads = _average(fact("attention.head_count"))
-    every = GLOBAL_EVERY.get(architecture)
-    return Checkpoint(
-        name=str(path),
-        title=path.stem,
-        family=text_family(architecture),
-        kind="chat" if "tokenizer.chat_template" in facts else "completion",
-        format="gguf",
-        parameters=sum(prod(shape) for shape in tensors.values()),
-        bytes=sum(part.stat().st_size for part in parts),
-        shape=Shape(
-            layers=layers,
-            kv_heads=_average(fact("attention.head_count_kv", heads)),
-            head_dim=fact("attention.key_length", hidden // heads),
-            hidden=hidden,
-            vocab=embedding[-1],
-            tied="output.weight" not in tensors,
-            window=fact("attention.sliding_window") if every else None,
-            global_layers=layers // every if every else None,
-        ),
-        context_length=fact("context_length", 0),
-        path=str(path),
-    )
+    partial = [name for name, _, _ in state if name.endswith(".incomplete")]
+    if partial and path.is_dir():
+        raise missing(path, partial[0].removesuffix(".incomplete"))
+    files = Files(path)
+    found = _ask(files)
+    if found is None and path.is_dir() and files.config is None:
+        files = Files(_single_file(path))
+        found = _ask(files)
+    if found is not None:
+        return found
+    if files.config is not None:
+        raise unsupported(path, files.model_type or "a model without model_type")
+    raise unreadable(files.path)
 
 
-def _average(heads: int | tuple[int, ...]) -> int:
-    """Heads per layer; some architectures list them layer by layer."""
-    return heads if isinstance(heads, int) else -(-sum(heads) // len(heads))
+def _ask(files: Files) -> Checkpoint | None:
+    """The description by the first reader that knows what these files are."""
+    with reading(files.path / "config.json" if files.config is not None else files.path):
+        return next(filter(None, (read(files) for read in _readers())), None)
 
 
-def _whisper_pt(path: Path, dims: Mapping[str, int]) -> Checkpoint:
-    """Keys: github.com/openai/whisper, ModelDimensions."""
-    if not {"n_mels", "n_vocab", "n_audio_layer", "n_text_layer", "n_text_state"} <= set(dims):
-        raise unreadable(path)
-    return Checkpoint(
-        name=str(path),
-        title=path.stem,
-        family="whisper",
-        kind="speech",
-        format="whisper-pt",
-        parameters=whisper_parameters(dims),
-        bytes=path.stat().st_size,
-        shape=whisper_shape(dims["n_text_layer"], dims["n_text_state"], dims["n_vocab"]),
-        path=str(path),
-    )
+def _readers() -> Iterator[Reader]:
+    """Those of the special formats first: the others would take their files as well."""
+    for name in dict.fromkeys(row.reader for row in reversed([*FORMATS.values()]) if row.reader):
+        yield resolve(name)
 
 
-def whisper_parameters(dims: Mapping[str, int]) -> int:
-    """Parameters of a Whisper of these ModelDimensions; the encoder's sinusoids are none."""
-    width = dims["n_text_state"]
-    attention = 4 * width**2 + 3 * width  # the key projection has no bias
-    mlp = 8 * width**2 + 5 * width
-    norm = 2 * width
-    convolutions = 3 * width * (dims["n_mels"] + width) + 2 * width
-    encoder = convolutions + dims["n_audio_layer"] * (attention + mlp + 2 * norm) + norm
-    embeddings = (dims["n_vocab"] + dims["n_text_ctx"]) * width
-    return encoder + embeddings + dims["n_text_layer"] * (2 * attention + mlp + 3 * norm) + norm
-
-
-def _folder(path: Path) -> Checkpoint:
-    for partial in sorted(path.glob("*.incomplete")):
-        raise missing(path, partial.stem)
-    if (path / "config.json").is_file():
-        return read_folder(path)
-    files = sorted(file for file in path.iterdir() if file.suffix in (".gguf", ".pt"))
-    models = {_gguf_parts(file)[0] for file in files}
+def _single_file(folder: Path) -> Path:
+    """The only checkpoint in a folder that is a single file, or was one before it was cut."""
+    files = sorted(file for file in folder.iterdir() if file.suffix in SINGLE_FILE)
+    models = {parts(file)[0] for file in files}
     if len(models) == 1:
-        return _file(models.pop())
+        return models.pop()
     raise UnsupportedCheckpoint(
-        f"{path} holds no config.json and {len(models)} .gguf or .pt models: choose a folder with a config, "
+        f"{folder} holds no config.json and {len(models)} .gguf or .pt models: choose a folder with a config, "
         "or one such file.",
-        f"{path} 中没有 config.json，且有 {len(models)} 个 .gguf 或 .pt 文件：请选择含 config.json 的文件夹，或其中一个文件。",
+        f"{folder} 中没有 config.json，且有 {len(models)} 个 .gguf 或 .pt 文件：请选择含 config.json 的文件夹，或其中一个文件。",
     )

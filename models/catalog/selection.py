@@ -10,27 +10,15 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from models.catalog.formats import FORMATS, format_of
 from models.schema import Checkpoint
 
 # The first of these that a repository has is taken; the others are copies of the same weights.
-WEIGHTS = (
-    "model.safetensors",
-    "model-?????-of-?????.safetensors",
-    "*.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model-?????-of-?????.bin",
-    "model.bin",
-    "*.bin",
-    "*Q4_K_M*.gguf",
-    "*Q4_0*.gguf",
-    "*Q8_0*.gguf",
-    "*.gguf",
-    "*.pt",
-)
+WEIGHTS = tuple(pattern for row in FORMATS.values() for pattern in row.weights)
+SINGLE_FILE = tuple(row.suffix for row in FORMATS.values() if row.suffix)
 # Everything small that describes a model or its tokenizer. No Python: it never runs here.
 DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")
 TOKENIZERS = ("tokenizer*", "*.tiktoken", "vocab*", "ice_text.model", "spiece.model")
-SINGLE_FILE = (".gguf", ".pt")
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(\.\w+)$")
 
@@ -91,8 +79,7 @@ def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
     if "config.json" not in present:
         lacking.append("config.json")
     if not matching(present, TOKENIZERS):
-        chatglm = checkpoint.format in ("chatglm", "chatglm-packed")
-        lacking.append("tokenizer.model or ice_text.model" if chatglm else "tokenizer.json")
+        lacking.append(format_of(checkpoint).tokenizer)
     return lacking
 
 

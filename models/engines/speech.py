@@ -71,7 +71,7 @@ class WhisperEngine(SpeechEngine):
         super().__init__(checkpoint, placement)
         started = time.monotonic()
         with _translated(self._unreadable):
-            self.library, notes = _open(Path(path), checkpoint, placement, progress or (lambda _: None))
+            self.library, notes = _open(Path(path), placement, progress or (lambda _: None))
         if cancel is not None and cancel.is_set():
             self._close()
             raise Cancelled
@@ -162,11 +162,10 @@ class WhisperEngine(SpeechEngine):
         )
 
 
-def _open(
-    path: Path, checkpoint: Checkpoint, placement: Placement, progress: OnProgress
-) -> tuple[Library, tuple[Text, ...]]:
+def _open(path: Path, placement: Placement, progress: OnProgress) -> tuple[Library, tuple[Text, ...]]:
     """The library for a placement, and what the report says about it."""
-    if checkpoint.format != "ctranslate2" and placement.precision != "int8":
+    ctranslate2 = (path / "model.bin").is_file()  # as a folder in its format always has, and no other
+    if not ctranslate2 and placement.precision != "int8":
         from models.speech.reference import OpenAIWhisper
 
         progress(Progress("load"))
@@ -175,7 +174,7 @@ def _open(
 
     compute_type(placement)  # raises before anything is converted for nothing
     notes: tuple[Text, ...] = ()
-    if checkpoint.format != "ctranslate2":
+    if not ctranslate2:
         from models.speech.convert import converted
 
         progress(Progress("convert"))

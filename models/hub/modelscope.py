@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from models.catalog.formats import format_of
 from models.hub.download import Remote, Transfer, fetch_all
 from models.hub.sources import ask_json, choose_files, explained, folder_of, is_set, open_client
 from models.hub.stamps import Stamps
@@ -21,7 +22,7 @@ def modelscope_endpoint() -> str:
 
 def modelscope_id(checkpoint: Checkpoint) -> str | None:
     """Its id there; one that was typed means ModelScope too once ModelScope is asked for."""
-    typed = checkpoint.format == "unknown" and is_set("USE_MODELSCOPE_HUB")
+    typed = not format_of(checkpoint).known and is_set("USE_MODELSCOPE_HUB")
     return checkpoint.modelscope_id or (checkpoint.hub_id if typed else None)
 
 

@@ -141,8 +141,9 @@ def _describe(family: str, name: str) -> tuple[Checkpoint | None, ModelError | N
     except ModelError as error:
         return None, error
     kind = found.kind if found.kind in ELSEWHERE else "chat"
-    may_see = found.format == "openai-api" and family == "qwen_vl"  # only its answers will tell
-    if found.format == "unknown" or may_see or kind == KINDS.get(family, "chat"):
+    stored = models.catalog.format_of(found)
+    may_see = stored.may_see and family == "qwen_vl"
+    if not stored.known or may_see or kind == KINDS.get(family, "chat"):
         return found, None
     does, page = ELSEWHERE[kind]
     return None, BadInput(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from models.catalog import CHECKPOINTS, allowed, default, family, find
-from models.catalog.recognise import whisper_parameters
+from models.catalog.whisper import whisper_parameters
 from models.errors import BadInput, CheckpointNotFound
 from models.schema import ChatOptions, Checkpoint, SpeechOptions
 from tests.fakes.tiny_checkpoints import write_gguf

@@ -10,7 +10,7 @@ import pytest
 from gguf import GGML_QUANT_SIZES, GGUFWriter
 
 from models.catalog import CHECKPOINTS, describe, find, headers
-from models.catalog.recognise import whisper_parameters
+from models.catalog.whisper import whisper_parameters
 from models.errors import CheckpointCorrupt, ModelError, UnsupportedCheckpoint
 from tests.fakes.paths import SHARED
 from tests.fakes.tiny_checkpoints import (

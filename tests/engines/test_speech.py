@@ -203,11 +203,13 @@ def test_precisions_that_openai_whisper_lacks(bare: tuple[Any, Path], device: st
 )
 def test_precisions_that_ctranslate2_lacks(tmp_path: Path, device: str, precision: str) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "model.bin").touch()
     with pytest.raises(UnsupportedPlacement, match=f"cannot run in {precision} on {device}"):
         WhisperEngine(tmp_path, CONVERTED, Placement(device, precision))
 
 
 def test_a_folder_without_tokenizer_downloads_none(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").touch()
     with pytest.raises(CheckpointCorrupt, match="tokenizer.json is missing"):
         WhisperEngine(tmp_path, CONVERTED, CPU)
 

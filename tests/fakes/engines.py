@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from models.catalog import formats
 from models.chat.messages import text_only
 from models.engines.base import Audio, ChatEngine, SpeechEngine, Transcript
 from models.engines.fair_queue import FairQueue
@@ -47,6 +50,17 @@ class Stage:
         self.options: list[ChatOptions | SpeechOptions] = []  # of every request, in order
         self.memory = 2.5  # GiB on the accelerator: two engines, and not quite a third
         self.loading = self.most_loading = self.open = 0
+
+
+def use_engines(monkeypatch: pytest.MonkeyPatch, **engines: str) -> None:
+    """Let classes of this file read the formats that are named (with _ for -), and nothing read the others."""
+    rows = {
+        name: replace(
+            row, engine=f"{__name__}:{engines[key]}" if (key := name.replace("-", "_")) in engines else None
+        )
+        for name, row in formats.FORMATS.items()
+    }
+    monkeypatch.setattr(formats, "FORMATS", rows)
 
 
 class FakeEngine(ChatEngine):

@@ -1,12 +1,13 @@
 """Quintet's public interface: a checkpoint and a placement make an engine that answers.
 
-    from models import load, ChatOptions
-    engine = load("smollm2-135m-instruct")
-    for event in engine.stream([{"role": "user", "content": "Hello"}]): ...
+    from models import using
+    with using("smollm2-135m-instruct") as engine:
+        for event in engine.stream([{"role": "user", "content": "Hello"}]): ...
 
 Importing this costs milliseconds; torch and its kin are imported when a model is asked for.
 """
 
+import contextlib
 import threading
 
 from models import catalog, placement
@@ -95,7 +96,20 @@ __all__ = [
     "precisions",
     "shared",
     "unload",
+    "using",
 ]
+
+
+def using(
+    name: str,
+    device: str = "auto",
+    precision: str = "auto",
+    context: int | None = None,
+    progress: OnProgress | None = None,
+    cancel: threading.Event | None = None,
+) -> contextlib.AbstractContextManager[Engine]:
+    """Hold the engine for a checkpoint, loaded first if need be, while a block runs: see `Loader.using`."""
+    return shared().using(name, device, precision, context, progress, cancel)
 
 
 def load(
@@ -106,7 +120,7 @@ def load(
     progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
 ) -> Engine:
-    """The engine for a checkpoint, from the loader that this process shares: see `Loader.load`."""
+    """The engine for a checkpoint, from the loader that this process shares; held by nobody: see `Loader.load`."""
     return shared().load(name, device, precision, context, progress, cancel)
 
 
@@ -121,5 +135,5 @@ def loaded() -> list[Engine]:
 
 
 def unload(name: str | None = None) -> bool:
-    """Close the idle engines of a checkpoint, or all. False when one is still answering."""
+    """Close the engines of a checkpoint, or all. False when somebody holds one."""
     return shared().unload(name)

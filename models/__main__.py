@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -170,23 +170,23 @@ def get(arguments: argparse.Namespace) -> None:
 def chat(arguments: argparse.Namespace) -> None:
     options = ChatOptions(**_given(arguments, fields(ChatOptions)))
     pictures = [{"type": "image", "image": _read(path)} for path in arguments.image]
-    engine = _load(arguments)
-    if not isinstance(engine, ChatEngine):
-        raise models.BadInput(
-            f"{arguments.name} does not chat: use transcribe, or another checkpoint.",
-            f"{arguments.name} 不能对话：请使用 transcribe，或换一个模型。",
+    with _using(arguments) as engine:
+        if not isinstance(engine, ChatEngine):
+            raise models.BadInput(
+                f"{arguments.name} does not chat: use transcribe, or another checkpoint.",
+                f"{arguments.name} 不能对话：请使用 transcribe，或换一个模型。",
+            )
+        messages: list[dict[str, Any]] = (
+            [{"role": "system", "content": arguments.system}] if arguments.system else []
         )
-    messages: list[dict[str, Any]] = (
-        [{"role": "system", "content": arguments.system}] if arguments.system else []
-    )
-    for prompt in _typed() if arguments.prompt is None else [arguments.prompt]:
-        if engine.has_chat_template:
-            parts = [*pictures, {"type": "text", "text": prompt}]
-            messages.append({"role": "user", "content": parts if pictures else prompt})
-            pictures = []
-            messages.append({"role": "assistant", "content": _answer(engine, messages, options)})
-        else:
-            _answer(engine, prompt, options)
+        for prompt in _typed() if arguments.prompt is None else [arguments.prompt]:
+            if engine.has_chat_template:
+                parts = [*pictures, {"type": "text", "text": prompt}]
+                messages.append({"role": "user", "content": parts if pictures else prompt})
+                pictures = []
+                messages.append({"role": "assistant", "content": _answer(engine, messages, options)})
+            else:
+                _answer(engine, prompt, options)
 
 
 def _read(path: str) -> bytes:
@@ -233,23 +233,29 @@ def _typed() -> Iterator[str]:
 
 def transcribe(arguments: argparse.Namespace) -> None:
     options = SpeechOptions(**_given(arguments, fields(SpeechOptions)))
-    engine = _load(arguments)
-    if not isinstance(engine, SpeechEngine):
-        raise models.BadInput(
-            f"{arguments.name} does not transcribe: choose a Whisper checkpoint.",
-            f"{arguments.name} 不能转写语音：请选择 Whisper 模型。",
-        )
-    with _cancelling() as cancel, _progress() as progress:
-        result = engine.transcribe(arguments.file, options, cancel, progress)
-        segments = list(result)
+    with _using(arguments) as engine:
+        if not isinstance(engine, SpeechEngine):
+            raise models.BadInput(
+                f"{arguments.name} does not transcribe: choose a Whisper checkpoint.",
+                f"{arguments.name} 不能转写语音：请选择 Whisper 模型。",
+            )
+        with _cancelling() as cancel, _progress() as progress:
+            result = engine.transcribe(arguments.file, options, cancel, progress)
+            segments = list(result)
     print(write(segments, arguments.format, result.language), end="")
 
 
-def _load(arguments: argparse.Namespace) -> models.Engine:
-    with _cancelling() as cancel, _progress() as progress:
-        return models.load(
-            arguments.name, arguments.device, arguments.precision, arguments.context, progress, cancel
-        )
+@contextmanager
+def _using(arguments: argparse.Namespace) -> Iterator[models.Engine]:
+    """The engine that was asked for; Ctrl-C also ends its load."""
+    with ExitStack() as lease:
+        with _cancelling() as cancel, _progress() as progress:
+            engine = lease.enter_context(
+                models.using(
+                    arguments.name, arguments.device, arguments.precision, arguments.context, progress, cancel
+                )
+            )
+        yield engine
 
 
 @contextmanager

@@ -9,7 +9,7 @@
     ├── UnsupportedPlacement      this device or precision cannot run that checkpoint
     ├── DoesNotFit                not enough memory or disk
     ├── BadInput                  messages, audio or options that make no sense
-    ├── EngineClosed              unloaded while somebody still held it
+    ├── EngineClosed              unloaded for somebody else: nobody held a lease
     ├── EngineFailed              the library under an engine raised or died
     └── Cancelled                 Stop, a closed tab, Ctrl-C
 

@@ -3,8 +3,8 @@
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,13 +12,13 @@ from pathlib import Path
 from models import catalog, hub, placement
 from models.catalog.formats import engine_of, format_of
 from models.engines.base import Engine
-from models.errors import Cancelled, UnsupportedPlacement
+from models.errors import Cancelled, EngineClosed, UnsupportedPlacement
 from models.schema import Checkpoint, OnProgress, Plan, Progress
 from models.shared_work import SharedWork
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Loaded:
     engine: Engine
     plan: Plan
 
@@ -38,10 +38,10 @@ class _Request:
     precision: str
     context: int | None
 
-    def met_by(self, held: _Held) -> bool:
-        where = held.plan.placement
+    def met_by(self, loaded: _Loaded) -> bool:
+        where = loaded.plan.placement
         return (
-            held.plan.checkpoint.name == self.name
+            loaded.plan.checkpoint.name == self.name
             and self.device in ("auto", where.device, where.device.removesuffix(":0"))
             and self.precision in ("auto", where.precision)
             and (self.context or 0) <= (where.context or self.context or 0)
@@ -59,10 +59,37 @@ class Loader:
 
     def __init__(self) -> None:
         self.hub = hub.Hub()
-        self._held: list[_Held] = []
+        self._engines: list[_Loaded] = []
+        self._expected: list[_Request] = []  # of those who will hold the engine that they get
         self._lock = threading.Lock()
         self._loads: SharedWork[Engine] = SharedWork()
         self._device_locks: dict[str, threading.Lock] = {}
+
+    @contextmanager
+    def using(
+        self,
+        name: str,
+        device: str = "auto",
+        precision: str = "auto",
+        context: int | None = None,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Engine]:
+        """Hold the engine for a checkpoint: until the block is left it is not closed, for nobody's sake.
+
+        Arguments and errors are those of `load`.
+        """
+        checkpoint = catalog.find(name)
+        request = _Request(checkpoint.name, device, precision, context)
+        with ExitStack() as lease:
+            with self._expect(request):
+                while True:
+                    engine = self._find_or_load(checkpoint, request, progress, cancel)
+                    # It may have been closing already when it was expected; the next one is not.
+                    with suppress(EngineClosed):
+                        lease.enter_context(engine.lease())
+                        break
+            yield engine
 
     def load(
         self,
@@ -73,7 +100,7 @@ class Loader:
         progress: OnProgress | None = None,
         cancel: threading.Event | None = None,
     ) -> Engine:
-        """The engine for a checkpoint, loaded now or already there.
+        """The engine for a checkpoint, loaded now or already there. Nobody holds it: see `using`.
 
         Args:
             name: catalog name, hub id, path to a folder, .gguf or .pt, or an address ending in /v1.
@@ -89,14 +116,7 @@ class Loader:
         """
         checkpoint = catalog.find(name)
         request = _Request(checkpoint.name, device, precision, context)
-        if engine := self._ready(request):
-            return engine
-        return self._loads.run(
-            request,
-            lambda report, stop: self._load(checkpoint, request, report, stop),
-            progress,
-            cancel,
-        )
+        return self._find_or_load(checkpoint, request, progress, cancel)
 
     def plan(
         self, name: str, device: str = "auto", precision: str = "auto", context: int | None = None
@@ -106,7 +126,9 @@ class Loader:
         A CUDA or MPS device that this machine lacks is planned for all the same: nothing fits there.
         """
         found = placement.devices_and(device)
-        return placement.plan(self.describe(name), device, precision, context, found, self._reclaimable())
+        return placement.plan(
+            self.describe(name), device, precision, context, found, self._count_reclaimable()
+        )
 
     def describe(self, name: str) -> Checkpoint:
         """What is known of a checkpoint: from its files when they are here, else from the catalog."""
@@ -118,65 +140,99 @@ class Loader:
         self, name: str, progress: OnProgress | None = None, cancel: threading.Event | None = None
     ) -> Path:
         """The checkpoint's files on this machine, fetched and verified, without loading them."""
-        return self._files(catalog.find(name), progress, cancel)[0]
+        return self._fetch(catalog.find(name), progress, cancel)[0]
 
     def loaded(self) -> list[Engine]:
         """Engines in memory, most recently used first."""
         with self._lock:
-            engines = [held.engine for held in self._held if not held.engine.closed]
+            engines = [loaded.engine for loaded in self._engines if not loaded.engine.closed]
         return sorted(engines, key=lambda engine: engine.last_used, reverse=True)
 
     def find_loaded(
         self, name: str, device: str = "auto", precision: str = "auto", context: int | None = None
     ) -> Engine | None:
         """The engine that `load` would return at once, or None."""
-        return self._ready(_Request(catalog.find(name).name, device, precision, context))
+        return self._find(_Request(catalog.find(name).name, device, precision, context))
 
     def unload(self, name: str | None = None) -> bool:
-        """Close the idle engines of a checkpoint (of all, without a name). False: one is answering."""
+        """Close the engines of a checkpoint (of all, without a name). False: somebody holds one."""
         with self._lock:
-            chosen = [held for held in self._held if name in (None, held.plan.checkpoint.name)]
-        if (
-            name and not chosen
-        ):  # perhaps another way to write it; a name as loaded needs no look at its files
+            chosen = [loaded for loaded in self._engines if name in (None, loaded.plan.checkpoint.name)]
+        if name and not chosen:  # perhaps written otherwise; a name as loaded needs no look at its files
             wanted = catalog.find(name).name
             with self._lock:
-                chosen = [held for held in self._held if held.plan.checkpoint.name == wanted]
-        return all([self._close(held) for held in chosen])
+                chosen = [loaded for loaded in self._engines if loaded.plan.checkpoint.name == wanted]
+        return all([self._close(loaded) for loaded in chosen])
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _ready(self, request: _Request) -> Engine | None:
+    def _find_or_load(
+        self,
+        checkpoint: Checkpoint,
+        request: _Request,
+        progress: OnProgress | None,
+        cancel: threading.Event | None,
+    ) -> Engine:
+        if engine := self._find(request):
+            return engine
+        return self._loads.run(
+            request, lambda report, stop: self._load(checkpoint, request, report, stop), progress, cancel
+        )
+
+    def _find(self, request: _Request) -> Engine | None:
         with self._lock:
-            for held in self._held:
-                if request.met_by(held) and not held.engine.closed:
-                    held.engine.last_used = time.monotonic()
-                    return held.engine
+            for loaded in self._engines:
+                if request.met_by(loaded) and not loaded.engine.closed:
+                    loaded.engine.last_used = time.monotonic()
+                    return loaded.engine
         return None
+
+    @contextmanager
+    def _expect(self, request: _Request) -> Iterator[None]:
+        """Close no engine that meets `request`, so that there is one to hold when it is found or loaded."""
+        with self._lock:
+            self._expected.append(request)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected.remove(request)
+
+    def _in_use(self, loaded: _Loaded) -> bool:
+        """With the lock held: whether somebody holds the engine, or is about to."""
+        expected = any(request.met_by(loaded) for request in self._expected)
+        return loaded.engine.leased or (expected and not loaded.engine.closed)
 
     def _load(
         self, checkpoint: Checkpoint, request: _Request, report: OnProgress, stop: threading.Event
     ) -> Engine:
         if format_of(checkpoint).known:
             engine_of(checkpoint)  # raises before anything is fetched for nothing
-        path, checkpoint = self._files(checkpoint, report, stop)
+        path, checkpoint = self._fetch(checkpoint, report, stop)
         make: Callable[..., Engine] = engine_of(checkpoint)
-        with self._device(checkpoint, request, report, stop) as plan:
-            if engine := self._ready(request):  # loaded while this one waited for the device
+        while True:
+            if engine := self._find(request):
                 return engine
-            self._make_room(plan, already=self._replace(request, plan))
-            engine = make(path, checkpoint, plan.placement, report, stop)
-            if stop.is_set():
-                engine.close_if_idle()
-                raise Cancelled
-            with self._lock:
-                self._held.append(_Held(engine, plan))
-            # What a library created stays: without this, every full collection walks through it.
-            gc.collect()
-            gc.freeze()
-            return engine
+            devices = self._plan_fitting(checkpoint, request).placement.devices
+            with self._hold_devices(devices, report, stop):
+                if engine := self._find(request):  # loaded while this one waited for the device
+                    return engine
+                # Minutes may have passed in which memory changed.
+                plan = self._plan_fitting(checkpoint, request)
+                if plan.placement.devices != devices or not self._make_room(request, plan):
+                    continue
+                engine = make(path, checkpoint, plan.placement, report, stop)
+                if stop.is_set():
+                    engine.close_if_idle()
+                    raise Cancelled
+                with self._lock:
+                    self._engines.append(_Loaded(engine, plan))
+                # What a library created stays: without this, every full collection walks through it.
+                gc.collect()
+                gc.freeze()
+                return engine
 
-    def _files(
+    def _fetch(
         self, checkpoint: Checkpoint, report: OnProgress | None, stop: threading.Event | None
     ) -> tuple[Path, Checkpoint]:
         """The files, fetched when absent and checked, and what they say of themselves."""
@@ -188,27 +244,17 @@ class Loader:
         return path, catalog.describe(path, checkpoint)
 
     @contextmanager
-    def _device(
-        self, checkpoint: Checkpoint, request: _Request, report: OnProgress, stop: threading.Event
-    ) -> Iterator[Plan]:
-        """Plan, and hold the planned devices while the load runs.
-
-        Waiting for a device may take minutes in which memory changes, so the plan is made again
-        once the device is held, and the wait repeated should it now name another.
-        """
-        plan = self._fitting(checkpoint, request)
-        while True:
-            with ExitStack() as stack:
-                for name in sorted(plan.placement.devices or (plan.placement.device,)):
-                    stack.enter_context(self._waiting(name, report, stop))
-                again = self._fitting(checkpoint, request)
-                if again.placement.devices == plan.placement.devices:
-                    yield again
-                    return
-            plan = again
+    def _hold_devices(
+        self, devices: Sequence[str], report: OnProgress, stop: threading.Event
+    ) -> Iterator[None]:
+        """Keep other loads from these devices, once those that are under way there have ended."""
+        with ExitStack() as stack:
+            for name in sorted(devices):  # in one order, or two loads might wait for each other
+                stack.enter_context(self._hold_device(name, report, stop))
+            yield
 
     @contextmanager
-    def _waiting(self, device: str, report: OnProgress, stop: threading.Event) -> Iterator[None]:
+    def _hold_device(self, device: str, report: OnProgress, stop: threading.Event) -> Iterator[None]:
         with self._lock:
             lock = self._device_locks.setdefault(device, threading.Lock())
         if not lock.acquire(blocking=False):
@@ -223,60 +269,67 @@ class Loader:
         finally:
             lock.release()
 
-    def _fitting(self, checkpoint: Checkpoint, request: _Request) -> Plan:
+    def _plan_fitting(self, checkpoint: Checkpoint, request: _Request) -> Plan:
         plan = placement.plan(
-            checkpoint, request.device, request.precision, request.context, reclaimable=self._reclaimable()
+            checkpoint,
+            request.device,
+            request.precision,
+            request.context,
+            reclaimable=self._count_reclaimable(),
         )
         if not plan.fits:
             raise placement.refuse(plan)
         return plan
 
-    def _reclaimable(self) -> dict[str, int]:
-        """Bytes per device that closing all idle engines would free."""
+    def _count_reclaimable(self) -> dict[str, int]:
+        """Bytes per device that closing all engines which nobody holds would free."""
         sums: dict[str, int] = {}
         with self._lock:
-            idle = [held for held in self._held if not held.engine.active]
-        for held in idle:
-            devices = held.plan.placement.devices or (held.plan.placement.device,)
+            idle = [loaded for loaded in self._engines if not self._in_use(loaded)]
+        for loaded in idle:
+            devices = loaded.plan.placement.devices
             for device in devices:
-                sums[device] = sums.get(device, 0) + held.gives_back // len(devices)
+                sums[device] = sums.get(device, 0) + loaded.gives_back // len(devices)
         return sums
+
+    def _make_room(self, request: _Request, plan: Plan) -> bool:
+        """Close idle engines on the plan's devices, least recently used first, until it fits.
+
+        False: it does not, since somebody took one that the plan had counted as idle.
+        """
+        missing = plan.total - plan.free - self._replace(request, plan)
+        with self._lock:
+            candidates = sorted(self._engines, key=lambda loaded: loaded.engine.last_used)
+        for loaded in candidates:
+            if missing <= 0:
+                break
+            if set(plan.placement.devices) & set(loaded.plan.placement.devices) and self._close(loaded):
+                missing -= loaded.gives_back
+        return missing <= 0
 
     def _replace(self, request: _Request, plan: Plan) -> int:
         """Close an engine of the same key whose context is too short; the bytes that this gave back."""
         with self._lock:
-            same = [held for held in self._held if _key(held.plan) == _key(plan)]
-        for held in same:
-            if not self._close(held):
-                has = held.plan.placement.context
+            same = [loaded for loaded in self._engines if _key(loaded.plan) == _key(plan)]
+        for loaded in same:
+            if not self._close(loaded):
+                has = loaded.plan.placement.context
                 raise UnsupportedPlacement(
-                    f"{request.name} is answering somebody with a context of {has} tokens: use that, or "
+                    f"{request.name} is used by somebody with a context of {has} tokens: use that, or "
                     "ask again when it is idle.",
-                    f"{request.name} 正以 {has} 个 token 的上下文回答他人：请使用该长度，或等其空闲后再试。",
+                    f"{request.name} 正以 {has} 个 token 的上下文被他人使用：请使用该长度，或等其空闲后再试。",
                 )
-        return sum(held.gives_back for held in same)
+        return sum(loaded.gives_back for loaded in same)
 
-    def _make_room(self, plan: Plan, already: int) -> None:
-        """Close idle engines on the plan's devices, least recently used first, until it fits.
-
-        `already` bytes were given back since the plan was made.
-        """
-        names = set(plan.placement.devices or (plan.placement.device,))
-        missing = plan.total - plan.free - already
+    def _close(self, loaded: _Loaded) -> bool:
         with self._lock:
-            candidates = sorted(self._held, key=lambda held: held.engine.last_used)
-        for held in candidates:
-            if missing <= 0:
-                return
-            if names & set(held.plan.placement.devices) and self._close(held):
-                missing -= held.gives_back
-
-    def _close(self, held: _Held) -> bool:
-        if not held.engine.close_if_idle():
+            if self._in_use(loaded):
+                return False
+        if not loaded.engine.close_if_idle():
             return False
         with self._lock:
-            if held in self._held:
-                self._held.remove(held)
+            if loaded in self._engines:
+                self._engines.remove(loaded)
         gc.unfreeze()
         gc.collect()
         return True

@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models import __main__ as command_line
+from models import loaded, unload
 from models.catalog import CHECKPOINTS
 from tests.fakes.paths import ROOT
 
@@ -152,6 +155,20 @@ def test_a_reader_that_leaves_is_no_disaster(unbuffered: str) -> None:
             timeout=60,
         )
     assert run.returncode == 1 and run.stderr == b""
+
+
+def test_a_dialogue_holds_its_engine_between_two_questions(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def typed() -> Iterator[str]:
+        yield "one"
+        assert not unload() and len(loaded()) == 1
+        yield "two"
+
+    monkeypatch.setattr(command_line, "_typed", typed)
+    assert command_line.main(["chat", str(tmp_path / "chat.gguf"), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == "one \ntwo \n"
+    assert stage.diary == ["load chat.gguf"] and unload() and loaded() == []
 
 
 # --- with weights --------------------------------------------------------------------------------

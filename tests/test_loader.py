@@ -25,27 +25,15 @@ from models.errors import (
 )
 from models.loader import Loader
 from models.schema import Device, GiB, Progress
-from tests.fakes.engines import FakeEngine, Stage, use_engines
+from tests.fakes.engines import FakeEngine, Stage, graphics_card, use_engines
 from tests.fakes.tiny_checkpoints import cut, write_folder, write_gguf
-from tests.fakes.waiting import WAIT, until
+from tests.fakes.waiting import WAIT, in_thread, until
 
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stage:
-    """A graphics card on which every open fake engine takes a GiB."""
-    own = Stage()
-
-    def devices() -> list[Device]:
-        ways = ("bf16", "fp16", "fp32", "int8", "int4")
-        room = int(own.memory * GiB)
-        free = room - own.open * GiB
-        return [Device("cuda:0", "GPU", room, free, ways), Device("cpu", "CPU", GiB, GiB // 8, ("fp32",))]
-
-    monkeypatch.setattr(FakeEngine, "stage", own)
-    monkeypatch.setattr(placement, "devices", devices)
-    use_engines(monkeypatch, transformers="FakeEngine", gguf="FakeEngine")
     monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
-    return own
+    return graphics_card(monkeypatch)
 
 
 @pytest.fixture
@@ -57,21 +45,6 @@ def shop(stage: Stage) -> Loader:
 def folder(tmp_path: Path) -> Callable[[str], str]:
     """Folders of tiny checkpoints, by name."""
     return lambda name: str(write_folder(tmp_path / name))
-
-
-def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run `work` beside the test; the list gets its result or its error."""
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except ModelError as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    return thread, outcome
 
 
 # --- one load for all ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
 from models.engines.fair_queue import FairQueue
@@ -36,8 +36,8 @@ Audio = str | Path | Any
 class Engine(ABC):
     """A loaded model that answers.
 
-    A request is counted from its first step to its end, so that the loader never closes an engine
-    that is answering: `close_if_idle` and `request` exclude each other.
+    Whoever needs it holds a lease, and so does each request from its first step to its end: the loader
+    never closes an engine that somebody holds, since `close_if_idle` and `lease` exclude each other.
     """
 
     report: LoadReport
@@ -46,7 +46,7 @@ class Engine(ABC):
         self.checkpoint = checkpoint
         self.placement = placement
         self.last_used = time.monotonic()
-        self._requests = 0
+        self._leases = self._requests = 0
         self._closed = False
         self._state = threading.Lock()
 
@@ -59,29 +59,46 @@ class Engine(ABC):
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def leased(self) -> bool:
+        """Whether somebody holds it, for a request or for those to come."""
+        return self._leases > 0
+
     @contextmanager
-    def request(self) -> Iterator[None]:
-        """Hold the engine open while one request runs. Raises EngineClosed after an unload."""
+    def lease(self) -> Iterator[Self]:
+        """Hold the engine: it is not closed before the block is left. Raises EngineClosed after an unload."""
         with self._state:
             if self._closed:
                 raise EngineClosed(
                     f"{self.checkpoint.name} was unloaded to make room; load it again and resend.",
                     f"{self.checkpoint.name} 已被卸载以腾出内存；请重新加载后再发送。",
                 )
-            self._requests += 1
+            self._leases += 1
         try:
-            yield
+            yield self
         finally:
             with self._state:
-                self._requests -= 1
+                self._leases -= 1
                 self.last_used = time.monotonic()
 
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Hold the engine while one request runs, and count it. Raises EngineClosed after an unload."""
+        with self.lease():
+            with self._state:
+                self._requests += 1
+            try:
+                yield
+            finally:
+                with self._state:
+                    self._requests -= 1
+
     def close_if_idle(self) -> bool:
-        """Free the model unless a request runs. True when it is (or already was) closed."""
+        """Free the model unless somebody holds it. True when it is (or already was) closed."""
         with self._state:
             if self._closed:
                 return True
-            if self._requests:
+            if self._leases:
                 return False
             self._closed = True
         self._close()
@@ -89,7 +106,7 @@ class Engine(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Give the memory back. Called once, when nothing is answering."""
+        """Give the memory back. Called once, when nobody holds it."""
 
 
 class ChatEngine(Engine):

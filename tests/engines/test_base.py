@@ -84,6 +84,25 @@ def test_a_closed_engine_says_so_and_closes_once(stage: Stage) -> None:
         next(engine.stream([user("hello")]))
 
 
+def test_a_lease_holds_an_engine_that_answers_nothing() -> None:
+    engine = make()
+    with engine.lease() as held, engine.lease():
+        assert held is engine and engine.leased and engine.active == 0
+        list(engine.stream([user("hello")]))
+        assert engine.leased and not engine.close_if_idle() and not engine.closed
+    assert not engine.leased and engine.close_if_idle()
+    with pytest.raises(EngineClosed, match="load it again"), engine.lease():
+        pytest.fail("leased after it was closed")
+
+
+def test_a_lease_ends_with_its_block_whatever_happens_there() -> None:
+    engine = make()
+    before = engine.last_used
+    with pytest.raises(ZeroDivisionError), engine.lease():
+        raise ZeroDivisionError
+    assert not engine.leased and engine.last_used > before
+
+
 def test_last_used_moves_when_a_request_ends() -> None:
     engine = make()
     before = engine.last_used

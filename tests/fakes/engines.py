@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models import placement
 from models.catalog import formats
 from models.chat.messages import text_only
 from models.engines.base import Audio, ChatEngine, SpeechEngine, Transcript
@@ -17,6 +18,7 @@ from models.schema import (
     ChatOptions,
     Checkpoint,
     Delta,
+    Device,
     Done,
     Event,
     GiB,
@@ -61,6 +63,22 @@ def use_engines(monkeypatch: pytest.MonkeyPatch, **engines: str) -> None:
         for name, row in formats.FORMATS.items()
     }
     monkeypatch.setattr(formats, "FORMATS", rows)
+
+
+def graphics_card(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A machine with a graphics card on which every open fake engine takes a GiB, and little memory beside."""
+    own = Stage()
+
+    def devices() -> list[Device]:
+        precisions = ("bf16", "fp16", "fp32", "int8", "int4")
+        total = int(own.memory * GiB)
+        card = Device("cuda:0", "GPU", total, total - own.open * GiB, precisions)
+        return [card, Device("cpu", "CPU", GiB, GiB // 8, ("fp32",))]
+
+    monkeypatch.setattr(FakeEngine, "stage", own)
+    monkeypatch.setattr(placement, "devices", devices)
+    use_engines(monkeypatch, transformers="FakeEngine", gguf="FakeEngine")
+    return own
 
 
 class FakeEngine(ChatEngine):

@@ -92,7 +92,12 @@ def read() -> House:
     arrows: dict[str, set[str]] = {_room(name): set() for name in graph.modules}
     for name in graph.modules:
         arrows[_room(name)] |= {_room(other) for other in graph.find_modules_directly_imported_by(name)}
-    return House(floors(), {room: below - {room} for room, below in arrows.items()})
+    placed = floors()
+    if homeless := arrows.keys() - {room for rooms in placed for room in rooms}:
+        raise LookupError(
+            f"pyproject.toml, [tool.importlinter], has no floor for {', '.join(sorted(homeless))}."
+        )
+    return House(placed, {room: below - {room} for room, below in arrows.items()})
 
 
 def _room(module: str) -> str:

@@ -10,6 +10,7 @@ import locale
 import os
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import Field, fields
@@ -42,6 +43,12 @@ def note(text: str, end: str = "\n") -> None:
     print(text, file=sys.stderr, end=end, flush=True)
 
 
+def version() -> str:
+    """As pyproject.toml states it, which lies beside this package: nothing has to be installed for it."""
+    stated = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    return str(stated["project"]["version"])
+
+
 def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdin, sys.stdout, sys.stderr):  # a terminal that cannot show a character gets a "?"
         if isinstance(stream, io.TextIOWrapper):
@@ -67,6 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models", description="Quintet")
+    parser.add_argument(
+        "--version", action="version", version=f"Quintet {version()}", help=say(Text("the version", "版本"))
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], None], text: Text) -> argparse.ArgumentParser:

@@ -27,6 +27,13 @@ SETTINGS = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real weights may have to fetch them first: they get half an hour."""
+    for item in items:
+        if item.get_closest_marker("weights") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 @pytest.fixture(autouse=True)
 def own_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unit tests see none of the user's settings; tests of real weights share the user's cache."""

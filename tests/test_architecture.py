@@ -10,42 +10,28 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 import models
-from models.catalog.formats import FORMATS
 from models.errors import ModelError
+from tests import rooms
 from tests.fakes.paths import ROOT
 
 MODELS = sorted((ROOT / "models").rglob("*.py"))
 SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
-# What a wing may import beside itself and the shared words.
-SCHEMA = {"errors", "schema"}
-BASES = {"engines.base", "engines.fair_queue", "engines.sequential"}  # what engines are made of
-ENTRANCE = {"__init__", "__main__", "api", "cluster", "loader"}  # what engines stand under
-WINGS = {
-    "catalog": {"languages"},
-    "hub": {"cache", "catalog", "shared_work"},
-    "placement": {"catalog", "machine"},
-    "machine": set(),
-}
 HEAVY = {
     "accelerate", "altair", "av", "ctranslate2", "faster_whisper", "gptqmodel", "huggingface_hub", "numpy",
     "optimum", "pandas", "PIL", "pyarrow", "ray", "safetensors", "scipy", "tokenizers", "torch", "torchao",
     "transformers", "whisper", "xllamacpp",
 }  # fmt: skip
-FRAMEWORKS = {"streamlit", "starlette", "fastapi", "uvicorn"}
+MADE_OF_TORCH = {"chatglm", "pretrained", "qwen_vl"}  # wings that are imported when a model is loaded
 
 
 def module(file: Path) -> str:
     """The name below `models`: "engines.gguf"."""
     return ".".join(file.relative_to(ROOT / "models").with_suffix("").parts)
-
-
-def wing(name: str) -> str:
-    """The folder, or file, directly below `models`."""
-    return name.split(".")[0]
 
 
 def path(file: Path) -> str:
@@ -63,18 +49,11 @@ def imported(node: ast.AST) -> Iterator[str]:
         if isinstance(part, ast.Import):
             yield from (alias.name for alias in part.names)
         elif isinstance(part, ast.ImportFrom):
-            assert part.level == 0, "relative import"
             whole = str(part.module)
             here = ROOT.joinpath(*whole.split("."))
             for alias in part.names:
                 is_module = (here / f"{alias.name}.py").is_file() or (here / alias.name).is_dir()
                 yield f"{whole}.{alias.name}" if is_module else whole
-
-
-def ours(file: Path) -> set[str]:
-    """Names below `models` that a file imports; "" is the package itself."""
-    names = [name for name in imported(tree(file)) if name.split(".")[0] == "models"]
-    return {name.removeprefix("models").removeprefix(".") for name in names}
 
 
 def at_import(file: Path) -> set[str]:
@@ -100,85 +79,33 @@ every_source = pytest.mark.parametrize("file", [*MODELS, *SHOWN], ids=path)
 # --- who imports whom ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMA))
+def test_who_may_import_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    """The rules are import-linter's, in pyproject.toml; `make lint` checks them alone."""
+    verdict = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
+    assert verdict == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["errors", "schema"])
 def test_the_shared_words_import_the_standard_library_only(name: str) -> None:
-    names = set(imported(tree(ROOT / f"models/{name}.py")))
-    outside = {found for found in names if found.split(".")[0] not in sys.stdlib_module_names}
-    assert outside <= ({"models.errors"} if name == "schema" else set())
-
-
-@every_module
-def test_a_wing_knows_only_itself_and_what_it_stands_on(file: Path) -> None:
-    own = wing(module(file))
-    if own in WINGS:
-        assert {wing(name) for name in ours(file)} <= WINGS[own] | SCHEMA | {own}
-
-
-@every_module
-def test_engines_get_a_folder_and_a_description(file: Path) -> None:
-    """Neither one another, nor whatever finds, fetches, places or loads."""
-    if not module(file).startswith("engines."):
-        return
-    others = {module(other) for other in MODELS if module(other).startswith("engines.")} - BASES
-    assert not ours(file) & (others - {module(file)})
-    assert not {wing(name) for name in ours(file)} & (WINGS.keys() | ENTRANCE | {""})
-
-
-@every_module
-def test_only_the_command_line_and_what_serves_know_the_whole(file: Path) -> None:
-    """Everything else is below `models` and `models.loader`, and imports neither."""
-    if module(file) in ENTRANCE:
-        return
-    assert not ours(file) & (ENTRANCE | {""})
-
-
-@every_module
-def test_engines_are_imported_when_one_is_loaded(file: Path) -> None:
-    if module(file).startswith("engines."):
-        return
-    engines = {name for name in ours(file) if name.startswith("engines.")}
-    assert engines <= BASES
-
-
-@every_module
-def test_models_know_no_page_no_test_and_no_web_framework(file: Path) -> None:
-    first = {name.split(".")[0] for name in imported(tree(file))}
-    assert not first & {"app", "pages", "tests", "bench"}
-    assert not first & (FRAMEWORKS - {"starlette"} if module(file).startswith("api") else FRAMEWORKS)
-
-
-def test_modules_import_each_other_in_no_circle() -> None:
-    below = {module(file): {name for name in ours(file) if name} for file in MODELS}
-    left = dict(below)
-    while free := [name for name, needs in left.items() if not needs & left.keys()]:
-        for name in free:
-            del left[name]
-    assert not left
+    first = {found.split(".")[0] for found in imported(tree(ROOT / f"models/{name}.py"))}
+    assert first <= {*sys.stdlib_module_names, "models"}
 
 
 @every_shown
 def test_pages_use_public_names(file: Path) -> None:
-    """`models` itself, and the modules beside it that need no engine."""
-    beside = {
-        "schema",
-        "chat",
-        "languages",
-        "tools",
-        "interpreter",
-        "captions",
-        "pictures",
-        "sound",
-        "transcripts",
-    }
-    beside |= {"speech"}
-    assert {wing(name) for name in ours(file)} <= {"", *beside} | (
-        {"api"} if file.name == "app.py" else set()
-    )
     for node in ast.walk(tree(file)):
         if isinstance(node, ast.ImportFrom) and node.module == "models":
             assert {alias.name for alias in node.names} <= set(models.__all__)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "models":
             assert node.attr in models.__all__
+
+
+def test_the_drawing_of_the_house_is_that_of_today() -> None:
+    """docs/architecture.md; `python -m tests.rooms` draws it anew."""
+    house = rooms.read()
+    assert not house.rising and not house.circling
+    assert len(house.arrows) <= 33  # in models/, and the pages
+    assert rooms.split(rooms.PAGE.read_text("utf-8"))[1] == rooms.drawn(house)
 
 
 def test_what_is_public_is_what_is_exported() -> None:
@@ -214,11 +141,7 @@ def test_no_module_hides_another() -> None:
 
 @every_source
 def test_heavy_libraries_are_imported_inside_functions(file: Path) -> None:
-    made_of_torch = file.parent.name in ("chatglm", "qwen_vl") or file.name in (
-        "generation.py",
-        "quantize.py",
-    )
-    if not made_of_torch:
+    if file.parent.name not in MADE_OF_TORCH:
         assert not at_import(file) & HEAVY
 
 
@@ -240,9 +163,9 @@ def test_importing_models_imports_the_standard_library_only() -> None:
     assert outside == {"models"}
 
 
-@pytest.mark.parametrize("name", sorted({row.engine for row in FORMATS.values() if row.engine}))
-def test_naming_an_engine_imports_no_heavy_library(name: str) -> None:
-    assert not modules_after(f"import {name.split(':')[0]}") & HEAVY
+@pytest.mark.parametrize("file", sorted((ROOT / "models/engines").glob("*.py")), ids=module)
+def test_naming_an_engine_imports_no_heavy_library(file: Path) -> None:
+    assert not modules_after(f"import models.{module(file)}") & HEAVY
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.stem)

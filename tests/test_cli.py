@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,13 @@ def models(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
         timeout=600,
         **how,
     )
+
+
+def test_the_version_is_the_newest_in_the_changelog() -> None:
+    newest = re.search(
+        r"(?m)^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8")
+    )
+    assert newest and models("--version").stdout == f"Quintet {newest[1]}\n"
 
 
 def test_list_names_every_checkpoint() -> None:

@@ -76,9 +76,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._note()
-        page = self.hub.pages.get(urlsplit(self.path).path)
+        path = urlsplit(self.path).path
+        for name, files in self.hub.repositories.items():
+            if path.startswith(f"/{name}/resolve/{COMMIT}/"):
+                body = files[path.split(COMMIT + "/")[1]]
+                tag = hashlib.sha256(body).hexdigest()
+                found = {"Content-Length": str(len(body)), "ETag": f'"{tag}"', "X-Repo-Commit": COMMIT}
+                return self._start(200, found)
+        page = self.hub.pages.get(path)
         status = self.hub.probe_status if page is None else 200
-        self._start(status, {"Content-Length": str(len(page or b""))})
+        return self._start(status, {"Content-Length": str(len(page or b""))})
 
     def do_GET(self) -> None:
         self._note()

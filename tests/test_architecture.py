@@ -26,7 +26,7 @@ BASES = {"engines.base", "engines.fair_queue", "engines.sequential"}  # what eng
 ENTRANCE = {"__init__", "__main__", "api", "cluster", "loader"}  # what engines stand under
 WINGS = {
     "catalog": {"languages"},
-    "hub": {"cache", "catalog", "shared_work"},
+    "hub": {"cache", "catalog", "jobs", "shared_work"},
     "placement": {"machine"},
     "machine": set(),
 }
@@ -165,6 +165,7 @@ def test_pages_use_public_names(file: Path) -> None:
         "languages",
         "tools",
         "interpreter",
+        "jobs",
         "captions",
         "pictures",
         "sound",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -13,7 +14,7 @@ from models.transcripts.formats import write
 from models.transcripts.recordings import Recording, hear_again
 from pages.shared import frame, loading
 from pages.shared.conversation.sources import send_to_chat
-from pages.shared.jobs import Job, when_stopped
+from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal
 from pages.shared.speech.desk import Desk, clock, desk, queue
@@ -150,7 +151,7 @@ def _draw_transcript(mine: Desk) -> None:
     transcript_view(
         f"whisper.view.{recording.path.parent.name}",
         recording,
-        sound.result,
+        sound.value,
         editable=not recording.busy,
         again=not mine.running,
         trouble=sentence(mine.trouble) if mine.trouble else "",
@@ -199,13 +200,12 @@ def _hear_again(
     """Replace one line by what is recognised in its time with the options as they are now."""
     (recording, line), mine.wish = wish, None
     when_stopped("whisper.watched")
-    job = Job(lambda cancel: hear_again(engine, recording, line, options, cancel))
     heard: list[Segment] = []
     try:
         with st.spinner(
             tr(f"Listening again at {clock(line.start)}", f"正在重新聆听 {clock(line.start)} 处")
         ):
-            for batch in job.batches():
+            for batch in batches(partial(hear_again, engine, recording, line, options)):
                 heard += batch
         recording.change(put(recording.lines, recording.lines.index(line), heard))
     except BadInput as error:

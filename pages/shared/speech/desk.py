@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from threading import Event
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import streamlit as st
 
-from models import BadInput, ModelError, Segment, SpeechEngine, SpeechOptions
+from models import BadInput, ModelError, SpeechEngine, SpeechOptions
 from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.transcripts.recordings import Recording, transcribe_all
@@ -43,7 +43,7 @@ class Desk:
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
         self.shown: Recording | None = None
-        self.wish: tuple[Recording, Segment] | None = None  # a line that is to be recognised again
+        self.wish: tuple[Recording, Mapping[str, Any]] | None = None  # for a line to be recognised again
         self.trouble: BadInput | None = None  # with the last change of a transcript
         self.uploads = 0  # a new number empties the widgets
         self.job: Job[Any, None] | None = None

@@ -8,10 +8,10 @@ import pytest
 
 from models.errors import BadInput, Cancelled
 from models.schema import OnProgress, Progress
-from models.shared_work import SharedWork, in_background
+from models.shared_work import SharedWork
 
 
-class Job:
+class Held:
     """Work that begins, reports, and waits until it may end or is stopped."""
 
     def __init__(self, result: object = "result") -> None:
@@ -42,7 +42,7 @@ def asker(
 
 def test_all_who_ask_at_once_share_one_run_and_its_progress() -> None:
     work: SharedWork[object] = SharedWork()
-    job = Job(object())
+    job = Held(object())
     told: list[list[Progress]] = [[] for _ in range(5)]
     everybody = threading.Barrier(5)
 
@@ -63,7 +63,7 @@ def test_all_who_ask_at_once_share_one_run_and_its_progress() -> None:
 
 def test_different_keys_run_beside_each_other() -> None:
     work: SharedWork[object] = SharedWork()
-    one, two = Job(1), Job(2)
+    one, two = Held(1), Held(2)
     threads = [asker(work, one, "one"), asker(work, two, "two")]
     assert one.begun.wait(5) and two.begun.wait(5)
     one.go.set(), two.go.set()
@@ -73,7 +73,7 @@ def test_different_keys_run_beside_each_other() -> None:
 
 def test_one_who_leaves_does_not_disturb_the_others() -> None:
     work: SharedWork[object] = SharedWork()
-    job, cancel = Job(), threading.Event()
+    job, cancel = Held(), threading.Event()
     results: list[object] = []
     stays = threading.Thread(target=lambda: results.append(work.run("key", job)))
     stays.start()
@@ -89,7 +89,7 @@ def test_one_who_leaves_does_not_disturb_the_others() -> None:
 
 def test_the_last_to_leave_stops_the_work_and_the_next_one_begins_anew() -> None:
     work: SharedWork[object] = SharedWork()
-    job, cancel = Job(), threading.Event()
+    job, cancel = Held(), threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
         work.run("key", job, cancel=cancel)
@@ -116,7 +116,7 @@ def test_who_asks_while_stopped_work_still_winds_down_gets_work_of_their_own() -
 
 def test_a_failure_reaches_everybody_and_is_forgotten() -> None:
     work: SharedWork[object] = SharedWork()
-    job = Job(BadInput("No.", "不。"))
+    job = Held(BadInput("No.", "不。"))
     failures: list[BaseException] = []
 
     def ask() -> None:
@@ -152,8 +152,7 @@ def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
 
     first = asker(work, quick, progress=slow_reader)
     assert finished.wait(5)
-    while not work._running["key"].result.done():
-        pass
+    assert work._jobs["key"].wait(5)
     assert work.run("key", lambda report, stop: "second") == "second"
     hold.set()
     first.join(5)
@@ -161,7 +160,7 @@ def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
 
 def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:
     work: SharedWork[object] = SharedWork()
-    job = Job()
+    job = Held()
 
     def broken(step: Progress) -> None:
         raise ZeroDivisionError
@@ -169,11 +168,3 @@ def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:
     with pytest.raises(ZeroDivisionError):
         work.run("key", job, broken)
     assert job.stopped.wait(5)
-
-
-def test_background_work_hands_over_even_what_is_no_exception() -> None:
-    def leave() -> None:
-        raise SystemExit(3)
-
-    with pytest.raises(SystemExit):
-        in_background(leave).result(5)

@@ -6,12 +6,11 @@ it, and the token counts below are asked for there, since the library has no cal
 
 import http.client
 import json
-import queue
 import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +19,8 @@ from models.chat.messages import plain_text, text_only
 from models.chat.openai_form import Chunk, conversation, events, refusal, request
 from models.engines.base import ChatEngine
 from models.engines.fair_queue import FairQueue
-from models.errors import CheckpointCorrupt, EngineFailed
+from models.errors import CheckpointCorrupt, EngineFailed, ModelError
+from models.jobs import Stream
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -152,42 +152,36 @@ class GgufEngine(ChatEngine):
             handle, asked = self._server.handle_completions, request(plain_text(messages), options)
         else:
             handle, asked = self._server.handle_chat_completions, request(text_only(messages), options)
-        chunks: queue.SimpleQueue[Chunk | BaseException | None] = queue.SimpleQueue()
-        abandoned = threading.Event()
 
-        def hear(chunk: Chunk) -> bool:
-            """Called by llama.cpp for every chunk; True ends the request there and then."""
-            chunks.put(chunk)
-            return cancel.is_set() or abandoned.is_set()
+        def work(send: Callable[[Chunk], None], abandoned: threading.Event) -> None:
+            def take(chunk: Chunk) -> bool:
+                """Called by llama.cpp for every chunk; True ends the request there and then."""
+                send(chunk)
+                return cancel.is_set() or abandoned.is_set()
 
-        def work() -> None:
-            try:
-                handle(asked, hear)
-            except BaseException as error:
-                chunks.put(error)
-            finally:
-                chunks.put(None)
+            handle(asked, take)
 
-        worker = threading.Thread(target=work, name=f"llama.cpp {self.checkpoint.name}", daemon=True)
-        worker.start()
+        chunks = Stream(work)
         try:
-            yield from events(_heard(chunks), cancel, began)
+            yield from events(_checked(chunks), cancel, began)
         finally:
-            abandoned.set()
-            worker.join()  # the slot is free when the next request takes this place in the queue
+            chunks.close(wait=True)  # the slot is free when the next request takes this place in the queue
 
 
-def _heard(chunks: "queue.SimpleQueue[Chunk | BaseException | None]") -> Iterator[Chunk]:
-    """What the worker heard, up to its end. Raises what went wrong there."""
-    while (chunk := chunks.get()) is not None:
-        if isinstance(chunk, BaseException):
-            raise EngineFailed(
-                f"llama.cpp stopped: {chunk}; try again, or load the checkpoint anew.",
-                f"llama.cpp 中止：{chunk}；请重试，或重新加载模型。",
-            ) from chunk
-        if "error" in chunk:
-            raise refusal(chunk["error"], "llama.cpp")
-        yield chunk
+def _checked(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """`chunks`, with what goes wrong in a sentence."""
+    try:
+        for chunk in chunks:
+            if "error" in chunk:
+                raise refusal(chunk["error"], "llama.cpp")
+            yield chunk
+    except ModelError:
+        raise
+    except Exception as error:
+        raise EngineFailed(
+            f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
+            f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
+        ) from error
 
 
 def _file_type(path: Path) -> str:

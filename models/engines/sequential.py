@@ -35,6 +35,8 @@ from models.schema import (
 if TYPE_CHECKING:
     from models.pretrained.generation import AnswerStream, PrefixCache
 
+TICK = 0.05  # seconds without a token after which it is looked whether the answer is still wanted
+
 
 class LibraryEngine(ChatEngine):
     """A model of the transformers library, answering one request after the other.
@@ -147,12 +149,11 @@ class LibraryEngine(ChatEngine):
             return
         cache, cached = self._prefix.take(self.model, prompt)
         inputs = partial(self._inputs, messages, prompt, cached)
-        generation = Generation(self.model, prompt, cache, options, self._end_ids, inputs)
+        generation = Generation(self.model, prompt, cache, options, self._end_ids, cancel, inputs)
         reason: Any = "length"
         try:
-            for token in self._translated(generation):
+            for token in self._translated(generation.ticking(TICK)):
                 if cancel.is_set():
-                    reason = "cancelled"
                     break
                 if token is None:
                     continue
@@ -166,9 +167,11 @@ class LibraryEngine(ChatEngine):
                     reason = "stop"
                     break
         finally:
-            generation.close()
+            generation.close(wait=True)
             if generation.complete and self.reuses_prefix:
                 self._prefix.keep(cache, generation.ids)
+        if reason == "length" and cancel.is_set():
+            reason = "cancelled"
         if rest := text.flush():
             yield Delta(rest)
         calls = () if reason == "cancelled" else text.calls

@@ -7,10 +7,10 @@ import errno
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from models.cache import cache_dir
 from models.catalog.selection import entry
@@ -33,8 +33,9 @@ from models.hub.sources import (
     is_set,
 )
 from models.hub.wheels import from_index
+from models.jobs import Job
 from models.schema import Checkpoint, OnProgress
-from models.shared_work import POLL, SharedWork, in_background
+from models.shared_work import POLL, SharedWork
 
 PROBE = 3.0  # seconds a hub has to answer at all
 REMEMBERED = 60.0  # seconds that this is believed
@@ -113,8 +114,8 @@ class Hub:
         asked, answered = self._probes.get(endpoint, (float("-inf"), False))
         if time.monotonic() - asked > REMEMBERED:
             # In the background, because a name lookup has no timeout of its own.
-            probe = in_background(partial(answers, endpoint, PROBE))
-            answered = bool(wait([probe], PROBE).done) and probe.result()
+            probe: Job[Any, bool] = Job(lambda *_: answers(endpoint, PROBE))
+            answered = probe.wait(PROBE) and probe.result()
             self._probes[endpoint] = time.monotonic(), answered
         return answered
 

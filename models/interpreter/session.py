@@ -165,6 +165,9 @@ class _Stop(Exception):
         )
 
 
+_STARTING = threading.Lock()  # held while the kernels are counted and one is added
+
+
 @cache
 def _kernels() -> "WeakSet[Kernel]":
     return WeakSet()
@@ -173,12 +176,14 @@ def _kernels() -> "WeakSet[Kernel]":
 def _new_kernel(limits: Limits) -> Kernel:
     if refused := confinement(limits).refused:
         raise refused
-    if sum(kernel.close.alive for kernel in _kernels()) >= MOST:
-        raise DoesNotFit(
-            f"{MOST} code interpreters are in use, which is all that this server allows: close another tab "
-            "and try again.",
-            f"已有 {MOST} 个代码解释器在使用，达到本服务器的上限：请关闭其他标签页后重试。",
-        )
-    kernel = Kernel(limits, confine=confinable())
-    _kernels().add(kernel)
+    confine = confinable()
+    with _STARTING:
+        if sum(kernel.close.alive for kernel in _kernels()) >= MOST:
+            raise DoesNotFit(
+                f"{MOST} code interpreters are in use, which is all that this server allows: close another "
+                "tab and try again.",
+                f"已有 {MOST} 个代码解释器在使用，达到本服务器的上限：请关闭其他标签页后重试。",
+            )
+        kernel = Kernel(limits, confine)
+        _kernels().add(kernel)
     return kernel

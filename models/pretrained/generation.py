@@ -1,13 +1,12 @@
 """Token by token: what lies between a transformers model and the text that a person sees.
 
-`generate()` runs in a worker thread and puts ids on a queue (`Generation`); `AnswerStream` makes text
+`generate()` runs in a thread of its own and hands its ids over (`Generation`); `AnswerStream` makes text
 of them; `PrefixCache` keeps the attention states of the last conversation for its next turn.
 """
 
-import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from transformers.generation.stopping_criteria import StoppingCriteria, Stopping
 from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models.errors import Cancelled
+from models.jobs import Stream
 from models.schema import ChatOptions, ToolCall
 
 GREEDY_BELOW = 1e-4  # a temperature this low would overflow the softmax and means "the likeliest" anyway
@@ -208,11 +207,15 @@ def _has_forgotten(layer: Any) -> bool:
 class _Stop(StoppingCriteria):
     """Ends `generate` after the token at hand."""
 
-    def __init__(self, event: threading.Event) -> None:
-        self._event = event
+    def __init__(self, stopped: Callable[[], bool]) -> None:
+        self._stopped = stopped
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self._event.is_set(), device=input_ids.device)
+        return torch.full((input_ids.shape[0],), self._stopped(), device=input_ids.device)
+
+
+class _Aborted(Exception):
+    """`generate` is left in the middle of the prompt."""
 
 
 class _Ids(BaseStreamer):
@@ -231,19 +234,19 @@ class _Ids(BaseStreamer):
         """The worker says when it has ended, also where it failed."""
 
 
-class Generation:
-    """One run of `generate` in a thread of its own. Iterating gives ids as they come.
+class Generation(Stream[int]):
+    """One run of `generate`, and the ids that it makes as they come.
 
-    Iteration yields None about 20 times a second while there is nothing new, so that the caller can
-    look around, and raises what the model raised. `close` returns when the model is free again: after
-    the token at hand, or after the layer at hand where the prompt is still being read.
+    Stopped, it ends after the token at hand, or after the layer at hand where the prompt is still being
+    read. The model is free when `close(wait=True)` returns.
 
     Args:
         prompt: token ids, not empty.
         end_ids: the ids that end an answer; they are yielded too.
+        stop: ends it as `close` does, and is not set by it.
         inputs: makes, in that thread, what the model is given beside the ids.
 
-    Once closed, `ids` holds the prompt and every token made, and `complete` says that `cache` is whole.
+    Once ended, `ids` holds the prompt and every token made, and `complete` says that `cache` is whole.
     """
 
     def __init__(
@@ -253,42 +256,27 @@ class Generation:
         cache: Cache,
         options: ChatOptions,
         end_ids: Sequence[int],
+        stop: threading.Event,
         inputs: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.ids = list(prompt)
         self.complete = False
-        self._stop = threading.Event()
-        self._queue: queue.SimpleQueue[int | BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(
-            target=self._run, args=(model, cache, options, list(end_ids), inputs), daemon=True
-        )
-        self._thread.start()
+        self._stop = stop
+        super().__init__(lambda send, _: self._generate(model, cache, options, list(end_ids), inputs, send))
 
-    def __iter__(self) -> Iterator[int | None]:
-        while True:
-            try:
-                item = self._queue.get(timeout=0.05)
-            except queue.Empty:
-                yield None
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(
+    def _generate(
         self,
         model: Any,
         cache: Cache,
         options: ChatOptions,
         end_ids: list[int],
         inputs: Callable[[], Mapping[str, Any]],
+        send: Callable[[int], None],
     ) -> None:
+        def put(token: int) -> None:
+            self.ids.append(token)
+            send(token)
+
         hooks = [
             layer.register_forward_pre_hook(self._abort_prefill)
             for layer in model.modules()
@@ -307,23 +295,21 @@ class Generation:
                     pad_token_id=end_ids[0] if end_ids else 0,
                 ),
                 logits_processor=sampling(options, ids.device),
-                stopping_criteria=StoppingCriteriaList([_Stop(self._stop)]),
-                streamer=_Ids(self._put),
+                stopping_criteria=StoppingCriteriaList([_Stop(self._stopped)]),
+                streamer=_Ids(put),
                 **inputs(),
             )
             self.complete = True
-            self._queue.put(None)
-        except BaseException as error:  # whatever it is, it belongs to the one who iterates
-            self._queue.put(error)
+        except _Aborted:
+            return
         finally:
             for hook in hooks:
                 hook.remove()
 
-    def _put(self, token: int) -> None:
-        self.ids.append(token)
-        self._queue.put(token)
+    def _stopped(self) -> bool:
+        return self.cancel.is_set() or self._stop.is_set()
 
     def _abort_prefill(self, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         """A long prompt takes a CPU a minute; single tokens end by the stopping criterion."""
-        if self._stop.is_set() and inputs and inputs[0].shape[1] > 1:
-            raise Cancelled
+        if self._stopped() and inputs and inputs[0].shape[1] > 1:
+            raise _Aborted

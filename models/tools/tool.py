@@ -5,14 +5,13 @@ import math
 import re
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import wait
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from models.chat.calls import INTERPRETER, check
 from models.errors import BadInput, Cancelled, EngineFailed, ModelError
-from models.shared_work import in_background
+from models.jobs import Job
 from models.tools import signatures
 
 _SHOWN = 4_000  # characters of a result that a model reads
@@ -103,24 +102,26 @@ def _run(called: Tool, arguments: Mapping[str, Any], seconds: float, cancel: thr
         )
     enums = signatures.members(function)
     given = {name: enums.get(name, _as_is)(value) for name, value in arguments.items()}
-    future = in_background(lambda: function(**given))
+    job: Job[Any, Any] = Job(lambda *_: function(**given))
     for _ in range(math.ceil(seconds / _TICK)):
         if cancel.is_set():
             raise Cancelled
-        if wait([future], _TICK).done:
+        if job.wait(_TICK):
             break
     else:
         raise EngineFailed(
             f"{called.name} did not answer within {seconds:g} seconds: try other arguments.",
             f"{called.name} 在 {seconds:g} 秒内没有返回结果：请换用其他参数。",
         )
-    error = future.exception()
-    if error is None or isinstance(error, ModelError):
-        return future.result()
-    raise EngineFailed(
-        f"{called.name} failed ({type(error).__name__}: {error}): try other arguments.",
-        f"{called.name} 执行失败（{type(error).__name__}：{error}）：请换用其他参数。",
-    ) from error
+    try:
+        return job.result()
+    except ModelError:
+        raise
+    except Exception as error:  # whatever somebody's function throws
+        raise EngineFailed(
+            f"{called.name} failed ({type(error).__name__}: {error}): try other arguments.",
+            f"{called.name} 执行失败（{type(error).__name__}：{error}）：请换用其他参数。",
+        ) from error
 
 
 def _as_is(value: Any) -> Any:

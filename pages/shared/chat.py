@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -25,7 +26,7 @@ from pages.shared.conversation.steps import ask_for_result, show_steps
 from pages.shared.conversation.streaming import follow
 from pages.shared.conversation.turns import Turn
 from pages.shared.conversation.usage import show_figures
-from pages.shared.jobs import Job, when_stopped
+from pages.shared.jobs import when_stopped
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import readable
 from pages.shared.vision import questions
@@ -336,13 +337,14 @@ def _answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
         conversation.begin_answer(engine.checkpoint.name)
     when_stopped(f"{family}.watched", conversation.settle)
     toolbox = chat.toolbox or Toolbox()
-    job = Job(lambda cancel: toolbox.answer(engine, messages, options, cancel))
     with st.chat_message("assistant"):
         steps, place = st.empty(), st.empty()
         if own_stop:  # any click interrupts the script
             st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
         try:
-            follow(job, conversation, chat.readable, steps, place)
+            follow(
+                partial(toolbox.answer, engine, messages, options), conversation, chat.readable, steps, place
+            )
         except Exception as error:  # the page stays alive, whatever a library throws
             conversation.fail_answer()
             loading.fail(family, error)

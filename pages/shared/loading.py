@@ -1,7 +1,6 @@
 """An answer is asked for: the load that it may need, shown while it runs, and why one came to nothing."""
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -9,7 +8,8 @@ import streamlit as st
 
 import models
 from models import Checkpoint, Engine, Loader, ModelError, Progress
-from pages.shared.jobs import Background, when_stopped
+from models.jobs import Job
+from pages.shared.jobs import when_stopped
 from pages.shared.language import sentence, tr
 
 Kind = TypeVar("Kind", bound=Engine)
@@ -36,7 +36,7 @@ class Load(NamedTuple):
     """A load that a session started, and the arguments it was started with."""
 
     arguments: tuple[str, str, str, int | None]
-    job: Background[Engine]
+    job: Job[Progress, Engine]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Choice:
         forget_failure(self.family)
         if self.loading is None and self.loadable:
             shared, arguments = loader(), self.arguments
-            job = Background(lambda report, cancel: shared.load(*arguments, report, cancel))
+            job = Job(lambda progress, cancel: shared.load(*arguments, progress, cancel))
             st.session_state[f"{self.family}.load"] = Load(arguments, job)
 
 
@@ -129,15 +129,15 @@ def _wait_for_load(choice: Choice) -> Engine | None:
     if right.button(tr("Cancel", "取消"), key=f"{choice.family}.cancel_load"):
         job.cancel.set()
     while job.running:
-        share, text = _describe_progress(job.progress)
+        share, text = _describe_progress(job.latest)
         place.progress(share, text=f"{arguments[0]}: {text}")
-        time.sleep(REFRESH)
+        job.wait(REFRESH)
     del st.session_state[f"{choice.family}.load"]
     if job.error is not None:
         fail(choice.family, job.error)
     if not asked(choice.family) or arguments != choice.arguments:  # another choice was made meanwhile
         st.rerun()
-    return job.result
+    return job.value
 
 
 def first_time(choice: Choice) -> str:

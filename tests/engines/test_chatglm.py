@@ -267,10 +267,10 @@ class Written:
     def __init__(self, ids: list[int]) -> None:
         self._ids = ids
 
-    def __iter__(self) -> Iterator[int]:
+    def ticking(self, seconds: float) -> Iterator[int]:
         return iter(self._ids)
 
-    def close(self) -> None:
+    def close(self, wait: bool) -> None:
         """Nothing runs."""
 
 

@@ -1,12 +1,13 @@
 """What the llama.cpp engine does on its own side of llama.cpp."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models import ChatOptions, Done, ToolCall
+from models import ChatOptions, Delta, Done, EngineFailed, ToolCall
 from models.engines.gguf import GgufEngine, _file_type
 from models.schema import Checkpoint, Placement
 
@@ -32,6 +33,11 @@ class Server:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.posted: list[dict[str, Any]] = []
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.posted.append(body)
+        return {"prompt": "p", "tokens": [1]}
 
     def handle_completions(self, asked: dict[str, Any], hear: Callable[[Any], Any]) -> None:
         """The warm-up."""
@@ -43,24 +49,70 @@ class Server:
         hear({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
 
 
-def test_llama_cpp_is_told_of_tools_and_counts_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    server, posted = Server(), []
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Server], GgufEngine]:
+    def answered_by(server: Server) -> GgufEngine:
+        monkeypatch.setattr("xllamacpp.Server", lambda params: server if params.use_jinja else None)
+        monkeypatch.setattr(GgufEngine, "_post", server.post)
+        file = tmp_path / "tiny.gguf"
+        file.touch()
+        checkpoint = Checkpoint("tiny", "other", "chat", "gguf")
+        return GgufEngine(file, checkpoint, Placement("cpu", "file", context=64))
 
-    def post(engine: GgufEngine, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        posted.append(body)
-        return {"prompt": "p", "tokens": [1]}
+    return answered_by
 
-    monkeypatch.setattr("xllamacpp.Server", lambda params: server if params.use_jinja else None)
-    monkeypatch.setattr(GgufEngine, "_post", post)
-    file = tmp_path / "tiny.gguf"
-    file.touch()
-    engine = GgufEngine(
-        file, Checkpoint("tiny", "other", "chat", "gguf"), Placement("cpu", "file", context=64)
-    )
+
+def test_llama_cpp_is_told_of_tools_and_counts_them(engine: Callable[[Server], GgufEngine]) -> None:
+    server = Server()
     tool = {"name": "f", "parameters": {"type": "object", "properties": {}}}
     messages = [{"role": "system", "content": "", "tools": [tool]}, {"role": "user", "content": "?"}]
-    call, done = engine.stream(messages, ChatOptions(max_new_tokens=8))
+    call, done = engine(server).stream(messages, ChatOptions(max_new_tokens=8))
     assert call == ToolCall("f", {"a": 1}, '{"a": 1}')
     assert isinstance(done, Done) and done.finish_reason == "tool_calls"
-    assert server.asked[0]["tools"] == posted[0]["tools"] == [{"type": "function", "function": tool}]
-    assert "tools" not in posted[0]["messages"][0]
+    assert server.asked[0]["tools"] == server.posted[0]["tools"] == [{"type": "function", "function": tool}]
+    assert "tools" not in server.posted[0]["messages"][0]
+
+
+class Talkative(Server):
+    """Goes on until it is told that nobody wants more."""
+
+    busy = False
+
+    def handle_chat_completions(self, asked: dict[str, Any], hear: Callable[[Any], Any]) -> None:
+        self.busy = True
+        while not hear({"choices": [{"delta": {"content": "more "}}]}):
+            pass
+        threading.Event().wait(0.05)  # it takes a moment until the slot is free
+        self.busy = False
+
+
+@pytest.mark.parametrize("how", ["abandoned", "stopped"])
+def test_an_answer_that_nobody_wants_gives_its_slot_back(
+    how: str, engine: Callable[[Server], GgufEngine]
+) -> None:
+    server, cancel = Talkative(), threading.Event()
+    loaded = engine(server)
+    events = loaded.stream([{"role": "user", "content": "?"}], ChatOptions(), cancel)
+    assert next(events) == Delta("more ") and server.busy
+    if how == "abandoned":
+        events.close()  # type: ignore[attr-defined]
+    else:
+        cancel.set()
+        *_, done = events
+        assert isinstance(done, Done) and done.finish_reason == "cancelled"
+    assert not server.busy and loaded.active == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no slot"), SystemExit("a panic")])
+def test_what_breaks_in_llama_cpp_is_a_sentence(
+    error: BaseException, engine: Callable[[Server], GgufEngine]
+) -> None:
+    class Broken(Server):
+        def handle_chat_completions(self, asked: dict[str, Any], hear: Callable[[Any], Any]) -> None:
+            hear({"choices": [{"delta": {"content": "so far"}}]})
+            raise error
+
+    events = engine(Broken()).stream([{"role": "user", "content": "?"}], ChatOptions())
+    assert next(events) == Delta("so far")
+    with pytest.raises(EngineFailed, match=f"llama.cpp stopped: .*{error}; try again"):
+        next(events)

@@ -268,12 +268,9 @@ def test_stop_while_the_tower_looks(open_: Any) -> None:
     def stop(*_: Any) -> None:
         passes.append(1)
         cancel.set()
-        engine_stopped.wait(5)
 
-    engine_stopped = threading.Event()
     hook = layers[0].register_forward_pre_hook(stop)
     events = engine.stream([ask("the cat", 9)], GREEDY, cancel)
-    threading.Timer(0.3, engine_stopped.set).start()
     last = list(events)[-1]
     hook.remove()
     assert isinstance(last, Done) and last.finish_reason == "cancelled" and len(passes) == 1

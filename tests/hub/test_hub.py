@@ -9,9 +9,9 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +26,8 @@ from models.errors import (
     HubUnreachable,
 )
 from models.hub import Hub, locate, verify
+from models.jobs import Job
 from models.schema import Checkpoint, Progress, Wheel
-from models.shared_work import in_background
 from tests.fakes.hub import COMMIT, FakeHub
 
 WEIGHTS = random.Random(0).randbytes(3 * FakeHub.CHUNK + 123)
@@ -120,8 +120,8 @@ def test_starts_over_where_ranges_are_not_served(server: FakeHub) -> None:
     assert (Hub().fetch(TINY) / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def start(hub: Hub, checkpoint: Checkpoint, seen: list[Progress], cancel: threading.Event) -> Future[Path]:
-    return in_background(lambda: hub.fetch(checkpoint, seen.append, cancel))
+def start(hub: Hub, checkpoint: Checkpoint, seen: list[Progress], cancel: threading.Event) -> Job[Any, Path]:
+    return Job(lambda *_: hub.fetch(checkpoint, seen.append, cancel))
 
 
 def test_cancel_keeps_the_part_and_the_next_fetch_continues_it(server: FakeHub, tmp_path: Path) -> None:

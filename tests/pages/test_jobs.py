@@ -1,12 +1,13 @@
-"""Work beside the script: batches in order, errors in the script, an end for whoever leaves."""
+"""Batches for a script: in order, with Streamlit touched between them, and an end for whoever leaves."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from models.jobs import Stream
 from pages.shared import jobs
-from pages.shared.jobs import Background, Job
+from pages.shared.jobs import batches
 
 WAIT = 10  # seconds after which a test has failed
 
@@ -20,14 +21,9 @@ def touches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_everything_arrives_in_order_and_in_few_batches() -> None:
-    job = Job(lambda cancel: iter(range(5000)))
-    batches = list(job.batches())
-    assert [item for batch in batches for item in batch] == list(range(5000))
-    assert len(batches) < 500
-
-
-def test_work_without_items_ends() -> None:
-    assert [item for batch in Job(lambda cancel: iter(())).batches() for item in batch] == []
+    came = list(batches(lambda cancel: iter(range(5000))))
+    assert [item for batch in came for item in batch] == list(range(5000))
+    assert len(came) < 500
 
 
 def test_streamlit_is_touched_while_nothing_comes(touches: list[int]) -> None:
@@ -38,7 +34,7 @@ def test_streamlit_is_touched_while_nothing_comes(touches: list[int]) -> None:
         yield "late"
 
     arrived = []
-    for batch in Job(work).batches():
+    for batch in batches(work):
         arrived += batch
         if len(touches) == 3:  # three times, and nothing has come
             assert arrived == []
@@ -46,29 +42,20 @@ def test_streamlit_is_touched_while_nothing_comes(touches: list[int]) -> None:
     assert arrived == ["late"]
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt("as a panic in Rust"), SystemExit(3)])
-def test_an_error_comes_after_all_that_came_before_it(error: BaseException) -> None:
+def test_an_error_comes_after_all_that_came_before_it() -> None:
     def work(cancel: threading.Event) -> Iterator[str]:
         yield "one"
         yield "two"
-        raise error
+        raise SystemExit(3)
 
     arrived: list[str] = []
-    with pytest.raises(Exception, match=str(error)):
-        for batch in Job(work).batches():
+    with pytest.raises(RuntimeError, match="SystemExit: 3"):
+        for batch in batches(work):
             arrived += batch
     assert arrived == ["one", "two"]
 
 
-def test_an_error_before_the_first_item_is_raised() -> None:
-    def work(cancel: threading.Event) -> Iterator[str]:
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        list(Job(work).batches())
-
-
-@pytest.mark.parametrize("leaves", ["breaks", "is interrupted"])
+@pytest.mark.parametrize("leaves", ["breaks", "is interrupted", "is interrupted while it shows"])
 def test_whoever_leaves_ends_the_work(leaves: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
@@ -83,74 +70,53 @@ def test_whoever_leaves_ends_the_work(leaves: str, monkeypatch: pytest.MonkeyPat
     def interrupt() -> None:
         raise Interrupted
 
-    job = Job(work)
-    if leaves == "breaks":
-        for _ in job.batches():
-            break
-    else:
+    def show() -> None:
+        for _ in batches(work):
+            if leaves == "breaks":
+                break
+            interrupt()
+
+    if leaves == "is interrupted":
         monkeypatch.setattr(jobs, "touch", interrupt)
+    if leaves == "breaks":
+        show()
+    else:
         with pytest.raises(Interrupted):
-            list(job.batches())
+            show()
     assert ended.wait(WAIT)
 
 
+def test_nothing_begins_before_it_is_listened_to() -> None:
+    """Whoever is interrupted before the first batch leaves nothing running."""
+    began = threading.Event()
+
+    def work(cancel: threading.Event) -> Iterator[int]:
+        began.set()
+        yield 1
+
+    waiting = batches(work)
+    assert not began.is_set()
+    assert next(waiting) == [1] and began.is_set()
+
+
 def test_batches_come_more_slowly_as_the_text_on_the_page_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    take = Job._take
+    waited: list[float | None] = []
+    wait = Stream.wait
 
-    def record(self: Job[int], seconds: float) -> tuple[list[int], bool]:
+    def record(self: Stream[int], seconds: float | None = None) -> bool:
         waited.append(seconds)
-        return take(self, 0.01)
+        return wait(self, 0.01)
 
-    monkeypatch.setattr(Job, "_take", record)
-    go = threading.Event()
+    monkeypatch.setattr(Stream, "wait", record)
+    go, text = threading.Event(), [""]
 
     def work(cancel: threading.Event) -> Iterator[int]:
         assert go.wait(WAIT)
         yield 1
 
-    job = Job(work)
-    for _ in job.batches():
+    for _ in batches(work, lambda: len(text[0])):
         if len(waited) == 2:
-            job.shown = 60_000
+            text[0] = "a" * 60_000
         if len(waited) == 4:
             go.set()
     assert waited[:2] == [jobs.INTERVAL] * 2 and waited[2:4] == [1.0, 1.0]
-
-
-# --- Background ----------------------------------------------------------------------------------
-
-
-def test_background_work_tells_its_progress_and_keeps_its_result() -> None:
-    go = threading.Event()
-    told = threading.Event()
-
-    def work(report, cancel):
-        report("half")
-        told.set()
-        assert go.wait(WAIT)
-        return 5
-
-    job = Background(work)
-    assert told.wait(WAIT)
-    assert job.running and job.progress == "half" and job.result is None
-    go.set()
-    job._thread.join(WAIT)
-    assert not job.running and job.result == 5 and job.error is None
-
-
-@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt("as a panic in Rust")])
-def test_background_work_keeps_its_error(error: BaseException) -> None:
-    def work(report, cancel):
-        raise error
-
-    job: Background[int] = Background(work)
-    job._thread.join(WAIT)
-    assert isinstance(job.error, Exception) and str(error) in str(job.error) and job.result is None
-
-
-def test_background_work_hears_that_it_is_cancelled() -> None:
-    job: Background[bool] = Background(lambda report, cancel: cancel.wait(WAIT))
-    job.cancel.set()
-    job._thread.join(WAIT)
-    assert job.result is True

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models import EngineFailed, Segment, Word, loader
+from models.jobs import Job
 from models.transcripts import live
-from pages.shared.jobs import Background
 from pages.shared.speech import live as view
 from pages.shared.speech.live import Recording
 from tests.fakes.engines import Stage
@@ -46,7 +46,7 @@ def page(stage: Stage) -> AppTest:
 @pytest.fixture
 def recording(page: AppTest) -> Recording:
     transcript = live.LiveTranscript(loader.shared().loaded()[0])  # type: ignore[arg-type]
-    made = Recording("a", transcript, Background(transcript.run))
+    made = Recording("a", transcript, Job(transcript.run))
     page.session_state["whisper.live.recording"] = made
     return made
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models import BadInput, SpeechOptions
+from models.jobs import Job
 from models.schema import Segment, Word
 from models.transcripts.formats import FORMATS
 from models.transcripts.recordings import Recording
@@ -238,22 +240,69 @@ def test_a_model_that_cannot_translate_says_so_and_the_transcript_stays(
     assert "whisper.translate" in keys(at)
 
 
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What it asks of a transcript in the next run."""
+    asked: list[dict[str, Any]] = []
+
+    def component(name: str, **_: Any) -> Any:
+        def mount(key: str, on_edit_change: Any = None, **_: Any) -> None:
+            if name == "quintet_transcript" and asked:
+                st.session_state[key] = {"edit": asked.pop()}
+                on_edit_change()
+
+        return mount
+
+    monkeypatch.setattr(st.components.v2, "component", component)
+    return asked
+
+
+def again(desks: list[Any], line: int) -> dict[str, Any]:
+    return {"action": "again", "line": line, "version": desks[-1].shown.version}
+
+
 def test_one_line_is_recognised_again_with_the_options_of_now(
-    stage: Stage, desks: list[Any], wav: bytes
+    stage: Stage, desks: list[Any], browser: list[dict[str, Any]], wav: bytes
 ) -> None:
     stage.heard = HEARD
     at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
     stage.heard = [Segment(0.2, 1.4, " Better.")]
-    desks[-1].wish = desks[-1].shown, HEARD[0]
-    at.session_state["whisper.asked"] = True
-    alive(at.run())
+    browser.append(again(desks, 0))
+    alive(alive(at.run()).run())
     assert lines(desks) == [" Better.", " 世界"] and desks[-1].shown.changed
     assert stage.options[-1].clips == "0.000-1.500"  # type: ignore[union-attr]
     stage.heard = []
-    desks[-1].wish = desks[-1].shown, HEARD[1]
-    at.session_state["whisper.asked"] = True
-    alive(at.run())
+    browser.append(again(desks, 1))
+    alive(alive(at.run()).run())
     assert "stays as it was" in str(desks[-1].trouble) and lines(desks) == [" Better.", " 世界"]
+
+
+@pytest.mark.parametrize("changed", ["before", "while it waits for the engine", "while it is heard"])
+def test_a_line_recognised_again_among_lines_that_changed_meanwhile_is_refused(
+    changed: str, stage: Stage, desks: list[Any], browser: list[dict[str, Any]], wav: bytes
+) -> None:
+    stage.heard = [*HEARD, Segment(3723.25, 3724.0, " end")]
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
+    stage.heard = [Segment(0.0, 1.0, " wrong")]
+    browser.append(again(desks, 1))
+    if changed == "before":
+        wish(desks, "remove", line=0)
+    alive(at.run())
+    if changed == "while it waits for the engine":
+        wish(desks, "remove", line=0)
+    if changed == "while it is heard":
+        stage.hold = 0, threading.Event()
+
+    def somebody_else(*_: Any) -> None:
+        until(lambda: len(stage.options) == 2)
+        wish(desks, "remove", line=0)
+        stage.hold[1].set()  # type: ignore[index]
+
+    other: Job[Any, None] | None = Job(somebody_else) if changed == "while it is heard" else None
+    alive(at.run())
+    assert "changed meanwhile" in str(desks[-1].trouble)
+    assert lines(desks) == [" 世界", " end"]
+    assert len(stage.options) == (2 if other else 1)  # it was not even listened to, where that was known
 
 
 def test_all_of_it_is_said_in_both_languages(stage: Stage, desks: list[Any], wav: bytes) -> None:

@@ -1,6 +1,7 @@
 """The view of a base model, which does not answer but continues: one text that grows."""
 
 from dataclasses import asdict, replace
+from functools import partial
 
 import streamlit as st
 
@@ -8,7 +9,7 @@ from models import ChatEngine, ChatOptions, Delta, Done
 from pages.shared import loading
 from pages.shared.conversation.turns import Answer
 from pages.shared.conversation.usage import CURSOR, show_figures
-from pages.shared.jobs import Job, when_stopped
+from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr
 
 
@@ -63,11 +64,9 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
     place = st.empty()
     # Any click interrupts the script.
     st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
-    job = Job(lambda cancel: engine.stream(text, options, cancel))
     try:
-        for batch in job.batches():
+        for batch in batches(partial(engine.stream, text, options), lambda: len(state[f"{family}.text"])):
             text += "".join(event.text for event in batch if isinstance(event, Delta))
-            job.shown = len(text)
             state[f"{family}.text"] = text
             if batch:
                 place.code(text + CURSOR, language=None, wrap_lines=True)

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -11,7 +12,7 @@ import streamlit as st
 
 from models import BadInput, EngineClosed, Segment, SpeechEngine
 from pages.shared import loading
-from pages.shared.jobs import Job, when_stopped
+from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr
 from pages.shared.markdown import readable
 
@@ -70,7 +71,7 @@ def _spoken(data: bytes, suffix: str, place: Any) -> str:
         raise _nobody_listens()
     text = ""
     place.caption(tr("Writing down what you said…", "正在转写您说的话……"))
-    for batch in Job(lambda cancel: _segments(engine, data, suffix, cancel)).batches():
+    for batch in batches(partial(_segments, engine, data, suffix)):
         text += "".join(segment.text for segment in batch)
         if batch:
             place.caption(f":material/mic: {readable(text)}")

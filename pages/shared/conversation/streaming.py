@@ -1,6 +1,7 @@
 """An answer as it comes: into the conversation, and onto the page."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -10,21 +11,24 @@ from models.tools import Observation, written
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.steps import show_steps
 from pages.shared.conversation.usage import CURSOR
-from pages.shared.jobs import Job
+from pages.shared.jobs import batches
 from pages.shared.language import tr
 from pages.shared.markdown import readable
 
 
 def follow(
-    job: Job[Event | Output | Observation],
+    events: Callable[[threading.Event], Iterator[Event | Output | Observation]],
     conversation: Conversation,
     shown: Callable[[str], str],
     steps: Any,
     place: Any,
 ) -> None:
-    """Write what comes into the conversation, and show it: `steps` and `place` are empty elements."""
+    """Write what comes into the conversation, and show it: `steps` and `place` are empty elements.
+
+    `events(cancel)` runs in another thread.
+    """
     show = True  # the steps: some may be there from before
-    for batch in job.batches():
+    for batch in batches(events, lambda: len(conversation.turns[-1].answers[-1].text)):
         for event in batch:
             show = _take(event, conversation) or show
         answer = conversation.turns[-1].answers[-1]
@@ -34,7 +38,6 @@ def follow(
             with steps.container():
                 show_steps(answer)
         show = False
-        job.shown = len(answer.text)
         if answer.text and batch:
             place.markdown(shown(answer.text) + CURSOR)
         elif status := _status(batch):

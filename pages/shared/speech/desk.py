@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from threading import Event
@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import streamlit as st
 
-from models import BadInput, ModelError, Segment, SpeechEngine, SpeechOptions
+from models import BadInput, ModelError, SpeechEngine, SpeechOptions
+from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.transcripts.recordings import Recording, transcribe_all
 from pages.shared import loading
-from pages.shared.jobs import Background
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import literal, readable
 from pages.shared.speech.live import Finished
@@ -43,13 +43,13 @@ class Desk:
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
         self.shown: Recording | None = None
-        self.wish: tuple[Recording, Segment] | None = None  # a line that is to be recognised again
+        self.wish: tuple[Recording, Mapping[str, Any]] | None = None  # for a line to be recognised again
         self.trouble: BadInput | None = None  # with the last change of a transcript
         self.uploads = 0  # a new number empties the widgets
-        self.job: Background[None] | None = None
+        self.job: Job[Any, None] | None = None
         self._spoken: Finished | None = None  # live, and taken over
         self._folder = tempfile.TemporaryDirectory(prefix="quintet-")
-        self._sounds: dict[Recording, Background[Sound]] = {}
+        self._sounds: dict[Recording, Job[Any, Sound]] = {}
 
     @property
     def running(self) -> bool:
@@ -106,18 +106,18 @@ class Desk:
                 if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
                     logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
 
-        self.job = Background(work)
+        self.job = Job(work)
 
     def stop(self) -> None:
         if self.job is not None:
             self.job.cancel.set()
 
-    def sound(self, recording: Recording) -> Background[Sound]:
+    def sound(self, recording: Recording) -> Job[Any, Sound]:
         """What is heard and seen of a recording, prepared in the background when it is first asked for."""
         if recording not in self._sounds:
             path = recording.path
 
-            self._sounds[recording] = Background(lambda _, cancel: prepare(path, path.parent, PEAKS, cancel))
+            self._sounds[recording] = Job(lambda _, cancel: prepare(path, path.parent, PEAKS, cancel))
         return self._sounds[recording]
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import streamlit as st
 
 from models import ModelError, Segment, SpeechEngine, SpeechOptions
+from models.jobs import Job
 from models.transcripts.live import LiveText, LiveTranscript, samples_of, wav
-from pages.shared.jobs import Background
 from pages.shared.language import sentence, tr
 from pages.shared.loading import Choice
 from pages.shared.speech.microphone import CSS, HTML, JS
@@ -44,7 +44,7 @@ class Recording:
 
     run: str
     transcript: LiveTranscript
-    job: Background[LiveText]
+    job: Job[LiveText, LiveText]
     began: datetime = field(default_factory=datetime.now)
     taken: int = 0  # pieces
     over: bool = False  # the browser sends no more
@@ -153,7 +153,7 @@ def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOpt
         if recording is not None:
             recording.job.cancel.set()
         transcript = LiveTranscript(engine, options)
-        recording = Recording(str(message["run"]), transcript, Background(transcript.run))
+        recording = Recording(str(message["run"]), transcript, Job(transcript.run))
         st.session_state[f"{key}.recording"] = recording
     recording.take(message)
 

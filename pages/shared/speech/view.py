@@ -1,24 +1,24 @@
 """The speech view: recordings in, their transcripts out, to be listened to, corrected and taken away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from models import BadInput, Segment, SpeechEngine, SpeechOptions
 from models.languages import LANGUAGES
-from models.transcripts.edit import put
 from models.transcripts.formats import write
 from models.transcripts.recordings import Recording, hear_again
 from pages.shared import frame, loading
 from pages.shared.conversation.sources import send_to_chat
-from pages.shared.jobs import Job, when_stopped
+from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal
 from pages.shared.speech.desk import Desk, clock, desk, queue
 from pages.shared.speech.downloads import files
-from pages.shared.speech.editing import carry_out
+from pages.shared.speech.editing import carry_out, check_version
 from pages.shared.speech.live import live
 from pages.shared.speech.transcript_view import transcript_view
 
@@ -150,7 +150,7 @@ def _draw_transcript(mine: Desk) -> None:
     transcript_view(
         f"whisper.view.{recording.path.parent.name}",
         recording,
-        sound.result,
+        sound.value,
         editable=not recording.busy,
         again=not mine.running,
         trouble=sentence(mine.trouble) if mine.trouble else "",
@@ -183,31 +183,33 @@ def _translate_button(mine: Desk, recording: Recording) -> None:
 def _take(mine: Desk, recording: Recording, wish: dict[str, Any]) -> None:
     """Do what somebody wants with a line. Recognising it again waits for the engine."""
     mine.trouble = None
-    if wish["action"] == "again":
-        mine.wish = recording, recording.lines[wish["line"]]
-        loading.ask(FAMILY)
-        return
     try:
-        carry_out(recording, wish)
+        if wish["action"] == "again":
+            check_version(recording, wish)
+            mine.wish = recording, wish
+            loading.ask(FAMILY)
+        else:
+            carry_out(recording, wish)
     except BadInput as error:
         mine.trouble = error
 
 
 def _hear_again(
-    engine: SpeechEngine, mine: Desk, wish: tuple[Recording, Segment], options: SpeechOptions
+    engine: SpeechEngine, mine: Desk, asked: tuple[Recording, Mapping[str, Any]], options: SpeechOptions
 ) -> None:
     """Replace one line by what is recognised in its time with the options as they are now."""
-    (recording, line), mine.wish = wish, None
+    (recording, wish), mine.wish = asked, None
     when_stopped("whisper.watched")
-    job = Job(lambda cancel: hear_again(engine, recording, line, options, cancel))
     heard: list[Segment] = []
     try:
+        check_version(recording, wish)  # the engine may have been loaded first
+        line = recording.lines[wish["line"]]
         with st.spinner(
             tr(f"Listening again at {clock(line.start)}", f"正在重新聆听 {clock(line.start)} 处")
         ):
-            for batch in job.batches():
+            for batch in batches(partial(hear_again, engine, recording, line, options)):
                 heard += batch
-        recording.change(put(recording.lines, recording.lines.index(line), heard))
+        carry_out(recording, {**wish, "heard": heard})
     except BadInput as error:
         mine.trouble = error
     except Exception as error:  # the page stays alive, whatever a library throws

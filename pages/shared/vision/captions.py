@@ -10,9 +10,9 @@ import streamlit as st
 
 from models import BadInput, ChatEngine, ChatOptions
 from models.captions import FORMATS, MIME, Caption, caption_many, write
+from models.jobs import Job
 from models.pictures.drawing import preview
 from pages.shared import loading
-from pages.shared.jobs import Background
 from pages.shared.language import remember, sentence, tr
 from pages.shared.vision.pictures import TYPES
 
@@ -27,7 +27,7 @@ class Album:
 
     def __init__(self) -> None:
         self.editor = 0  # a new number forgets what the table shows over the captions
-        self.job: Background[None] | None = None
+        self.job: Job[Any, None] | None = None
         self._began, self._before = 0.0, 0
         self.clear()
 
@@ -70,7 +70,7 @@ class Album:
             for _ in caption_many(engine, captions, prompt, options, cancel):
                 pass
 
-        self.job = Background(work)
+        self.job = Job(work)
 
     def stop(self) -> None:
         if self.job is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
 from models.engines.fair_queue import FairQueue
-from models.errors import BadInput, EngineClosed
+from models.errors import BadInput, Cancelled, EngineClosed
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -40,15 +40,49 @@ class Engine(ABC):
     that is answering: `close_if_idle` and `request` exclude each other.
     """
 
-    report: LoadReport
+    def __init__(
+        self,
+        path: str | Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Load the model.
 
-    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        Args:
+            path: the checkpoint's file or folder.
+            progress: called with the steps of the load.
+            cancel: when it is set, loading ends as soon as the library lets it, and nothing stays behind.
+
+        Raises:
+            CheckpointCorrupt, UnsupportedCheckpoint: the files are damaged, or not for this engine.
+            UnsupportedPlacement, DoesNotFit: not on this device, in this precision, or with this memory.
+            Cancelled: `cancel` was set meanwhile.
+        """
         self.checkpoint = checkpoint
         self.placement = placement
+        self.queue = FairQueue(placement.slots)
         self.last_used = time.monotonic()
         self._requests = 0
         self._closed = False
         self._state = threading.Lock()
+        cancel = cancel or threading.Event()
+        began = time.monotonic()
+        self._load(Path(path), progress or _ignore, cancel)
+        seconds = time.monotonic() - began
+        if cancel.is_set():
+            self._close()
+            raise Cancelled
+        self.report = self._report(seconds)
+
+    @abstractmethod
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        """Get ready to answer. Leaves nothing open when it raises; need not look at `cancel` at the end."""
+
+    @abstractmethod
+    def _report(self, seconds: float) -> LoadReport:
+        """What was loaded, in `seconds`."""
 
     @property
     def active(self) -> int:
@@ -90,6 +124,10 @@ class Engine(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Give the memory back. Called once, when nothing is answering."""
+
+
+def _ignore(progress: Progress) -> None:
+    """For those who do not want to know."""
 
 
 class ChatEngine(Engine):
@@ -247,10 +285,6 @@ class Transcript(Iterator[Segment]):
 
 class SpeechEngine(Engine):
     """An engine that turns recordings into text. One recording at a time, first come first served."""
-
-    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
-        super().__init__(checkpoint, placement)
-        self.queue = FairQueue(1)
 
     @abstractmethod
     def _transcribe(

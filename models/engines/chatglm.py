@@ -20,7 +20,7 @@ class ChatGlmEngine(LibraryEngine):
     "tool_calls" with answers of role "tool".
     """
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         import torch
 
         from models import chatglm

@@ -19,17 +19,14 @@ from urllib.parse import urlsplit
 from models.chat.messages import plain_text, text_only
 from models.chat.openai_form import Chunk, conversation, events, refusal, request
 from models.engines.base import ChatEngine
-from models.engines.fair_queue import FairQueue
 from models.errors import CheckpointCorrupt, EngineFailed
 from models.schema import (
     ChatOptions,
-    Checkpoint,
     Done,
     Event,
     LoadReport,
     Messages,
     OnProgress,
-    Placement,
     Progress,
     Text,
     Usage,
@@ -46,29 +43,20 @@ PREFIX_CACHE_MIB = 256
 class GgufEngine(ChatEngine):
     """One GGUF file, answered by `placement.slots` slots of `placement.context` tokens each."""
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
-        self.has_chat_template = checkpoint.kind != "completion"
-        self.context_length = placement.context
-        self.queue = FairQueue(placement.slots)
-        self._key = secrets.token_hex(16)
-        began = time.monotonic()
-        if progress:
-            progress(Progress("load", 0, path.stat().st_size))
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        self.has_chat_template = self.checkpoint.kind != "completion"
+        self.context_length = self.placement.context
+        self._path, self._key = path, secrets.token_hex(16)
+        progress(Progress("load", 0, path.stat().st_size))
         self._server = self._start(path)
         self._warm_up()
-        self.report = LoadReport(
-            dtype=_file_type(path),
-            weights=path.stat().st_size,
-            device_map={"model": placement.device},
-            seconds=time.monotonic() - began,
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport(
+            dtype=_file_type(self._path),
+            weights=self._path.stat().st_size,
+            device_map={"model": self.placement.device},
+            seconds=seconds,
             notes=(Text("mapped from the file, not copied", "由文件映射，未复制"),),
         )
 

@@ -67,7 +67,7 @@ def load_tokenizer(path: Path) -> Any:
 class HfEngine(LibraryEngine):
     """A model with its tokenizer and chat template, as transformers reads them."""
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         self.tokenizer = load_tokenizer(path)
         self.model = load_model(path, self.placement)
         self._has_system_role = bool(self.tokenizer.chat_template) and _has_system_role(self.tokenizer)

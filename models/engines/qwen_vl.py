@@ -30,7 +30,7 @@ class QwenVLEngine(LibraryEngine):
     data URL. No path and no address is opened, whoever writes it.
     """
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         import torch
 
         from models import qwen_vl

@@ -22,13 +22,11 @@ from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
 from models.schema import (
     ChatOptions,
-    Checkpoint,
     Event,
     LoadReport,
     Message,
     Messages,
     OnProgress,
-    Placement,
     Progress,
     Text,
 )
@@ -46,45 +44,26 @@ class RemoteEngine(ChatEngine):
 
     has_chat_template = True
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         import httpx2
 
-        began = time.monotonic()
-        self.address = checkpoint.name
-        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
-        self._settings: dict[str, Any] = {
-            "headers": {"Authorization": f"Bearer {key}"} if key else {},
-            "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says
-            "verify": httpx2.create_ssl_context(),  # made once: reading the certificates takes a while
-        }
-        if progress:
-            progress(Progress("load", detail=self.address))
+        self.address = self.checkpoint.name
+        progress(Progress("load", detail=self.address))
+        self._settings = _settings()
         self._client = httpx2.Client(timeout=SHORT, **self._settings)
         weakref.finalize(self, self._client.close)  # an engine that nobody closed leaves no connection open
         try:
             self.model, served = self._first_model()
-            self.context_length = min(
-                served or UNKNOWN_CONTEXT, placement.context or served or UNKNOWN_CONTEXT
-            )
             self._counter = self._find_counter()
         except BaseException:
             self._client.close()
             raise
-        super().__init__(checkpoint, replace(placement, context=self.context_length))
-        self.report = LoadReport(
-            dtype="remote",
-            weights=0,
-            device_map={"model": self.address},
-            seconds=time.monotonic() - began,
-            notes=tuple(self._notes()),
-        )
+        served = served or UNKNOWN_CONTEXT
+        self.context_length = min(served, self.placement.context or served)
+        self.placement = replace(self.placement, context=self.context_length)
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("remote", 0, {"model": self.address}, seconds, tuple(self._notes()))
 
     def _notes(self) -> Iterator[Text]:
         yield Text(f"{self.model} answers", f"由 {self.model} 回答")
@@ -236,6 +215,18 @@ class RemoteEngine(ChatEngine):
             "again.",
             f"{self.address} 在回答完成前中断：请确认服务器仍在运行，然后重试。",
         )
+
+
+def _settings() -> dict[str, Any]:
+    """What the connections to a server have in common."""
+    import httpx2
+
+    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+    return {
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says
+        "verify": httpx2.create_ssl_context(),  # made once: reading the certificates takes a while
+    }
 
 
 def estimate(messages: Messages | str) -> int:

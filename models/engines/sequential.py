@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import cut_off
 from models.engines.base import ChatEngine
-from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, EngineFailed, ModelError
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
 from models.schema import (
     ChatOptions,
-    Checkpoint,
     Delta,
     Done,
     Event,
     LoadReport,
     Messages,
     OnProgress,
-    Placement,
     Text,
     Usage,
 )
@@ -39,15 +36,8 @@ if TYPE_CHECKING:
 class LibraryEngine(ChatEngine):
     """A model of the transformers library, answering one request after the other.
 
-    A subclass says how it is read, and how messages become ids and ids become text.
-
-    Args:
-        path: folder of the checkpoint.
-        progress: told of stage "load" with tensors loaded and in all.
-        cancel: when it is set, loading stops after the tensor at hand and raises Cancelled.
-
-    Raises:
-        CheckpointCorrupt, UnsupportedCheckpoint, DoesNotFit: see `models.pretrained.loading`.
+    A subclass says how it is read, and how messages become ids and ids become text. Loading reports
+    tensors, and stops between two of them.
     """
 
     tokenizer: Any
@@ -55,22 +45,8 @@ class LibraryEngine(ChatEngine):
     # False where a conversation's attention states cannot be continued from their beginning.
     reuses_prefix = True
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
-        started = time.monotonic()
-        with loading(path, placement), watched(progress, cancel):
-            self._load(path)
-        self._serve(time.monotonic() - started)
-
     @abstractmethod
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         """Set `model` and `tokenizer`."""
 
     @abstractmethod
@@ -100,10 +76,11 @@ class LibraryEngine(ChatEngine):
         effective, found = notes(self.model, self.placement.precision)
         return f"{self.placement.precision} ({dtype} activations)" if effective else dtype, found
 
-    def _serve(self, seconds: float) -> None:
-        """Get ready to answer with `self.model` and `self.tokenizer`, loaded in `seconds`."""
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         from transformers import GenerationConfig
 
+        with loading(path, self.placement), watched(progress, cancel):
+            self._read(path)
         self._end_ids = _end_ids(self.model, self.tokenizer)
         # `generate` takes what a request leaves open from here: let it find nothing of the checkpoint's.
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
@@ -111,9 +88,7 @@ class LibraryEngine(ChatEngine):
         lengths = (self.placement.context, trained or self.checkpoint.context_length)
         self.context_length = min([length for length in lengths if length], default=2048)
         self.has_chat_template = bool(self.tokenizer.chat_template)
-        self.queue = FairQueue(1)
         self._prefix = self._prefix_cache()
-        self.report = self._report(seconds)
 
     def _count_tokens(self, messages: Messages | str) -> int:
         return len(self._prompt(messages))

@@ -3,7 +3,7 @@
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +19,8 @@ from models.chat.messages import (
     turn_starts,
 )
 from models.engines.fair_queue import FairQueue
-from models.errors import BadInput, EngineClosed
-from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Queued
+from models.errors import BadInput, Cancelled, EngineClosed
+from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Progress, Queued
 from tests.fakes.engines import FakeEngine, Stage
 
 CHECKPOINT = Checkpoint("fake", "llama2", "chat", "gguf")
@@ -39,7 +39,7 @@ def system(text: str) -> Message:
 
 
 def make(context: int = 100, slots: int = 1, **facts: Any) -> FakeEngine:
-    return FakeEngine(Path("fake"), replace(CHECKPOINT, **facts), Placement("cpu", "file", context, slots))
+    return FakeEngine("fake", replace(CHECKPOINT, **facts), Placement("cpu", "file", context, slots))
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +51,25 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def words(count: int) -> str:
     return " ".join(f"w{n}" for n in range(count))
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def test_a_load_is_timed_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter((10.0, 10.0, 12.5))
+    monkeypatch.setattr("models.engines.base.time", SimpleNamespace(monotonic=lambda: next(now)))
+    report = make().report
+    assert (report.dtype, report.device_map, report.seconds) == ("fake", {"": "cpu"}, 2.5)
+
+
+def test_a_load_that_is_cancelled_leaves_nothing_behind(stage: Stage) -> None:
+    cancel, steps = threading.Event(), list[Progress]()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        FakeEngine("fake", CHECKPOINT, Placement("cpu", "file"), steps.append, cancel)
+    assert stage.open == 0 and stage.diary == ["load fake", "close fake"]
+    assert steps == [Progress("load", 1, 2)]
 
 
 # --- requests ------------------------------------------------------------------------------------

@@ -8,11 +8,9 @@ from typing import Any
 
 from models.chat.messages import text_only
 from models.engines.base import Audio, ChatEngine, SpeechEngine, Transcript
-from models.engines.fair_queue import FairQueue
 from models.pictures.reading import read_picture
 from models.schema import (
     ChatOptions,
-    Checkpoint,
     Delta,
     Done,
     Event,
@@ -20,7 +18,6 @@ from models.schema import (
     LoadReport,
     Messages,
     OnProgress,
-    Placement,
     Progress,
     Segment,
     SpeechOptions,
@@ -57,37 +54,28 @@ class FakeEngine(ChatEngine):
 
     stage = Stage()  # a test puts its own
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         stage = self.stage
-        self.has_chat_template = checkpoint.kind != "completion"
-        self.context_length = placement.context
-        self.queue = FairQueue(placement.slots)
+        self.has_chat_template = self.checkpoint.kind != "completion"
+        self.context_length = self.placement.context
         self.sent: list[Messages | str] = []
         stage.diary.append(f"load {path.name}")
         stage.loading += 1
         stage.most_loading = max(stage.most_loading, stage.loading)
         stage.begun.release()
         try:
-            if progress:
-                progress(Progress("load", 1, 2))
-            while not stage.go.wait(0.01):
-                if cancel and cancel.is_set():
-                    break
+            progress(Progress("load", 1, 2))
+            while not stage.go.wait(0.01) and not cancel.is_set():
+                pass
             if stage.failure:
                 raise stage.failure
         finally:
             stage.loading -= 1
         stage.open += 1
         self.name = path.name
-        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("fake", GiB, {"": self.placement.device}, seconds)
 
     def _close(self) -> None:
         self.stage.open -= 1
@@ -156,16 +144,11 @@ class FakeSpeechEngine(SpeechEngine):
 
     stage = Stage()  # a test puts its own
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
-        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        """There is nothing to read."""
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("fake", GiB, {"": self.placement.device}, seconds)
 
     def _close(self) -> None:
         pass

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,19 @@ import pytest
 from models.engines.base import ChatEngine
 from models.errors import BadInput, Cancelled, EngineFailed
 from models.interpreter import Interpreter, Output
-from models.schema import ChatOptions, Checkpoint, Delta, Done, Event, Messages, Placement, ToolCall, Usage
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    LoadReport,
+    Messages,
+    OnProgress,
+    Placement,
+    ToolCall,
+    Usage,
+)
 from models.tools import Observation, Tool, Toolbox, exchange, from_function, from_schema, shipped
 
 Script = list[list[Event]]
@@ -25,9 +38,15 @@ class ScriptedEngine(ChatEngine):
     has_chat_template = True
 
     def __init__(self, *script: list[Event]) -> None:
-        super().__init__(Checkpoint("scripted", "other", "chat", "gguf"), Placement("cpu", "fp32", 10_000))
-        self.context_length = 10_000
+        checkpoint = Checkpoint("scripted", "other", "chat", "gguf")
+        super().__init__("scripted", checkpoint, Placement("cpu", "fp32", 10_000))
         self.script, self.sent = list(script), list[Any]()
+
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        self.context_length = self.placement.context
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("fp32", 0, {}, seconds)
 
     def _close(self) -> None:
         pass

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from models.chat.calls import cut_off, parse_json_call, with_arguments
-from models.chat.messages import openai_tools
+from models.chat.request import ChatRequest
 from models.errors import BadInput, EngineFailed
 from models.pictures.reading import picture_bytes
-from models.schema import ChatOptions, Delta, Done, Event, Messages, Prefill, Usage
+from models.schema import Delta, Done, Event, Messages, Prefill, Tools, Usage
 
 Chunk = dict[str, Any]
 # How picture files begin.
@@ -21,8 +21,9 @@ KINDS: Mapping[bytes, str] = MappingProxyType(
 )
 
 
-def request(messages: Messages | str, options: ChatOptions) -> dict[str, Any]:
-    """A streaming request: for chat/completions, or for completions when `messages` is a text."""
+def request(given: ChatRequest) -> dict[str, Any]:
+    """A streaming request: for chat/completions, or for completions when its messages are a text."""
+    options = given.options
     asked: dict[str, Any] = {
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -39,19 +40,15 @@ def request(messages: Messages | str, options: ChatOptions) -> dict[str, Any]:
     }
     if options.seed is not None:
         asked["seed"] = options.seed
-    return {**asked, **conversation(messages)}
+    return {**asked, **conversation(given.messages, given.tools)}
 
 
-def conversation(messages: Messages | str) -> dict[str, Any]:
-    """The part of a request that is answered: a text, or messages and the tools that they list."""
+def conversation(messages: Messages | str, tools: Tools = ()) -> dict[str, Any]:
+    """The part of a request that is answered: a text, or messages and the tools that may be called."""
     if isinstance(messages, str):
         return {"prompt": messages}
-    tools = openai_tools(messages)
-    sent = [
-        {**{key: value for key, value in message.items() if key != "tools"}, **_pictures(message)}
-        for message in with_arguments(messages, _json)
-    ]
-    return {"messages": sent, "tools": tools} if tools else {"messages": sent}
+    sent = [{**message, **_pictures(message)} for message in with_arguments(messages, _json)]
+    return {"messages": sent, "tools": list(tools)} if tools else {"messages": sent}
 
 
 def _pictures(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,18 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from models.chat import openai_form
 from models.chat.messages import plain_text, text_only
-from models.chat.openai_form import Chunk, conversation, events, refusal, request
+from models.chat.openai_form import Chunk, conversation, events, refusal
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import CheckpointCorrupt, EngineFailed
 from models.schema import (
-    ChatOptions,
     Done,
     Event,
     LoadReport,
@@ -29,6 +31,7 @@ from models.schema import (
     OnProgress,
     Progress,
     Text,
+    Tools,
     Usage,
 )
 
@@ -114,32 +117,31 @@ class GgufEngine(ChatEngine):
             raise refusal(answer["error"], "llama.cpp")
         return answer
 
-    def _count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
         else:
-            text = self._post("/apply-template", conversation(text_only(messages)))["prompt"]
+            text = self._post("/apply-template", conversation(text_only(messages), tools))["prompt"]
         tokens = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
         return len(tokens["tokens"])
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
             if cancel.is_set():
                 yield Done("cancelled", Usage())
                 return
-            yield from self._answer(messages, options, cancel, began)
+            yield from self._answer(request, cancel, began)
 
-    def _answer(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event, began: float
-    ) -> Iterator[Event]:
+    def _answer(self, request: ChatRequest, cancel: threading.Event, began: float) -> Iterator[Event]:
+        messages = request.messages
         if isinstance(messages, str) or not self.has_chat_template:
-            handle, asked = self._server.handle_completions, request(plain_text(messages), options)
+            handle = self._server.handle_completions
+            asked = openai_form.request(replace(request, messages=plain_text(messages)))
         else:
-            handle, asked = self._server.handle_chat_completions, request(text_only(messages), options)
+            handle = self._server.handle_chat_completions
+            asked = openai_form.request(replace(request, messages=text_only(messages)))
         chunks: queue.SimpleQueue[Chunk | BaseException | None] = queue.SimpleQueue()
         abandoned = threading.Event()
 

@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.chat.messages import openai_tools
-from models.chat.openai_form import Chunk, conversation, events, refusal, request
+from models.chat import openai_form
+from models.chat.openai_form import Chunk, conversation, events, refusal
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
 from models.schema import (
-    ChatOptions,
     Event,
     LoadReport,
     Message,
@@ -29,6 +29,7 @@ from models.schema import (
     OnProgress,
     Progress,
     Text,
+    Tools,
 )
 
 KEYS = ("QUINTET_REMOTE_KEY", "OPENAI_API_KEY")
@@ -106,38 +107,35 @@ class RemoteEngine(ChatEngine):
         except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise self._not_openai() from error
 
-    def _count_tokens(self, messages: Messages | str) -> int:
-        return self._counter(messages)
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
+        return self._counter(messages, tools)
 
-    def _find_counter(self) -> Callable[[Messages | str], int]:
+    def _find_counter(self) -> Callable[[Messages | str, Tools], int]:
         """The first way of counting that this server knows."""
         for counter in (self._llama_cpp_count, self._vllm_count):
             try:
-                counter(PROBE)
+                counter(PROBE, ())
             except ModelError:
                 continue
             return counter
         return estimate
 
-    def _llama_cpp_count(self, messages: Messages | str) -> int:
+    def _llama_cpp_count(self, messages: Messages | str, tools: Tools) -> int:
         if not isinstance(messages, str):
-            messages = self._ask("/apply-template", "prompt", conversation(messages))
+            messages = self._ask("/apply-template", "prompt", conversation(messages, tools))
         question = {"content": messages, "add_special": True, "parse_special": True}
         return len(self._ask("/tokenize", "tokens", question))
 
-    def _vllm_count(self, messages: Messages | str) -> int:
-        return int(self._ask("/tokenize", "count", {"model": self.model, **conversation(messages)}))
+    def _vllm_count(self, messages: Messages | str, tools: Tools) -> int:
+        return int(self._ask("/tokenize", "count", {"model": self.model, **conversation(messages, tools)}))
 
     # --- answers ------------------------------------------------------------------------------
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
-        path = "completions" if isinstance(messages, str) else "chat/completions"
-        with closing(
-            self._chunks(path, {"model": self.model, **request(messages, options)}, cancel)
-        ) as chunks:
+        path = "completions" if isinstance(request.messages, str) else "chat/completions"
+        asked = {"model": self.model, **openai_form.request(request)}
+        with closing(self._chunks(path, asked, cancel)) as chunks:
             yield from events(chunks, cancel, began)
 
     def _chunks(
@@ -229,7 +227,7 @@ def _settings() -> dict[str, Any]:
     }
 
 
-def estimate(messages: Messages | str) -> int:
+def estimate(messages: Messages | str, tools: Tools = ()) -> int:
     """Tokens by rule of thumb: one for three bytes of UTF-8, and four for the frame of a message.
 
     Too many for English, about right for Chinese. Tools and calls are counted as JSON, images and other
@@ -241,11 +239,8 @@ def estimate(messages: Messages | str) -> int:
     texts = [
         text if isinstance(text, str) else "".join(part.get("text", "") for part in text) for text in contents
     ]
-    asked = [
-        *openai_tools(messages),
-        *(call for message in messages for call in message.get("tool_calls") or ()),
-    ]
-    return sum(4 + estimate(text) for text in (*texts, *map(json.dumps, asked)))
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    return sum(4 + estimate(text) for text in (*texts, *map(json.dumps, [*tools, *calls])))
 
 
 def _unless(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import cut_off
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import BadInput, EngineFailed, ModelError
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
@@ -26,6 +27,7 @@ from models.schema import (
     Messages,
     OnProgress,
     Text,
+    Tools,
     Usage,
 )
 
@@ -50,7 +52,7 @@ class LibraryEngine(ChatEngine):
         """Set `model` and `tokenizer`."""
 
     @abstractmethod
-    def _prompt(self, messages: Messages | str) -> list[int]:
+    def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """Token ids of the prompt. Raises BadInput for a conversation that has none."""
 
     @abstractmethod
@@ -90,13 +92,11 @@ class LibraryEngine(ChatEngine):
         self.has_chat_template = bool(self.tokenizer.chat_template)
         self._prefix = self._prefix_cache()
 
-    def _count_tokens(self, messages: Messages | str) -> int:
-        return len(self._prompt(messages))
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
+        return len(self._prompt(messages, tools))
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
-        prompt = self._prompt(messages)
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
+        prompt = self._prompt(request.messages, request.tools)
         room = self.context_length - len(prompt)
         if room < 1 or not prompt:
             raise BadInput(
@@ -104,24 +104,24 @@ class LibraryEngine(ChatEngine):
                 "send between one token and one less than that.",
                 f"文本有 {len(prompt)} 个 token，而上下文为 {self.context_length}：请调整文本长度。",
             )
-        options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
+        most = min(request.options.max_new_tokens, room)
+        request = replace(request, options=replace(request.options, max_new_tokens=most))
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
-            yield from self._answer(messages, prompt, options, cancel)
+            yield from self._answer(request, prompt, cancel)
 
-    def _answer(
-        self, messages: Messages | str, prompt: list[int], options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
+    def _answer(self, request: ChatRequest, prompt: list[int], cancel: threading.Event) -> Iterator[Event]:
         from models.pretrained.generation import Generation
 
-        continues = isinstance(messages, str) or not self.has_chat_template
+        options = request.options
+        continues = isinstance(request.messages, str) or not self.has_chat_template
         text = self._text(prompt, options, continues)
         clock = _Clock(prompt_tokens=len(prompt))
         if cancel.is_set():
             yield Done("cancelled", clock.usage(0))
             return
         cache, cached = self._prefix.take(self.model, prompt)
-        inputs = partial(self._inputs, messages, prompt, cached)
+        inputs = partial(self._inputs, request.messages, prompt, cached)
         generation = Generation(self.model, prompt, cache, options, self._end_ids, inputs)
         reason: Any = "length"
         try:

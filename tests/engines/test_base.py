@@ -13,11 +13,11 @@ from models.chat.messages import (
     drop_oldest,
     fold_system,
     merge_turns,
-    openai_tools,
     plain_text,
     text_only,
     turn_starts,
 )
+from models.chat.request import RESPONSE_FORMATS
 from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, Cancelled, EngineClosed
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Progress, Queued
@@ -238,6 +238,87 @@ def test_an_empty_text_is_refused() -> None:
         next(engine.stream(""))
 
 
+# --- tools and the form of an answer -------------------------------------------------------------
+
+PLAIN, WHOLE = {"name": "f"}, {"type": "function", "function": {"name": "g", "parameters": None}}
+
+
+def test_tools_reach_the_engine_in_openais_form_and_are_counted() -> None:
+    engine = make()
+    list(engine.stream([user("a")], tools=[PLAIN, WHOLE]))
+    assert engine.requests[0].tools == [{"type": "function", "function": PLAIN}, WHOLE]
+    assert engine.count_tokens([user("a")], [PLAIN, WHOLE]) == 2 + engine.count_tokens([user("a")])
+
+
+def test_tools_take_their_share_of_the_context() -> None:
+    conversation = [user("a"), assistant("b"), user("c")]
+    options = ChatOptions(max_new_tokens=4)
+    assert make(context=10).dropped(conversation, options) == 0
+    assert make(context=10).dropped(conversation, options, [PLAIN]) == 2
+
+
+def test_tools_in_chatglm3s_own_form_become_the_argument() -> None:
+    engine = make()
+    own = [{**system("s"), "tools": [PLAIN]}, user("a")]
+    list(engine.stream(own, tools=[WHOLE]))
+    assert engine.sent == [[system("s"), user("a")]]
+    assert engine.requests[0].tools == [{"type": "function", "function": PLAIN}, WHOLE]
+    assert engine.count_tokens(own) == engine.count_tokens([system("s"), user("a")], [PLAIN])
+
+
+@pytest.mark.parametrize("tools", ["f", [None], ["f"], [{}], {"name": "f"}, [PLAIN, {"name": 5}]])
+def test_malformed_tools_are_refused_by_all_who_take_some(tools: Any) -> None:
+    engine, asked = make(), [user("a")]
+    for ask in (
+        lambda: list(engine.stream(asked, tools=tools)),
+        lambda: list(engine.stream("a", tools=tools)),
+        lambda: engine.count_tokens(asked, tools),
+        lambda: engine.dropped(asked, tools=tools),
+        lambda: engine.count_tokens([{**system("s"), "tools": tools}, *asked]),
+    ):
+        with pytest.raises(BadInput, match="schema of a function"):
+            ask()
+    assert engine.requests == [] and engine.active == 0
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+
+
+def test_an_answer_in_any_text_is_what_every_engine_gives() -> None:
+    engine = make()
+    for response_format in (None, {"type": "text"}):
+        assert list(engine.stream([user("a")], response_format=response_format))
+
+
+@pytest.mark.parametrize("response_format", [{"type": "json_object"}, SCHEMA])
+def test_a_form_that_an_engine_cannot_hold_its_answers_to_is_refused(
+    response_format: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+    with pytest.raises(BadInput, match=f"fake cannot hold its answers to {response_format['type']} yet"):
+        next(engine.stream([user("a")], response_format=response_format))
+    assert engine.requests == [] and engine.active == 0
+    monkeypatch.setattr(engine, "response_formats", frozenset(RESPONSE_FORMATS))
+    list(engine.stream([user("a")], response_format=response_format))
+    assert engine.requests[0].response_format == response_format
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        "json_object",
+        {},
+        {"type": "xml"},
+        {"type": ["text"]},
+        {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": {"name": "n"}},
+    ],
+)
+def test_a_malformed_response_format_is_refused(response_format: Any) -> None:
+    with pytest.raises(BadInput, match="response_format has to be"):
+        next(make().stream([user("a")], response_format=response_format))
+
+
 # --- conversations -------------------------------------------------------------------------------
 
 
@@ -292,11 +373,9 @@ def test_an_assistant_that_calls_need_not_say_anything() -> None:
         {"tool_calls": [{"function": "f"}]},
         {"tool_calls": [{"function": {"name": "f"}}]},
         {"tool_calls": [{"function": {"name": "f", "arguments": [1]}}]},
-        {"tools": "f"},
-        {"tools": ["f"]},
     ],
 )
-def test_tools_and_calls_have_openais_form(named: dict[str, Any]) -> None:
+def test_calls_have_openais_form(named: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="OpenAI"):
         check_messages([user("a"), {**assistant("b"), **named}])
 
@@ -308,16 +387,10 @@ def test_a_call_is_never_joined_with_a_neighbour() -> None:
 
 def test_a_call_goes_with_its_observation_and_the_tools_stay() -> None:
     engine = make(context=24)
-    tools = {**system("s"), "tools": [{"name": "f"}]}
+    tools = [{"type": "function", "function": {"name": "f"}}]
     turn = [user("a b"), {**CALLING, "content": "c"}, OBSERVED, assistant("d e f g")]
-    list(engine.stream([tools, *turn, *turn, user("h")], ChatOptions(max_new_tokens=6)))
-    assert engine.sent == [[tools, *turn, user("h")]]
-
-
-def test_tools_are_listed_in_openais_form() -> None:
-    plain, whole = {"name": "f"}, {"type": "function", "function": {"name": "g"}}
-    listed = openai_tools([{**system("s"), "tools": [plain, whole]}, user("a")])
-    assert listed == [{"type": "function", "function": plain}, whole]
+    list(engine.stream([system("s"), *turn, *turn, user("h")], ChatOptions(max_new_tokens=6), tools=tools))
+    assert engine.sent == [[system("s"), *turn, user("h")]] and engine.requests[0].tools == tools
 
 
 def test_the_system_prompt_moves_into_the_first_question() -> None:

@@ -58,9 +58,9 @@ def test_llama_cpp_is_told_of_tools_and_counts_them(monkeypatch: pytest.MonkeyPa
         file, Checkpoint("tiny", "other", "chat", "gguf"), Placement("cpu", "file", context=64)
     )
     tool = {"name": "f", "parameters": {"type": "object", "properties": {}}}
-    messages = [{"role": "system", "content": "", "tools": [tool]}, {"role": "user", "content": "?"}]
-    call, done = engine.stream(messages, ChatOptions(max_new_tokens=8))
+    messages = [{"role": "user", "content": "?"}]
+    call, done = engine.stream(messages, ChatOptions(max_new_tokens=8), tools=[tool])
     assert call == ToolCall("f", {"a": 1}, '{"a": 1}')
     assert isinstance(done, Done) and done.finish_reason == "tool_calls"
     assert server.asked[0]["tools"] == posted[0]["tools"] == [{"type": "function", "function": tool}]
-    assert "tools" not in posted[0]["messages"][0]
+    assert posted[0]["messages"] == messages

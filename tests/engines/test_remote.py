@@ -368,7 +368,6 @@ def test_a_refused_request(
 # --- tools ----------------------------------------------------------------------------------------
 
 WEATHER = {"name": "get_weather", "description": "", "parameters": {"type": "object", "properties": {}}}
-TOOLS = [{"role": "system", "content": "", "tools": [WEATHER]}, *QUESTION]
 
 
 def saying(*parts: dict[str, Any], reason: str = "tool_calls") -> Callable[[Handler], None]:
@@ -391,25 +390,25 @@ def test_tools_are_sent_and_calls_come_back(script: Script) -> None:
         {"index": 0, "function": {"arguments": '"北京"}'}},
         {"index": 1, "id": "b", "type": "function", "function": {"name": "now"}},
     )
-    weather, now, done = load(script.address).stream(TOOLS)
+    weather, now, done = load(script.address).stream(QUESTION, tools=[WEATHER])
     assert weather == ToolCall("get_weather", {"city": "北京"}, '{"city": "北京"}')
     assert now == ToolCall("now", {}) and isinstance(done, Done) and done.finish_reason == "tool_calls"
     sent = script.asked[-1][2]
     assert sent["tools"] == [{"type": "function", "function": WEATHER}]
-    assert sent["messages"] == [{"role": "system", "content": ""}, *QUESTION]
+    assert sent["messages"] == QUESTION
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "stop"])
 def test_a_call_that_is_no_json(script: Script, reason: str) -> None:
     script.answer = saying({"index": 0, "function": {"name": "f", "arguments": "{city"}}, reason=reason)
-    call, done = load(script.address).stream(TOOLS)
+    call, done = load(script.address).stream(QUESTION, tools=[WEATHER])
     assert isinstance(call, ToolCall) and call.error is not None and call.text == "{city"
     assert isinstance(done, Done) and done.finish_reason == "tool_calls"
 
 
 def test_a_call_at_which_the_answer_was_cut(script: Script) -> None:
     script.answer = saying({"index": 0, "function": {"name": "f", "arguments": "{}"}}, reason="length")
-    call, done = load(script.address).stream(TOOLS)
+    call, done = load(script.address).stream(QUESTION, tools=[WEATHER])
     assert isinstance(call, ToolCall) and call.error is not None and "cut off" in call.error.en
     assert isinstance(done, Done) and done.finish_reason == "length"
 
@@ -432,10 +431,11 @@ def test_calls_are_given_back_as_json(script: Script, arguments: Any, sent: str)
 
 def test_tools_and_calls_are_counted(script: Script) -> None:
     said = [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]
-    assert estimate(QUESTION) < estimate([*QUESTION, *said]) < estimate([*TOOLS, *said])
+    asked = [*QUESTION, *said]
+    assert estimate(QUESTION) < estimate(asked) < estimate(asked, [WEATHER])
     script.counts = True
     engine = load(script.address)
-    engine.count_tokens(TOOLS)
+    engine.count_tokens(QUESTION, [WEATHER])
     assert script.asked[-1][2]["tools"] == [{"type": "function", "function": WEATHER}]
 
 

@@ -1,6 +1,7 @@
 """What an engine is asked: a conversation, the tools that its answer may call, and the answer's form."""
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,7 @@ def _is_schema(function: Mapping[str, Any]) -> bool:
 
 
 def _no_tool(tool: Any) -> BadInput:
-    given = repr(tool) if len(repr(tool)) < 80 else f"{repr(tool)[:80]}…"
+    given = reprlib.repr(tool)
     return BadInput(
         f'A tool has to be the JSON schema of a function with a "name", plain or in OpenAI\'s form, not {given}.',
         f'工具必须是含有 "name" 的函数 JSON Schema（可直接给出，或采用 OpenAI 的格式），而不是 {given}。',

@@ -8,9 +8,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from models.chat.counts import TokenCounts
 from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
 from models.chat.request import ChatRequest, lift_tools, openai_tools, response_type
 from models.engines.fair_queue import FairQueue
@@ -184,7 +186,7 @@ class ChatEngine(Engine):
         cancel = cancel or threading.Event()
         with self.request():
             check_messages(messages)
-            self._check_response_format(response_format)
+            form = self._checked_form(response_format)
             dropped = 0
             if isinstance(messages, str):
                 tools = openai_tools(tools)
@@ -192,7 +194,7 @@ class ChatEngine(Engine):
                 messages, tools = self._prepare(messages, tools)
                 dropped = self._dropped(messages, options, tools)
                 messages = self._complete(drop_oldest(messages, dropped))
-            for event in self._stream(ChatRequest(messages, options, tools, response_format), cancel):
+            for event in self._stream(ChatRequest(messages, options, tools, form), cancel):
                 if isinstance(event, Done):
                     event = replace(event, usage=replace(event.usage, dropped_messages=dropped))
                 yield event
@@ -231,12 +233,9 @@ class ChatEngine(Engine):
         """`dropped`, of what `_prepare` gave."""
         budget = self.context_length - min(options.max_new_tokens, self.context_length // 2)
         starts = turn_starts(messages)
-        # Fewer messages cost fewer tokens, so a bisection finds the first start that fits.
-        first = bisect_left(
-            starts, True, key=lambda start: self._count(drop_oldest(messages, start), tools) <= budget
-        )
-        if first < len(starts):
-            return starts[first]
+        first = self._first_that_fits(messages, tools, starts, budget)
+        if first is not None:
+            return first
         shortest = self._count(drop_oldest(messages, starts[-1]), tools)
         if shortest < self.context_length:
             return starts[-1]
@@ -247,13 +246,29 @@ class ChatEngine(Engine):
             "请缩短消息，或以更长的上下文加载。",
         )
 
-    def _check_response_format(self, response_format: Mapping[str, Any] | None) -> None:
+    def _first_that_fits(
+        self, messages: Messages, tools: Tools, starts: Sequence[int], budget: int
+    ) -> int | None:
+        """The first of `starts` from which `messages` take at most `budget` tokens; None: not even the last."""
+
+        def fits(start: int) -> bool:
+            return self._count(drop_oldest(messages, start), tools) <= budget
+
+        if fits(starts[0]):  # nearly always
+            return starts[0]
+        # Fewer messages cost fewer tokens, so a bisection finds it.
+        first = bisect_left(starts, True, lo=1, key=fits)
+        return starts[first] if first < len(starts) else None
+
+    def _checked_form(self, response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The form that an answer is held to; None: any text will do."""
         kind = response_type(response_format)
         if kind not in self.response_formats:
             raise BadInput(
                 f"{self.checkpoint.name} cannot hold its answers to {kind} yet: leave response_format out.",
                 f"{self.checkpoint.name} 尚不能按 {kind} 约束其回答：请去掉 response_format。",
             )
+        return None if kind == "text" else response_format
 
     def _prepare(self, messages: Messages, tools: Tools) -> tuple[Messages, Tools]:
         """A conversation and its tools, checked, each in the one form that all below read."""
@@ -261,8 +276,14 @@ class ChatEngine(Engine):
         messages, listed = lift_tools(messages)
         return messages, [*(listed or ()), *openai_tools(tools)]
 
+    @cached_property
+    def _counts(self) -> TokenCounts:
+        return TokenCounts()
+
     def _count(self, messages: Messages | str, tools: Tools) -> int:
-        return self._count_tokens(messages if isinstance(messages, str) else self._complete(messages), tools)
+        """`count_tokens`, of what `_prepare` gave."""
+        complete = messages if isinstance(messages, str) else self._complete(messages)
+        return self._counts.of(complete, tools, lambda: self._count_tokens(complete, tools))
 
     def _complete(self, messages: Messages) -> Messages:
         """`messages` as the prompt is made of them: the checkpoint's own system prompt where none was given."""

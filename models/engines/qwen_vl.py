@@ -2,7 +2,6 @@
 
 import json
 import threading
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,12 +97,9 @@ class QwenVLEngine(LibraryEngine):
             return dropped
         system = [message for message in self._complete(messages) if message["role"] == "system"]
         before = self._size(system or [{"role": "system", "content": DEFAULT_SYSTEM}])
-        room = self._window + self._count(drop_oldest(messages, starts[-1]), tools) - before
-        # As for the context: fewer messages cost fewer tokens.
-        first = bisect_left(
-            starts, True, key=lambda start: self._count(drop_oldest(messages, start), tools) < room
-        )
-        return starts[min(first, len(starts) - 1)]
+        newest = self._count(drop_oldest(messages, starts[-1]), tools)
+        first = self._first_that_fits(messages, tools, starts, self._window + newest - before - 1)
+        return starts[-1] if first is None else first
 
     def _size(self, messages: Messages) -> int:
         ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=False, return_dict=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models.chat.counts import KEPT, TokenCounts
 from models.chat.messages import (
     check_messages,
     drop_oldest,
@@ -238,6 +239,106 @@ def test_an_empty_text_is_refused() -> None:
         next(engine.stream(""))
 
 
+# --- counting ------------------------------------------------------------------------------------
+
+
+class Counted:
+    """What an engine was asked to count, in place of its own counting."""
+
+    def __init__(self, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[Any] = []
+        count = engine._count_tokens
+
+        def counted(messages: Any, tools: Any) -> int:
+            self.calls.append(messages)
+            return count(messages, tools)
+
+        monkeypatch.setattr(engine, "_count_tokens", counted)
+
+
+TWENTY = [message for n in range(20) for message in (user(f"q{n}"), assistant(f"a{n}"))]
+
+
+def test_a_conversation_that_fits_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a page does: what was dropped, the meter, the answer; and all that again."""
+    engine = make(context=1000)
+    counted = Counted(engine, monkeypatch)
+    asked = [*TWENTY, user("last")]
+    for _ in range(2):
+        assert engine.dropped(asked) == 0
+        assert engine.count_tokens(asked) == 82
+        assert next(engine.stream(asked)) == Delta("last ")
+    assert counted.calls == [asked]
+
+
+def test_a_conversation_that_does_not_fit_is_counted_again_only_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = make(context=40)
+    counted = Counted(engine, monkeypatch)
+    dropped = engine.dropped(TWENTY, ChatOptions(max_new_tokens=8))
+    assert dropped == 24 and 1 < len(counted.calls) <= 6
+    before = len(counted.calls)
+    assert engine.dropped(TWENTY, ChatOptions(max_new_tokens=8)) == dropped
+    assert len(counted.calls) == before
+
+
+def test_whatever_changes_the_prompt_is_counted_anew() -> None:
+    engine = make()
+    picture = {"type": "image", "image": b"1"}
+    for messages, tools in (
+        ([user("a")], []),
+        ([user("a b")], []),
+        ([system("a"), user("a")], []),
+        ([user("a")], [PLAIN]),
+        ("a", []),
+        ([{"role": "user", "content": [picture]}], []),
+        ([{"role": "user", "content": [picture, picture]}], []),
+    ):
+        assert engine.count_tokens(messages, tools) == make().count_tokens(messages, tools)
+
+
+def test_counts_are_found_by_exactly_what_was_counted() -> None:
+    counts, numbers = TokenCounts(), iter(range(1000))
+
+    def of(messages: Any, tools: Any = ()) -> int:
+        return counts.of(messages, tools, lambda: next(numbers))
+
+    def picture(data: bytes) -> Any:
+        return [{"role": "user", "content": [{"type": "image", "image": data}]}]
+
+    different = ["a", [user("a")], [user("b")], [assistant("a")], picture(b"1"), picture(b"2")]
+    assert [of(each) for each in different] == [0, 1, 2, 3, 4, 5]
+    assert of([user("a")], [PLAIN]) == 6
+    assert [of(each) for each in different] == [0, 1, 2, 3, 4, 5]
+    odd = [{**user("a"), "odd": object()}]
+    assert (of(odd), of(odd)) == (7, 8)
+
+
+def test_few_counts_are_kept_and_the_latest() -> None:
+    counts = TokenCounts()
+    for n in range(KEPT + 1):
+        counts.of(str(n), (), lambda n=n: n)
+        counts.of("0", (), lambda: -1)  # used again and again
+    assert counts.of("0", (), lambda: -1) == 0
+    assert counts.of("1", (), lambda: -1) == -1  # the oldest
+    assert len(counts._counts) == KEPT
+
+
+def test_a_count_that_fails_is_not_remembered() -> None:
+    counts = TokenCounts()
+    with pytest.raises(ZeroDivisionError):
+        counts.of("a", (), lambda: 1 // 0)
+    assert counts.of("a", (), lambda: 1) == 1
+
+
+def test_nothing_that_was_written_stays_in_the_counts() -> None:
+    counts = TokenCounts()
+    counts.of([user("a secret")], [{"name": "secret"}], lambda: 1)
+    ((key, number),) = counts._counts.items()
+    assert len(key) == 32 and b"secret" not in key and number == 1
+
+
 # --- tools and the form of an answer -------------------------------------------------------------
 
 PLAIN, WHOLE = {"name": "f"}, {"type": "function", "function": {"name": "g", "parameters": None}}
@@ -288,6 +389,7 @@ def test_an_answer_in_any_text_is_what_every_engine_gives() -> None:
     engine = make()
     for response_format in (None, {"type": "text"}):
         assert list(engine.stream([user("a")], response_format=response_format))
+        assert engine.requests[-1].response_format is None
 
 
 @pytest.mark.parametrize("response_format", [{"type": "json_object"}, SCHEMA])

@@ -508,6 +508,19 @@ def test_the_server_counts_where_it_can(script: Script) -> None:
     assert len(engine.report.notes) == 1
 
 
+def test_a_server_is_asked_once_what_a_conversation_takes(script: Script) -> None:
+    script.counts = True
+    script.models = {"data": [{"id": "tiny", "max_model_len": 1000}]}
+    engine = load(script.address)
+    before = len(script.asked)
+    turn = [*QUESTION, {"role": "assistant", "content": "Paris."}]
+    asked = [*turn * 20, *QUESTION]
+    for _ in range(2):  # as a page does while it is drawn, twice
+        assert engine.dropped(asked, GREEDY) == 0 and engine.count_tokens(asked) == 7 * 41
+    list(engine.stream(asked, GREEDY))
+    assert [path for path, _, _ in script.asked[before:]] == ["/tokenize", "/v1/chat/completions"]
+
+
 def test_an_estimate_says_that_it_is_one(script: Script) -> None:
     engine = load(script.address)
     assert engine.count_tokens(QUESTION) == estimate(QUESTION)

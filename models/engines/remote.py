@@ -181,8 +181,8 @@ class RemoteEngine(ChatEngine):
             chunk = json.loads(line)
         except ValueError as error:
             raise self._broken() from error
-        if told := _error_in(chunk):
-            raise refusal(told, self.address)
+        if failure := _error_in(chunk):
+            raise refusal(failure, self.address)
         return dict(chunk)
 
     # --- errors -------------------------------------------------------------------------------
@@ -196,10 +196,10 @@ class RemoteEngine(ChatEngine):
         if status < 400 or status in (404, 405):
             return self._not_openai()
         try:
-            told = _error_in(json.loads(answer))
+            failure = _error_in(json.loads(answer))
         except ValueError:
-            told = None
-        return refusal(told or f"status {status}", self.address)
+            failure = None
+        return refusal(failure or f"status {status}", self.address)
 
     def _not_openai(self) -> UnsupportedCheckpoint:
         return UnsupportedCheckpoint(

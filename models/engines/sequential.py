@@ -7,11 +7,11 @@ import gc
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.chat.calls import cut_off
 from models.chat.request import ChatRequest
@@ -33,6 +33,9 @@ from models.schema import (
 
 if TYPE_CHECKING:
     from models.pretrained.generation import AnswerStream, PrefixCache
+
+
+_Reason = Literal["stop", "length", "cancelled"]
 
 
 class LibraryEngine(ChatEngine):
@@ -97,14 +100,14 @@ class LibraryEngine(ChatEngine):
 
     def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         prompt = self._prompt(request.messages, request.tools)
-        room = self.context_length - len(prompt)
-        if room < 1 or not prompt:
+        available = self.context_length - len(prompt)
+        if available < 1 or not prompt:
             raise BadInput(
                 f"The text takes {len(prompt)} tokens and the context holds {self.context_length}: "
                 "send between one token and one less than that.",
                 f"文本有 {len(prompt)} 个 token，而上下文为 {self.context_length}：请调整文本长度。",
             )
-        most = min(request.options.max_new_tokens, room)
+        most = min(request.options.max_new_tokens, available)
         request = replace(request, options=replace(request.options, max_new_tokens=most))
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
@@ -113,33 +116,17 @@ class LibraryEngine(ChatEngine):
     def _answer(self, request: ChatRequest, prompt: list[int], cancel: threading.Event) -> Iterator[Event]:
         from models.pretrained.generation import Generation
 
-        options = request.options
-        continues = isinstance(request.messages, str) or not self.has_chat_template
-        text = self._text(prompt, options, continues)
         clock = _Clock(prompt_tokens=len(prompt))
         if cancel.is_set():
             yield Done("cancelled", clock.usage(0))
             return
+        continues = isinstance(request.messages, str) or not self.has_chat_template
+        text = self._text(prompt, request.options, continues)
         cache, cached = self._prefix.take(self.model, prompt)
         inputs = partial(self._inputs, request.messages, prompt, cached)
-        generation = Generation(self.model, prompt, cache, options, self._end_ids, inputs)
-        reason: Any = "length"
+        generation = Generation(self.model, prompt, cache, request.options, self._end_ids, inputs)
         try:
-            for token in self._translated(generation):
-                if cancel.is_set():
-                    reason = "cancelled"
-                    break
-                if token is None:
-                    continue
-                clock.tick()
-                if token in self._end_ids:
-                    reason = "stop"
-                    break
-                if piece := text.push(token):
-                    yield Delta(piece)
-                if text.stopped:
-                    reason = "stop"
-                    break
+            reason = yield from self._deltas(generation, text, clock, cancel)
         finally:
             generation.close()
             if generation.complete and self.reuses_prefix:
@@ -149,6 +136,24 @@ class LibraryEngine(ChatEngine):
         calls = () if reason == "cancelled" else text.calls
         yield from cut_off(calls) if reason == "length" else calls
         yield Done("tool_calls" if calls and reason == "stop" else reason, clock.usage(cached))
+
+    def _deltas(
+        self, tokens: Iterable[int | None], text: "AnswerStream", clock: "_Clock", cancel: threading.Event
+    ) -> Generator[Delta, None, _Reason]:
+        """The text of an answer as its tokens come; returns why it ended. None stands for no token yet."""
+        for token in self._translated(tokens):
+            if cancel.is_set():
+                return "cancelled"
+            if token is None:
+                continue
+            clock.tick()
+            if token in self._end_ids:
+                return "stop"
+            if piece := text.push(token):
+                yield Delta(piece)
+            if text.stopped:
+                return "stop"
+        return "length"
 
     def _translated(self, tokens: Iterable[int | None]) -> Iterator[int | None]:
         """`tokens`, with the errors of the model in a sentence."""

@@ -13,10 +13,13 @@ GiB = 1024**3
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int4"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "fp16", "int8", "int4")
 
-# OpenAI chat format: {"role": "system" | "user" | "assistant" | "tool", "content": str or parts}. A
-# system message may list "tools", an assistant's has its "tool_calls", and role "tool" answers them.
+# OpenAI chat format: {"role": "system" | "user" | "assistant" | "tool", "content": str or parts}. An
+# assistant's has its "tool_calls", and role "tool" answers them.
 Message = Mapping[str, Any]
 Messages = Sequence[Message]
+# Schemas of functions that an answer may call: {"name", "description", "parameters"}, plain or as "function"
+# of OpenAI's {"type": "function"}.
+Tools = Sequence[Mapping[str, Any]]
 
 
 class Text(NamedTuple):

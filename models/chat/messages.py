@@ -20,9 +20,9 @@ def check_messages(messages: Messages | str) -> None:
         )
     if not all(_names_functions(message) for message in messages):
         raise BadInput(
-            "A message names its tools or tool calls in a form that is not that of the OpenAI API: use "
+            "A message names its tool calls in a form that is not that of the OpenAI API: use "
             '"name" and "arguments" in each call.',
-            "消息中的工具或工具调用不符合 OpenAI API 的格式：每个调用都应包含 name 和 arguments。",
+            "消息中的工具调用不符合 OpenAI API 的格式：每个调用都应包含 name 和 arguments。",
         )
     if not any(message["role"] == "user" and message["content"] for message in messages):
         raise BadInput(
@@ -48,16 +48,9 @@ def _is_part(part: Any) -> bool:
 
 
 def _names_functions(message: Message) -> bool:
-    """Whether the tools and the calls of a message, if any, are in OpenAI's form; a tool may be plain."""
-    tools, calls = message.get("tools") or (), message.get("tool_calls") or ()
-    if not all(isinstance(listed, (list, tuple)) for listed in (tools, calls)):
-        return False
-    return all(map(_is_tool, tools)) and all(map(_is_call, calls))
-
-
-def _is_tool(tool: Any) -> bool:
-    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-    return isinstance(function, Mapping) and isinstance(function.get("name"), str)
+    """Whether the calls of a message, if any, are in OpenAI's form."""
+    calls = message.get("tool_calls") or ()
+    return isinstance(calls, (list, tuple)) and all(map(_is_call, calls))
 
 
 def _is_call(call: Any) -> bool:
@@ -67,12 +60,6 @@ def _is_call(call: Any) -> bool:
         and isinstance(function.get("name"), str)
         and isinstance(function.get("arguments"), (str, Mapping))
     )
-
-
-def openai_tools(messages: Messages) -> list[Mapping[str, Any]]:
-    """The tools that system messages list, in OpenAI's form."""
-    listed = [tool for message in messages for tool in message.get("tools") or ()]
-    return [tool if "function" in tool else {"type": "function", "function": dict(tool)} for tool in listed]
 
 
 def turn_starts(messages: Messages) -> list[int]:

@@ -7,13 +7,13 @@ of questions and answers as one text.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.chat import calls
 from models.chatglm.files import Generation
-from models.schema import Messages
+from models.schema import Messages, Tools
 
 ROLES = {"tool": "observation", "function": "observation"}  # OpenAI's names for ChatGLM3's
 TOOLS = "Answer the following questions as best as you can. You have access to the following tools:"
@@ -43,27 +43,29 @@ def text_of(content: Any) -> str:
     return "".join(part.get("text", "") for part in content or () if isinstance(part, Mapping))
 
 
-def turns(messages: Messages, tools: Sequence[Mapping[str, Any]] | None = None) -> list[Turn]:
+def turns(messages: Messages, tools: Tools | None = None) -> list[Turn]:
     """A conversation as ChatGLM3 reads it.
 
     Args:
-        messages: OpenAI's format, or ChatGLM3's own with role "observation", "metadata" and "tools".
-        tools: JSON schemas of functions that may be called.
+        messages: OpenAI's format, or ChatGLM3's own with role "observation" and "metadata".
+        tools: schemas of functions that may be called, for the system prompt to list; None: no list.
     """
     made: list[Turn] = []
     for message in messages:
         role = str(ROLES.get(message["role"], message["role"]))
         content = text_of(message.get("content"))
         calls = message.get("tool_calls") or ()
-        if role == "system" and message.get("tools") is not None:
-            content = _with_own_words(content, message["tools"])
         if content or not calls:
             made.append(Turn(role, content, message.get("metadata") or ""))
         made += [_call_turn(call["function"]) for call in calls]
-    return _with_tools(made, tools) if tools else made
+    if tools is not None:
+        if not made or made[0].role != "system":
+            made.insert(0, Turn("system", ""))
+        made[0] = replace(made[0], content=_with_tools(made[0].content, tools))
+    return made
 
 
-def _with_own_words(content: str, tools: Sequence[Mapping[str, Any]]) -> str:
+def _with_tools(content: str, tools: Tools) -> str:
     """A system prompt that lists tools; one without words gets those that ChatGLM3 was trained on.
 
     The code interpreter is no entry of the list: words alone turn it on.
@@ -75,14 +77,8 @@ def _with_own_words(content: str, tools: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([content, TOOLS, _listed(functions)]) if functions else content
 
 
-def _with_tools(made: list[Turn], tools: Sequence[Mapping[str, Any]]) -> list[Turn]:
-    has_system = bool(made) and made[0].role == "system"
-    lines = [made[0].content] if has_system and made[0].content else []
-    return [Turn("system", "\n".join([*lines, TOOLS, _listed(tools)])), *made[has_system:]]
-
-
-def _listed(tools: Iterable[Mapping[str, Any]]) -> str:
-    functions = [dict(tool["function"] if tool.get("type") == "function" else tool) for tool in tools]
+def _listed(tools: Tools) -> str:
+    functions = [dict(tool.get("function", tool)) for tool in tools]
     return json.dumps(functions, indent=4, ensure_ascii=False)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
+from models.chat.request import lift_tools
 from models.chatglm import prompt
 from models.chatglm.files import Generation, generation
 from models.chatglm.vocabulary import (
@@ -183,7 +184,8 @@ class ChatGLM3Tokenizer(ChatGLMTokenizer):
         if self.generation == "chatglm2":
             return [*self.start, prompt.rounds(messages, second=True)]
         made: list[int | str] = list(self.start)
-        for turn in prompt.turns(messages, tools):
+        messages, listed = lift_tools(messages)
+        for turn in prompt.turns(messages, tools or listed):
             made += [self.roles[turn.role], f"{turn.metadata}\n", turn.content]
         return [*made, self.roles["assistant"]] if answer else made
 

@@ -5,15 +5,18 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from models.chat.counts import TokenCounts
 from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
+from models.chat.request import ChatRequest, lift_tools, openai_tools, response_type
 from models.engines.fair_queue import FairQueue
-from models.errors import BadInput, EngineClosed
+from models.errors import BadInput, Cancelled, EngineClosed
 from models.schema import (
     ChatOptions,
     Checkpoint,
@@ -27,6 +30,7 @@ from models.schema import (
     Queued,
     Segment,
     SpeechOptions,
+    Tools,
 )
 
 # A path, or a float32 NumPy array of samples; `Any`, because NumPy is not imported before it is needed.
@@ -40,15 +44,49 @@ class Engine(ABC):
     never closes an engine that somebody holds, since `close_if_idle` and `lease` exclude each other.
     """
 
-    report: LoadReport
+    def __init__(
+        self,
+        path: str | Path,
+        checkpoint: Checkpoint,
+        placement: Placement,
+        progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Load the model.
 
-    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        Args:
+            path: the checkpoint's file or folder.
+            progress: called with the steps of the load.
+            cancel: when it is set, loading ends as soon as the library lets it, and nothing stays behind.
+
+        Raises:
+            CheckpointCorrupt, UnsupportedCheckpoint: the files are damaged, or not for this engine.
+            UnsupportedPlacement, DoesNotFit: not on this device, in this precision, or with this memory.
+            Cancelled: `cancel` was set meanwhile.
+        """
         self.checkpoint = checkpoint
         self.placement = placement
+        self.queue = FairQueue(placement.slots)
         self.last_used = time.monotonic()
         self._leases = self._requests = 0
         self._closed = False
         self._state = threading.Lock()
+        cancel = cancel or threading.Event()
+        began = time.monotonic()
+        self._load(Path(path), progress or _ignore, cancel)
+        seconds = time.monotonic() - began
+        if cancel.is_set():
+            self._close()
+            raise Cancelled
+        self.report = self._report(seconds)
+
+    @abstractmethod
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        """Get ready to answer. Leaves nothing open when it raises; need not look at `cancel` at the end."""
+
+    @abstractmethod
+    def _report(self, seconds: float) -> LoadReport:
+        """What was loaded, in `seconds`."""
 
     @property
     def active(self) -> int:
@@ -109,22 +147,26 @@ class Engine(ABC):
         """Give the memory back. Called once, when nobody holds it."""
 
 
+def _ignore(progress: Progress) -> None:
+    """For those who do not want to know."""
+
+
 class ChatEngine(Engine):
     """An engine that continues text. `context_length` is in tokens and covers prompt and answer."""
 
     context_length: int
     # False for a base model: it has no chat template and only continues text.
     has_chat_template: bool
+    # Which of `models.chat.request.RESPONSE_FORMATS` an answer can be held to.
+    response_formats: frozenset[str] = frozenset({"text"})
 
     @abstractmethod
-    def _count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         """Tokens of the prompt made of `messages`, which are complete; special tokens included."""
 
     @abstractmethod
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
-        """Answer `messages`, which are complete and fit; the last event is Done.
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
+        """Answer a request, whose messages are complete and fit; the last event is Done.
 
         Must look at `cancel` at least once a token, and free whatever it holds when it is closed.
         """
@@ -134,33 +176,42 @@ class ChatEngine(Engine):
         messages: Messages | str,
         options: ChatOptions | None = None,
         cancel: threading.Event | None = None,
+        tools: Tools = (),
+        response_format: Mapping[str, Any] | None = None,
     ) -> Iterator[Event]:
         """Answer a conversation, piece by piece.
 
         Args:
-            messages: a conversation in the OpenAI chat format, or a text to continue as it is. A
-                system message may list "tools" (schemas of functions, plain or in OpenAI's form) that
-                the answer may call; calls come back as "tool_calls", and results with role "tool".
+            messages: a conversation in the OpenAI chat format, or a text to continue as it is.
             options: sampling; default: the checkpoint's own defaults.
             cancel: when it is set, the answer ends within one token with finish_reason "cancelled".
+            tools: schemas of functions, plain or in OpenAI's form, that the answer may call. A call is given
+                back as "tool_calls" of an assistant's message, its result with role "tool".
+            response_format: what the answer is held to, in OpenAI's form: {"type": "text"}, which is the
+                default, {"type": "json_object"} or {"type": "json_schema", …}.
 
         Yields:
             Queued while others are served, Delta and ToolCall, and last one Done.
 
         Raises:
-            BadInput: empty or malformed messages, or a newest message longer than the context.
+            BadInput: empty or malformed messages, malformed tools, a newest message longer than the context,
+                or a response_format that the engine cannot hold its answers to.
             EngineClosed: the engine was unloaded.
             EngineFailed: the library under the engine raised.
         """
         options = options or self.default_options()
         cancel = cancel or threading.Event()
         with self.request():
-            dropped = 0
             check_messages(messages)
-            if not isinstance(messages, str):
-                dropped = self.dropped(messages, options)
+            form = self._checked_form(response_format)
+            dropped = 0
+            if isinstance(messages, str):
+                tools = openai_tools(tools)
+            else:
+                messages, tools = self._prepare(messages, tools)
+                dropped = self._dropped(messages, options, tools)
                 messages = self._complete(drop_oldest(messages, dropped))
-            for event in self._stream(messages, options, cancel):
+            for event in self._stream(ChatRequest(messages, options, tools, form), cancel):
                 if isinstance(event, Done):
                     event = replace(event, usage=replace(event.usage, dropped_messages=dropped))
                 yield event
@@ -168,36 +219,41 @@ class ChatEngine(Engine):
     def default_options(self) -> ChatOptions:
         return ChatOptions(**dict(self.checkpoint.options))
 
-    def count_tokens(self, messages: Messages | str) -> int:
+    def count_tokens(self, messages: Messages | str, tools: Tools = ()) -> int:
         """Tokens of the prompt that `stream` would send, were nothing dropped; special ones included.
 
         Raises:
-            BadInput: malformed messages.
+            BadInput: malformed messages or tools.
             EngineClosed: the engine was unloaded.
         """
         with self.request():
-            return self._count_tokens(messages if isinstance(messages, str) else self._complete(messages))
+            if isinstance(messages, str):
+                return self._count(messages, openai_tools(tools))
+            return self._count(*self._prepare(messages, tools))
 
-    def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
+    def dropped(self, messages: Messages, options: ChatOptions | None = None, tools: Tools = ()) -> int:
         """How many of the oldest messages (the system prompt apart) no longer fit the context.
 
-        Whole turns go, so that what is left starts with a user message. Room is kept for an answer,
+        Whole turns go, so that what is left starts with a user message. Tokens are kept for an answer,
         but never more than half of the context.
 
         Raises:
-            BadInput: empty or malformed messages, or the newest turn alone is longer than the context.
+            BadInput: empty or malformed messages, malformed tools, or the newest turn alone is longer than
+                the context.
+            EngineClosed: the engine was unloaded.
         """
-        check_messages(messages)
-        wanted = (options or self.default_options()).max_new_tokens
-        room = self.context_length - min(wanted, self.context_length // 2)
+        with self.request():
+            messages, tools = self._prepare(messages, tools)
+            return self._dropped(messages, options or self.default_options(), tools)
+
+    def _dropped(self, messages: Messages, options: ChatOptions, tools: Tools) -> int:
+        """`dropped`, of what `_prepare` gave."""
+        budget = self.context_length - min(options.max_new_tokens, self.context_length // 2)
         starts = turn_starts(messages)
-        # Fewer messages cost fewer tokens, so a bisection finds the first start that fits.
-        first = bisect_left(
-            starts, True, key=lambda start: self.count_tokens(drop_oldest(messages, start)) <= room
-        )
-        if first < len(starts):
-            return starts[first]
-        shortest = self.count_tokens(drop_oldest(messages, starts[-1]))
+        first = self._first_that_fits(messages, tools, starts, budget)
+        if first is not None:
+            return first
+        shortest = self._count(drop_oldest(messages, starts[-1]), tools)
         if shortest < self.context_length:
             return starts[-1]
         raise BadInput(
@@ -207,9 +263,47 @@ class ChatEngine(Engine):
             "请缩短消息，或以更长的上下文加载。",
         )
 
+    def _first_that_fits(
+        self, messages: Messages, tools: Tools, starts: Sequence[int], budget: int
+    ) -> int | None:
+        """The first of `starts` from which `messages` take at most `budget` tokens; None: not even the last."""
+
+        def fits(start: int) -> bool:
+            return self._count(drop_oldest(messages, start), tools) <= budget
+
+        if fits(starts[0]):  # nearly always
+            return starts[0]
+        # Fewer messages cost fewer tokens, so a bisection finds it.
+        first = bisect_left(starts, True, lo=1, key=fits)
+        return starts[first] if first < len(starts) else None
+
+    def _checked_form(self, response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The form that an answer is held to; None: any text will do."""
+        kind = response_type(response_format)
+        if kind not in self.response_formats:
+            raise BadInput(
+                f"{self.checkpoint.name} cannot hold its answers to {kind} yet: leave response_format out.",
+                f"{self.checkpoint.name} 尚不能按 {kind} 约束其回答：请去掉 response_format。",
+            )
+        return None if kind == "text" else response_format
+
+    def _prepare(self, messages: Messages, tools: Tools) -> tuple[Messages, Tools]:
+        """A conversation and its tools, checked, each in the one form that all below read."""
+        check_messages(messages)
+        messages, listed = lift_tools(messages)
+        return messages, [*(listed or ()), *openai_tools(tools)]
+
+    @cached_property
+    def _counts(self) -> TokenCounts:
+        return TokenCounts()
+
+    def _count(self, messages: Messages | str, tools: Tools) -> int:
+        """`count_tokens`, of what `_prepare` gave."""
+        complete = messages if isinstance(messages, str) else self._complete(messages)
+        return self._counts.of(complete, tools, lambda: self._count_tokens(complete, tools))
+
     def _complete(self, messages: Messages) -> Messages:
         """`messages` as the prompt is made of them: the checkpoint's own system prompt where none was given."""
-        check_messages(messages)
         merged = merge_turns(messages)
         own = self.checkpoint.system_prompt if self.has_chat_template else ""
         if own and all(message["role"] != "system" for message in merged):
@@ -264,10 +358,6 @@ class Transcript(Iterator[Segment]):
 
 class SpeechEngine(Engine):
     """An engine that turns recordings into text. One recording at a time, first come first served."""
-
-    def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
-        super().__init__(checkpoint, placement)
-        self.queue = FairQueue(1)
 
     @abstractmethod
     def _transcribe(

@@ -7,7 +7,7 @@ from models.cache import cache_dir
 from models.chat.messages import plain_text, text_only
 from models.engines.sequential import LibraryEngine
 from models.pretrained.loading import DTYPES, placed
-from models.schema import ChatOptions, Messages, Text
+from models.schema import ChatOptions, Messages, Text, Tools
 
 if TYPE_CHECKING:
     from models.chatglm.reply import ReplyStream
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class ChatGlmEngine(LibraryEngine):
     """A ChatGLM of any generation; a base model continues text.
 
-    Messages may carry ChatGLM3's own keys, "metadata" and a system message's "tools", and OpenAI's
-    "tool_calls" with answers of role "tool".
+    Messages may carry ChatGLM3's own key "metadata", and OpenAI's "tool_calls" with answers of role
+    "tool". Only ChatGLM3 knows of tools.
     """
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         import torch
 
         from models import chatglm
@@ -41,11 +41,11 @@ class ChatGlmEngine(LibraryEngine):
         # ChatGLM-6B's question sees itself whole: a longer one gives every token of it other states.
         self.reuses_prefix = self.tokenizer.generation != "chatglm"
 
-    def _prompt(self, messages: Messages | str) -> list[int]:
+    def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         if isinstance(messages, str) or not self.has_chat_template:
             text = messages if isinstance(messages, str) else plain_text(text_only(messages))
             return list(self.tokenizer(text)["input_ids"])
-        return list(self.tokenizer.apply_chat_template(text_only(messages), return_dict=False))
+        return list(self.tokenizer.apply_chat_template(text_only(messages), tools, return_dict=False))
 
     def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "ReplyStream":
         from models.chatglm.reply import ReplyStream

@@ -11,27 +11,27 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from models.chat import openai_form
 from models.chat.messages import plain_text, text_only
-from models.chat.openai_form import Chunk, conversation, events, refusal, request
+from models.chat.openai_form import Chunk, conversation, events, refusal
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
-from models.engines.fair_queue import FairQueue
 from models.errors import CheckpointCorrupt, EngineFailed, ModelError
 from models.jobs import Stream
 from models.schema import (
-    ChatOptions,
-    Checkpoint,
     Done,
     Event,
     LoadReport,
     Messages,
     OnProgress,
-    Placement,
     Progress,
     Text,
+    Tools,
     Usage,
 )
 
@@ -46,29 +46,20 @@ PREFIX_CACHE_MIB = 256
 class GgufEngine(ChatEngine):
     """One GGUF file, answered by `placement.slots` slots of `placement.context` tokens each."""
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
-        self.has_chat_template = checkpoint.kind != "completion"
-        self.context_length = placement.context
-        self.queue = FairQueue(placement.slots)
-        self._key = secrets.token_hex(16)
-        began = time.monotonic()
-        if progress:
-            progress(Progress("load", 0, path.stat().st_size))
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        self.has_chat_template = self.checkpoint.kind != "completion"
+        self.context_length = self.placement.context
+        self._path, self._key = path, secrets.token_hex(16)
+        progress(Progress("load", 0, path.stat().st_size))
         self._server = self._start(path)
         self._warm_up()
-        self.report = LoadReport(
-            dtype=_file_type(path),
-            weights=path.stat().st_size,
-            device_map={"model": placement.device},
-            seconds=time.monotonic() - began,
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport(
+            dtype=_file_type(self._path),
+            weights=self._path.stat().st_size,
+            device_map={"model": self.placement.device},
+            seconds=seconds,
             notes=(Text("mapped from the file, not copied", "由文件映射，未复制"),),
         )
 
@@ -126,32 +117,31 @@ class GgufEngine(ChatEngine):
             raise refusal(answer["error"], "llama.cpp")
         return answer
 
-    def _count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
         else:
-            text = self._post("/apply-template", conversation(text_only(messages)))["prompt"]
+            text = self._post("/apply-template", conversation(text_only(messages), tools))["prompt"]
         tokens = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
         return len(tokens["tokens"])
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
             if cancel.is_set():
                 yield Done("cancelled", Usage())
                 return
-            yield from self._answer(messages, options, cancel, began)
+            yield from self._answer(request, cancel, began)
 
-    def _answer(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event, began: float
-    ) -> Iterator[Event]:
+    def _answer(self, request: ChatRequest, cancel: threading.Event, began: float) -> Iterator[Event]:
+        messages = request.messages
         if isinstance(messages, str) or not self.has_chat_template:
-            handle, asked = self._server.handle_completions, request(plain_text(messages), options)
+            handle = self._server.handle_completions
+            asked = openai_form.request(replace(request, messages=plain_text(messages)))
         else:
-            handle, asked = self._server.handle_chat_completions, request(text_only(messages), options)
+            handle = self._server.handle_chat_completions
+            asked = openai_form.request(replace(request, messages=text_only(messages)))
 
         def work(send: Callable[[Chunk], None], abandoned: threading.Event) -> None:
             def take(chunk: Chunk) -> bool:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import with_arguments
-from models.chat.messages import fold_system, openai_tools, plain_text, text_only
+from models.chat.messages import fold_system, plain_text, text_only
 from models.engines.sequential import LibraryEngine
 from models.errors import BadInput, CheckpointCorrupt
 from models.pretrained.loading import DTYPES, damaged_file, placed
-from models.schema import ChatOptions, Messages, Placement
+from models.schema import ChatOptions, Messages, Placement, Tools
 
 if TYPE_CHECKING:
     from models.pretrained.generation import TextStream
@@ -67,26 +67,25 @@ def load_tokenizer(path: Path) -> Any:
 class HfEngine(LibraryEngine):
     """A model with its tokenizer and chat template, as transformers reads them."""
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         self.tokenizer = load_tokenizer(path)
         self.model = load_model(path, self.placement)
         self._has_system_role = bool(self.tokenizer.chat_template) and _has_system_role(self.tokenizer)
 
-    def _prompt(self, messages: Messages | str) -> list[int]:
+    def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """Token ids of the prompt. Raises BadInput where the template refuses the conversation."""
         from jinja2 import TemplateError
 
         if isinstance(messages, str) or not self.has_chat_template:
             text = messages if isinstance(messages, str) else plain_text(text_only(messages))
             return list(self.tokenizer(text)["input_ids"])
-        tools = openai_tools(messages)
         # Templates write the arguments as JSON themselves.
         messages = with_arguments(text_only(messages), lambda arguments: arguments)
         try:
             return list(
                 self.tokenizer.apply_chat_template(
                     messages if self._has_system_role else fold_system(messages),
-                    tools or None,
+                    list(tools) or None,
                     add_generation_prompt=True,
                     return_dict=False,
                 )

@@ -1,18 +1,18 @@
 """Qwen-VL and the first Qwen from their original files: `models.qwen_vl` as an engine."""
 
 import json
-from bisect import bisect_left
+import threading
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Event as Flag
 from typing import TYPE_CHECKING, Any
 
 from models.cache import cache_dir
-from models.chat.messages import check_messages, drop_oldest, text_only, turn_starts
+from models.chat.messages import drop_oldest, text_only, turn_starts
+from models.chat.request import ChatRequest
 from models.engines.sequential import LibraryEngine
 from models.pretrained.loading import DTYPES, placed
-from models.schema import ChatOptions, Event, GiB, Message, Messages, Text
+from models.schema import ChatOptions, Event, GiB, Message, Messages, Text, Tools
 
 if TYPE_CHECKING:
     from models.pretrained.generation import PrefixCache
@@ -30,7 +30,7 @@ class QwenVLEngine(LibraryEngine):
     data URL. No path and no address is opened, whoever writes it.
     """
 
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         import torch
 
         from models import qwen_vl
@@ -65,7 +65,8 @@ class QwenVLEngine(LibraryEngine):
 
         return QwenPrefixCache(self.model.config)
 
-    def _prompt(self, messages: Messages | str) -> list[int]:
+    def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
+        """The makers' format has no place for tools."""
         from models.qwen_vl.prompt import plain
 
         if isinstance(messages, str):
@@ -75,47 +76,41 @@ class QwenVLEngine(LibraryEngine):
             return list(self.tokenizer.content_ids(plain(messages)))
         return list(self.tokenizer.apply_chat_template(messages, return_dict=False))
 
-    def stream(
-        self, messages: Messages | str, options: ChatOptions | None = None, cancel: Flag | None = None
-    ) -> Iterator[Event]:
+    def _prepare(self, messages: Messages, tools: Tools) -> tuple[Messages, Tools]:
+        """With numbers in the pictures, which they keep when messages before them go."""
         from models.qwen_vl.prompt import numbered
 
-        check_messages(messages)
-        yield from super().stream(
-            messages if isinstance(messages, str) else numbered(messages), options, cancel
-        )
+        messages, tools = super()._prepare(messages, tools)
+        return numbered(messages), tools
 
-    def _count_tokens(self, messages: Messages | str) -> int:
+    def _count(self, messages: Messages | str, tools: Tools) -> int:
         """All pictures take as many, so that none has to be read."""
-        return super()._count_tokens(messages if isinstance(messages, str) else list(map(_unseen, messages)))
+        return super()._count(messages if isinstance(messages, str) else list(map(_unseen, messages)), tools)
 
-    def dropped(self, messages: Messages, options: ChatOptions | None = None) -> int:
+    def _dropped(self, messages: Messages, options: ChatOptions, tools: Tools) -> int:
         """As for every engine; and what does not fit the makers' window beside the newest turn."""
         from models.qwen_vl.prompt import DEFAULT_SYSTEM
 
-        dropped = super().dropped(messages, options)
+        dropped = super()._dropped(messages, options, tools)
         starts = [start for start in turn_starts(messages) if start >= dropped]
         if not self.has_chat_template:
             return dropped
         system = [message for message in self._complete(messages) if message["role"] == "system"]
         before = self._size(system or [{"role": "system", "content": DEFAULT_SYSTEM}])
-        room = self._window + self.count_tokens(drop_oldest(messages, starts[-1])) - before
-        # As for the context: fewer messages cost fewer tokens.
-        first = bisect_left(
-            starts, True, key=lambda start: self.count_tokens(drop_oldest(messages, start)) < room
-        )
-        return starts[min(first, len(starts) - 1)]
+        newest = self._count(drop_oldest(messages, starts[-1]), tools)
+        first = self._first_that_fits(messages, tools, starts, self._window + newest - before - 1)
+        return starts[-1] if first is None else first
 
     def _size(self, messages: Messages) -> int:
         ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=False, return_dict=False)
         return len(ids)
 
-    def _stream(self, messages: Messages | str, options: ChatOptions, cancel: Flag) -> Iterator[Event]:
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         if self._features is None:
-            yield from super()._stream(messages, options, cancel)
+            yield from super()._stream(request, cancel)
             return
-        with self._features.asked(_pictures(messages)):
-            yield from super()._stream(messages, options, cancel)
+        with self._features.asked(_pictures(request.messages)):
+            yield from super()._stream(request, cancel)
 
     def _inputs(self, messages: Messages | str, prompt: list[int], cached: int) -> Mapping[str, Any]:
         """What the model sees in the pictures that are not among the first `cached` tokens."""

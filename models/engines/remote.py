@@ -16,21 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.chat.messages import openai_tools
-from models.chat.openai_form import Chunk, conversation, events, refusal, request
+from models.chat import openai_form
+from models.chat.openai_form import Chunk, conversation, events, refusal
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
 from models.schema import (
-    ChatOptions,
-    Checkpoint,
     Event,
     LoadReport,
     Message,
     Messages,
     OnProgress,
-    Placement,
     Progress,
     Text,
+    Tools,
 )
 
 KEYS = ("QUINTET_REMOTE_KEY", "OPENAI_API_KEY")
@@ -46,45 +45,26 @@ class RemoteEngine(ChatEngine):
 
     has_chat_template = True
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         import httpx2
 
-        began = time.monotonic()
-        self.address = checkpoint.name
-        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
-        self._settings: dict[str, Any] = {
-            "headers": {"Authorization": f"Bearer {key}"} if key else {},
-            "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says
-            "verify": httpx2.create_ssl_context(),  # made once: reading the certificates takes a while
-        }
-        if progress:
-            progress(Progress("load", detail=self.address))
+        self.address = self.checkpoint.name
+        progress(Progress("load", detail=self.address))
+        self._settings = _settings()
         self._client = httpx2.Client(timeout=SHORT, **self._settings)
         weakref.finalize(self, self._client.close)  # an engine that nobody closed leaves no connection open
         try:
             self.model, served = self._first_model()
-            self.context_length = min(
-                served or UNKNOWN_CONTEXT, placement.context or served or UNKNOWN_CONTEXT
-            )
             self._counter = self._find_counter()
         except BaseException:
             self._client.close()
             raise
-        super().__init__(checkpoint, replace(placement, context=self.context_length))
-        self.report = LoadReport(
-            dtype="remote",
-            weights=0,
-            device_map={"model": self.address},
-            seconds=time.monotonic() - began,
-            notes=tuple(self._notes()),
-        )
+        served = served or UNKNOWN_CONTEXT
+        self.context_length = min(served, self.placement.context or served)
+        self.placement = replace(self.placement, context=self.context_length)
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("remote", 0, {"model": self.address}, seconds, tuple(self._notes()))
 
     def _notes(self) -> Iterator[Text]:
         yield Text(f"{self.model} answers", f"由 {self.model} 回答")
@@ -127,38 +107,35 @@ class RemoteEngine(ChatEngine):
         except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise self._not_openai() from error
 
-    def _count_tokens(self, messages: Messages | str) -> int:
-        return self._counter(messages)
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
+        return self._counter(messages, tools)
 
-    def _find_counter(self) -> Callable[[Messages | str], int]:
+    def _find_counter(self) -> Callable[[Messages | str, Tools], int]:
         """The first way of counting that this server knows."""
         for counter in (self._llama_cpp_count, self._vllm_count):
             try:
-                counter(PROBE)
+                counter(PROBE, ())
             except ModelError:
                 continue
             return counter
         return estimate
 
-    def _llama_cpp_count(self, messages: Messages | str) -> int:
+    def _llama_cpp_count(self, messages: Messages | str, tools: Tools) -> int:
         if not isinstance(messages, str):
-            messages = self._ask("/apply-template", "prompt", conversation(messages))
+            messages = self._ask("/apply-template", "prompt", conversation(messages, tools))
         question = {"content": messages, "add_special": True, "parse_special": True}
         return len(self._ask("/tokenize", "tokens", question))
 
-    def _vllm_count(self, messages: Messages | str) -> int:
-        return int(self._ask("/tokenize", "count", {"model": self.model, **conversation(messages)}))
+    def _vllm_count(self, messages: Messages | str, tools: Tools) -> int:
+        return int(self._ask("/tokenize", "count", {"model": self.model, **conversation(messages, tools)}))
 
     # --- answers ------------------------------------------------------------------------------
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
-        path = "completions" if isinstance(messages, str) else "chat/completions"
-        with closing(
-            self._chunks(path, {"model": self.model, **request(messages, options)}, cancel)
-        ) as chunks:
+        path = "completions" if isinstance(request.messages, str) else "chat/completions"
+        asked = {"model": self.model, **openai_form.request(request)}
+        with closing(self._chunks(path, asked, cancel)) as chunks:
             yield from events(chunks, cancel, began)
 
     def _chunks(
@@ -204,8 +181,8 @@ class RemoteEngine(ChatEngine):
             chunk = json.loads(line)
         except ValueError as error:
             raise self._broken() from error
-        if told := _error_in(chunk):
-            raise refusal(told, self.address)
+        if failure := _error_in(chunk):
+            raise refusal(failure, self.address)
         return dict(chunk)
 
     # --- errors -------------------------------------------------------------------------------
@@ -219,10 +196,10 @@ class RemoteEngine(ChatEngine):
         if status < 400 or status in (404, 405):
             return self._not_openai()
         try:
-            told = _error_in(json.loads(answer))
+            failure = _error_in(json.loads(answer))
         except ValueError:
-            told = None
-        return refusal(told or f"status {status}", self.address)
+            failure = None
+        return refusal(failure or f"status {status}", self.address)
 
     def _not_openai(self) -> UnsupportedCheckpoint:
         return UnsupportedCheckpoint(
@@ -238,7 +215,19 @@ class RemoteEngine(ChatEngine):
         )
 
 
-def estimate(messages: Messages | str) -> int:
+def _settings() -> dict[str, Any]:
+    """What the connections to a server have in common."""
+    import httpx2
+
+    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+    return {
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says
+        "verify": httpx2.create_ssl_context(),  # made once: reading the certificates takes a while
+    }
+
+
+def estimate(messages: Messages | str, tools: Tools = ()) -> int:
     """Tokens by rule of thumb: one for three bytes of UTF-8, and four for the frame of a message.
 
     Too many for English, about right for Chinese. Tools and calls are counted as JSON, images and other
@@ -250,11 +239,8 @@ def estimate(messages: Messages | str) -> int:
     texts = [
         text if isinstance(text, str) else "".join(part.get("text", "") for part in text) for text in contents
     ]
-    asked = [
-        *openai_tools(messages),
-        *(call for message in messages for call in message.get("tool_calls") or ()),
-    ]
-    return sum(4 + estimate(text) for text in (*texts, *map(json.dumps, asked)))
+    calls = [call for message in messages for call in message.get("tool_calls") or ()]
+    return sum(4 + estimate(text) for text in (*texts, *map(json.dumps, [*tools, *calls])))
 
 
 def _unless(

@@ -7,28 +7,27 @@ import gc
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.chat.calls import cut_off
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
-from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, EngineFailed, ModelError
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
 from models.schema import (
     ChatOptions,
-    Checkpoint,
     Delta,
     Done,
     Event,
     LoadReport,
     Messages,
     OnProgress,
-    Placement,
     Text,
+    Tools,
     Usage,
 )
 
@@ -38,18 +37,14 @@ if TYPE_CHECKING:
 TICK = 0.05  # seconds without a token after which it is looked whether the answer is still wanted
 
 
+_Reason = Literal["stop", "length", "cancelled"]
+
+
 class LibraryEngine(ChatEngine):
     """A model of the transformers library, answering one request after the other.
 
-    A subclass says how it is read, and how messages become ids and ids become text.
-
-    Args:
-        path: folder of the checkpoint.
-        progress: told of stage "load" with tensors loaded and in all.
-        cancel: when it is set, loading stops after the tensor at hand and raises Cancelled.
-
-    Raises:
-        CheckpointCorrupt, UnsupportedCheckpoint, DoesNotFit: see `models.pretrained.loading`.
+    A subclass says how it is read, and how messages become ids and ids become text. Loading reports
+    tensors, and stops between two of them.
     """
 
     tokenizer: Any
@@ -57,26 +52,12 @@ class LibraryEngine(ChatEngine):
     # False where a conversation's attention states cannot be continued from their beginning.
     reuses_prefix = True
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
-        started = time.monotonic()
-        with loading(path, placement), watched(progress, cancel):
-            self._load(path)
-        self._serve(time.monotonic() - started)
-
     @abstractmethod
-    def _load(self, path: Path) -> None:
+    def _read(self, path: Path) -> None:
         """Set `model` and `tokenizer`."""
 
     @abstractmethod
-    def _prompt(self, messages: Messages | str) -> list[int]:
+    def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """Token ids of the prompt. Raises BadInput for a conversation that has none."""
 
     @abstractmethod
@@ -102,10 +83,11 @@ class LibraryEngine(ChatEngine):
         effective, found = notes(self.model, self.placement.precision)
         return f"{self.placement.precision} ({dtype} activations)" if effective else dtype, found
 
-    def _serve(self, seconds: float) -> None:
-        """Get ready to answer with `self.model` and `self.tokenizer`, loaded in `seconds`."""
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         from transformers import GenerationConfig
 
+        with loading(path, self.placement), watched(progress, cancel):
+            self._read(path)
         self._end_ids = _end_ids(self.model, self.tokenizer)
         # `generate` takes what a request leaves open from here: let it find nothing of the checkpoint's.
         self.model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
@@ -113,59 +95,40 @@ class LibraryEngine(ChatEngine):
         lengths = (self.placement.context, trained or self.checkpoint.context_length)
         self.context_length = min([length for length in lengths if length], default=2048)
         self.has_chat_template = bool(self.tokenizer.chat_template)
-        self.queue = FairQueue(1)
         self._prefix = self._prefix_cache()
-        self.report = self._report(seconds)
 
-    def _count_tokens(self, messages: Messages | str) -> int:
-        return len(self._prompt(messages))
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
+        return len(self._prompt(messages, tools))
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
-        prompt = self._prompt(messages)
-        room = self.context_length - len(prompt)
-        if room < 1 or not prompt:
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
+        prompt = self._prompt(request.messages, request.tools)
+        available = self.context_length - len(prompt)
+        if available < 1 or not prompt:
             raise BadInput(
                 f"The text takes {len(prompt)} tokens and the context holds {self.context_length}: "
                 "send between one token and one less than that.",
                 f"文本有 {len(prompt)} 个 token，而上下文为 {self.context_length}：请调整文本长度。",
             )
-        options = replace(options, max_new_tokens=min(options.max_new_tokens, room))
+        most = min(request.options.max_new_tokens, available)
+        request = replace(request, options=replace(request.options, max_new_tokens=most))
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
-            yield from self._answer(messages, prompt, options, cancel)
+            yield from self._answer(request, prompt, cancel)
 
-    def _answer(
-        self, messages: Messages | str, prompt: list[int], options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
+    def _answer(self, request: ChatRequest, prompt: list[int], cancel: threading.Event) -> Iterator[Event]:
         from models.pretrained.generation import Generation
 
-        continues = isinstance(messages, str) or not self.has_chat_template
-        text = self._text(prompt, options, continues)
         clock = _Clock(prompt_tokens=len(prompt))
         if cancel.is_set():
             yield Done("cancelled", clock.usage(0))
             return
+        continues = isinstance(request.messages, str) or not self.has_chat_template
+        text = self._text(prompt, request.options, continues)
         cache, cached = self._prefix.take(self.model, prompt)
-        inputs = partial(self._inputs, messages, prompt, cached)
-        generation = Generation(self.model, prompt, cache, options, self._end_ids, cancel, inputs)
-        reason: Any = "length"
+        inputs = partial(self._inputs, request.messages, prompt, cached)
+        generation = Generation(self.model, prompt, cache, request.options, self._end_ids, cancel, inputs)
         try:
-            for token in self._translated(generation.ticking(TICK)):
-                if cancel.is_set():
-                    break
-                if token is None:
-                    continue
-                clock.tick()
-                if token in self._end_ids:
-                    reason = "stop"
-                    break
-                if piece := text.push(token):
-                    yield Delta(piece)
-                if text.stopped:
-                    reason = "stop"
-                    break
+            reason = yield from self._deltas(generation, text, clock, cancel)
         finally:
             generation.close(wait=True)
             if generation.complete and self.reuses_prefix:
@@ -177,6 +140,24 @@ class LibraryEngine(ChatEngine):
         calls = () if reason == "cancelled" else text.calls
         yield from cut_off(calls) if reason == "length" else calls
         yield Done("tool_calls" if calls and reason == "stop" else reason, clock.usage(cached))
+
+    def _deltas(
+        self, tokens: Iterable[int | None], text: "AnswerStream", clock: "_Clock", cancel: threading.Event
+    ) -> Generator[Delta, None, _Reason]:
+        """The text of an answer as its tokens come; returns why it ended. None stands for no token yet."""
+        for token in self._translated(tokens):
+            if cancel.is_set():
+                return "cancelled"
+            if token is None:
+                continue
+            clock.tick()
+            if token in self._end_ids:
+                return "stop"
+            if piece := text.push(token):
+                yield Delta(piece)
+            if text.stopped:
+                return "stop"
+        return "length"
 
     def _translated(self, tokens: Iterable[int | None]) -> Iterator[int | None]:
         """`tokens`, with the errors of the model in a sentence."""

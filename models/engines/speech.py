@@ -9,7 +9,6 @@ converted copy.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,6 @@ from models.errors import (
     ModelError,
 )
 from models.schema import (
-    Checkpoint,
     LoadReport,
     OnProgress,
     Placement,
@@ -52,32 +50,13 @@ class WhisperEngine(SpeechEngine):
 
     library: Library
 
-    def __init__(
-        self,
-        path: str | Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        """Load the weights.
-
-        Raises:
-            CheckpointCorrupt, UnsupportedCheckpoint: the files are damaged, or not Whisper.
-            UnsupportedPlacement: the library cannot run on this device or in this precision.
-            DoesNotFit: the memory ran out, or the disk has no room for a converted copy.
-            Cancelled: `cancel` was set meanwhile.
-        """
-        super().__init__(checkpoint, placement)
-        started = time.monotonic()
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         with _translated(self._unreadable):
-            self.library, notes = _open(Path(path), placement, progress or (lambda _: None))
-        if cancel is not None and cancel.is_set():
-            self._close()
-            raise Cancelled
-        seconds = time.monotonic() - started
-        library = self.library
-        self.report = LoadReport(library.dtype, library.weights, {"": placement.device}, seconds, notes)
+            self.library, self._notes = _open(path, self.placement, progress)
+
+    def _report(self, seconds: float) -> LoadReport:
+        library, device = self.library, self.placement.device
+        return LoadReport(library.dtype, library.weights, {"": device}, seconds, self._notes)
 
     def _transcribe(
         self,

@@ -4,13 +4,14 @@ import json
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from zlib import crc32
 
 from models.chat.calls import check
 from models.engines.base import ChatEngine
 from models.errors import BadInput, Cancelled, EngineFailed, ModelError
 from models.interpreter import Interpreter, Output, as_read
-from models.schema import ChatOptions, Delta, Done, Event, Message, Messages, ToolCall, Usage
+from models.schema import ChatOptions, Delta, Done, Event, Message, Messages, ToolCall, Tools, Usage
 from models.tools.tool import CODE, Observation, Tool, call
 
 MOST = 8  # rounds of calls in one answer
@@ -28,14 +29,10 @@ class Toolbox:
         self._tools = {tool.name: tool for tool in tools}
         self._interpreter = interpreter
 
-    def complete(self, messages: Messages) -> list[Message]:
-        """`messages` with the tools listed where engines look for them: key "tools" of the system message."""
-        schemas = [tool.schema for tool in self._tools.values()] + ([CODE] if self._interpreter else [])
-        if not schemas:
-            return list(messages)
-        has_system = bool(messages) and messages[0]["role"] == "system"
-        system = messages[0] if has_system else {"role": "system", "content": ""}
-        return [{**system, "tools": schemas}, *messages[has_system:]]
+    @property
+    def schemas(self) -> Tools:
+        """What an engine has to know of the tools."""
+        return [*(tool.schema for tool in self._tools.values()), *([CODE] if self._interpreter else ())]
 
     def answer(
         self,
@@ -54,11 +51,12 @@ class Toolbox:
             EngineFailed: too many calls, or a second one that cannot be read. Otherwise as `stream`.
         """
         cancel = cancel or threading.Event()
-        messages = self.complete(messages)
+        ask = partial(engine.stream, options=options, cancel=cancel, tools=self.schemas)
+        messages = list(messages)
         spent: Usage | None = None
         unreadable = 0
         for _ in range(MOST):
-            done, text, calls = yield from _one_round(engine, messages, options, cancel)
+            done, text, calls = yield from _one_round(ask(messages))
             spent = done.usage if spent is None else _sum(spent, done.usage)
             unreadable += any(asked.error for asked in calls)
             for asked in calls:
@@ -164,12 +162,10 @@ def written(asked: ToolCall) -> str:
     return asked.text if asked.error else json.dumps(dict(asked.arguments), ensure_ascii=False)
 
 
-def _one_round(
-    engine: ChatEngine, messages: Messages, options: ChatOptions | None, cancel: threading.Event
-) -> Generator[Event, None, tuple[Done, str, list[ToolCall]]]:
+def _one_round(events: Iterator[Event]) -> Generator[Event, None, tuple[Done, str, list[ToolCall]]]:
     """One answer of the engine, with its end and its calls held back."""
     done, text, calls = Done("cancelled", Usage()), "", []
-    for event in engine.stream(messages, options, cancel):
+    for event in events:
         if isinstance(event, ToolCall):
             calls.append(event)
         elif isinstance(event, Done):

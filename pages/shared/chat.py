@@ -12,10 +12,10 @@ from models import (
     ChatEngine,
     ChatOptions,
     Checkpoint,
-    Message,
     ModelError,
 )
 from models.pictures.boxes import without_tags
+from models.schema import Tools
 from models.tools import Toolbox
 from pages.shared import frame, loading, tools
 from pages.shared.conversation import dictation, sources
@@ -58,10 +58,10 @@ class Chat:
     def engine(self) -> ChatEngine | None:
         return self.choice.engine if isinstance(self.choice.engine, ChatEngine) else None
 
-    def messages(self, again: bool = False) -> list[Message]:
-        """As they are sent. See `Conversation.messages`."""
-        messages = self.conversation.messages(again)
-        return self.toolbox.complete(messages) if self.toolbox else messages
+    @property
+    def schemas(self) -> Tools:
+        """Of the tools that an answer may call."""
+        return self.toolbox.schemas if self.toolbox else ()
 
     def readable(self, text: str) -> str:
         """What is shown of a text: boxes are drawn instead."""
@@ -195,7 +195,7 @@ def _dropped(chat: Chat) -> int:
     if chat.engine is None or not chat.conversation.turns:
         return 0
     try:
-        return chat.engine.dropped(chat.messages(), chat.options)
+        return chat.engine.dropped(chat.conversation.messages(), chat.options, chat.schemas)
     except ModelError:  # said again, where it matters, when the answer is asked for
         return 0
 
@@ -204,7 +204,7 @@ def _context_meter(chat: Chat) -> None:
     if chat.engine is None or not chat.conversation.turns:
         return
     try:
-        used = chat.engine.count_tokens(chat.messages())
+        used = chat.engine.count_tokens(chat.conversation.messages(), chat.schemas)
     except ModelError:
         return
     length = chat.engine.context_length
@@ -331,9 +331,9 @@ def _answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
     """
     family, conversation, options = chat.family, chat.conversation, chat.options
     if conversation.resume():
-        messages = chat.messages()
+        messages = conversation.messages()
     else:
-        messages = chat.messages(again=True)
+        messages = conversation.messages(again=True)
         conversation.begin_answer(engine.checkpoint.name)
     when_stopped(f"{family}.watched", conversation.settle)
     toolbox = chat.toolbox or Toolbox()

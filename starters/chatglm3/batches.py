@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.chatglm import prompt
 from models.chatglm.tokenizer import ChatGLM3Tokenizer
-from models.schema import Messages
+from models.schema import Messages, Tools
 from starters.chatglm3.dialogues import Session, exchanges, session
 
 LENGTHS = (90, 180, 360)  # tokens of a dialogue behind its system prompt: first questions count most
@@ -32,12 +32,14 @@ class Batch:
     learned: Tensor
 
 
-def marked(tokenizer: ChatGLM3Tokenizer, messages: Messages) -> tuple[list[int], list[bool]]:
+def marked(
+    tokenizer: ChatGLM3Tokenizer, messages: Messages, tools: Tools = ()
+) -> tuple[list[int], list[bool]]:
     """The ids of `apply_chat_template` without its start, and which the model writes: turns with their end.
 
     A call that could not be read is not learned.
     """
-    turns = prompt.turns(messages)
+    turns = prompt.turns(messages, tools or None)
     ids: list[int] = []
     learned: list[bool] = []
     own = False
@@ -55,7 +57,7 @@ def marked(tokenizer: ChatGLM3Tokenizer, messages: Messages) -> tuple[list[int],
 def batch(random: Random, tokenizer: ChatGLM3Tokenizer, mode: str, tokens: int) -> Batch:
     """Dialogues of one mode for training, with about so many tokens behind the system prompt."""
     of = session(random, mode)
-    prefix = [*tokenizer.start, *marked(tokenizer, of.system)[0][:-1]]
+    prefix = [*tokenizer.start, *marked(tokenizer, of.system, of.tools)[0][:-1]]
     most = random.choice(LENGTHS)
     made = [_row(random, tokenizer, of, most) for _ in range(tokens // most)]
     length = max(len(ids) for ids, _ in made)

@@ -8,9 +8,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
-from models.schema import Message
+from models.schema import Message, Tools
 from models.tools import Tool, shipped
 from models.tools.tool import CODE
 from starters.chatglm3 import arithmetic, code, days, lookups, talk
@@ -90,13 +89,15 @@ class Session:
     """What all dialogues under one system prompt share.
 
     Attributes:
-        system: the prompt; none in a chat.
+        system: the prompt, now and then one of a person's own.
+        tools: schemas of those that may be called; none in a chat.
         makers: of questions, with how often each is asked.
         instead: makers whose questions get this answer in place of their own, for lack of what they need.
         share: how many questions are of those.
     """
 
     system: tuple[Message, ...]
+    tools: Tools
     makers: Mapping[Maker, float]
     instead: Mapping[Maker, Answer]
     share: float
@@ -105,9 +106,9 @@ class Session:
 def session(random: Random, mode: str) -> Session:
     """A session of one of the `MODES`."""
     if mode == "chat":
-        return Session(_system(random), _TALK, _OF_OTHER_MODES, 0.35)
+        return Session(_system(random), (), _TALK, _OF_OTHER_MODES, 0.35)
     if mode == "code":
-        return Session(_system(random, dict(CODE)), _WITH_CODE | _TALK, _OF_TOOLS, 0.1)
+        return Session(_system(random), (dict(CODE),), _WITH_CODE | _TALK, _OF_TOOLS, 0.1)
     tools = list(shipped())
     if mode == "some tools":
         tools = sorted(random.sample(tools, random.randint(1, len(tools) - 1)), key=tools.index)
@@ -116,11 +117,11 @@ def session(random: Random, mode: str) -> Session:
 
 def _with(random: Random, tools: Sequence[Tool]) -> Session:
     """A session with these tools; questions for another one are declined."""
-    system = _system(random, *(tool.schema for tool in tools))
+    system, schemas = _system(random), [tool.schema for tool in tools]
     names = {tool.name for tool in tools}
     missing = [name for name in _USED if name not in names]
     if not missing:
-        return Session(system, _WITH_TOOLS | _TALK, _OF_CODE, 0.05)
+        return Session(system, schemas, _WITH_TOOLS | _TALK, _OF_CODE, 0.05)
     makers = {
         maker: _WITH_TOOLS[maker]
         for tool in tools
@@ -128,14 +129,12 @@ def _with(random: Random, tools: Sequence[Tool]) -> Session:
         if _ALSO_USED.get(maker, tool.name) in names
     }
     declined = {maker: talk.NO_TOOL for name in missing for maker in _USED[name]}
-    return Session(system, makers | _TALK, declined | _OF_CODE, 0.3)
+    return Session(system, schemas, makers | _TALK, declined | _OF_CODE, 0.3)
 
 
-def _system(random: Random, *tools: Mapping[str, Any]) -> tuple[Message, ...]:
-    """The tools as `Toolbox` lists them, now and then with words of a person's own."""
-    content = random.choice(_SYSTEMS) if random.random() < 0.1 else ""
-    message: Message = {"role": "system", "content": content}
-    return ({**message, "tools": list(tools)},) if tools else (message,) if content else ()
+def _system(random: Random) -> tuple[Message, ...]:
+    """Now and then words of a person's own."""
+    return ({"role": "system", "content": random.choice(_SYSTEMS)},) if random.random() < 0.1 else ()
 
 
 def exchanges(random: Random, of: Session, held_out: bool) -> Iterator[Exchange]:
@@ -162,7 +161,7 @@ def _exchange(random: Random, of: Session, zh: bool) -> Exchange:
 
 
 def main() -> None:
-    """Print dialogues as JSON, one message a line."""
+    """Print dialogues as JSON: a line for the tools, and one for each message."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
@@ -170,6 +169,7 @@ def main() -> None:
     random = Random(given.seed)
     for _ in range(given.count):
         made = session(random, random.choice(MODES))
+        print(json.dumps({"tools": list(made.tools)}, ensure_ascii=False))
         for message in [*made.system, *next(exchanges(random, made, held_out=False)).messages]:
             print(json.dumps(message, ensure_ascii=False))
         print()

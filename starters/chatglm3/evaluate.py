@@ -56,13 +56,12 @@ def score(engine: ChatEngine, of: Session, made: Exchange, interpreter: Interpre
 
 
 def _toolbox(of: Session, made: Exchange, interpreter: Interpreter | None) -> Toolbox:
-    listed = of.system[0].get("tools", ()) if of.system else ()
-    tools = [TOOLS[schema["name"]] for schema in listed if schema["name"] in TOOLS]
+    tools = [TOOLS[schema["name"]] for schema in of.tools if schema["name"] in TOOLS]
     at = made.now()
     tools = [
         replace(t, function=lambda place="UTC": at) if at and t.name == "current_time" else t for t in tools
     ]
-    return Toolbox(tools, interpreter if listed and not tools else None)
+    return Toolbox(tools, interpreter if of.tools and not tools else None)
 
 
 def _answer(

@@ -54,7 +54,7 @@ def _corpus(random: Random) -> Iterator[str]:
     for mode in MODES:
         for _ in range(4):
             of = session(random, mode)
-            for turn in prompt.turns(of.system):
+            for turn in prompt.turns(of.system, of.tools or None):
                 yield from (line for _ in range(20) for line in f" {turn.content}".split("\n"))
             for exchange in islice(exchanges(random, of, held_out=False), 1500):
                 if exchange.kind != "nonsense":

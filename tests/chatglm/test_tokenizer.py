@@ -289,12 +289,12 @@ def test_nothing_typed_becomes_a_special_token(own_bpe: Path) -> None:
     typed = "".join([*MASKS, *ROLES, "<s></s><unk>"])
     first = len(tokenizer) - len(MASKS) - len(ROLES)
     messages = [
-        {"role": "system", "content": typed, "tools": [{"name": typed}]},
+        {"role": "system", "content": typed},
         {"role": "user", "content": typed},
         {"role": "assistant", "content": typed, "metadata": typed},
         {"role": "tool", "content": typed},
     ]
-    ids = tokenizer.apply_chat_template(messages, return_dict=False)
+    ids = tokenizer.apply_chat_template(messages, [{"name": typed}], return_dict=False)
     structure = [token for token in ids if token >= first or token < 3]
     roles = [tokenizer.roles[role] for role in ("system", "user", "assistant", "observation", "assistant")]
     assert structure == [*tokenizer.start, *roles]
@@ -419,27 +419,37 @@ def test_a_call_is_given_back_as_the_model_wrote_it(name: str, arguments: Any, c
 
 
 def test_a_list_of_tools_without_words_gets_the_makers_own() -> None:
-    made = prompt.turns([{"role": "system", "content": "", "tools": [WEATHER]}])
+    made = prompt.turns([{"role": "system", "content": ""}], [WEATHER])
     assert made[0].content.splitlines()[:2] == [prompt.TOOLS, "["]
 
 
 def test_the_code_interpreter_is_turned_on_by_words() -> None:
     code = {"name": "interpreter", "parameters": {}}
-    (only,) = prompt.turns([{"role": "system", "content": "", "tools": [code]}])
+    (only,) = prompt.turns([], [code])
     assert only.content == prompt.INTERPRETER
-    (own,) = prompt.turns([{"role": "system", "content": "Run code.", "tools": [code]}])
+    (own,) = prompt.turns([{"role": "system", "content": "Run code."}], [code])
     assert own.content == "Run code."
-    (both,) = prompt.turns([{"role": "system", "content": "", "tools": [code, WEATHER]}])
+    (both,) = prompt.turns([], [{"type": "function", "function": code}, WEATHER])
     assert both.content.startswith(f"{prompt.INTERPRETER}\n{prompt.TOOLS}\n[")
     assert "interpreter" not in both.content
 
 
 def test_a_system_prompt_stays_in_front_of_the_tools() -> None:
-    made = prompt.turns(
-        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}], [WEATHER]
-    )
-    assert [turn.role for turn in made] == ["system", "user"]
-    assert made[0].content.startswith(f"Be brief.\n{prompt.TOOLS}\n[")
+    system = {"role": "system", "content": "Be brief.", "metadata": "m"}
+    made = prompt.turns([system, {"role": "user", "content": "?"}], [WEATHER])
+    listed = json.dumps([WEATHER], indent=4, ensure_ascii=False)
+    assert made == [prompt.Turn("system", f"Be brief.\n{listed}", "m"), prompt.Turn("user", "?")]
+
+
+def test_tools_listed_in_chatglm3s_own_form_are_read(own_bpe: Path) -> None:
+    tokenizer = load_tokenizer(own_bpe)
+    question = {"role": "user", "content": "?"}
+    own = [{"role": "system", "content": "Be brief.", "tools": [WEATHER]}, question]
+    argument = [{"role": "system", "content": "Be brief."}, question]
+    assert tokenizer.apply_chat_template(own) == tokenizer.apply_chat_template(argument, [WEATHER])
+    none = tokenizer.apply_chat_template([{**own[0], "tools": []}, question], tokenize=False)
+    assert "Be brief.\n[]" in none
+    assert "[]" not in tokenizer.apply_chat_template(argument, [], tokenize=False)
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,25 @@
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from models.chat.counts import KEPT, TokenCounts
 from models.chat.messages import (
     check_messages,
     drop_oldest,
     fold_system,
     merge_turns,
-    openai_tools,
     plain_text,
     text_only,
     turn_starts,
 )
+from models.chat.request import RESPONSE_FORMATS
 from models.engines.fair_queue import FairQueue
-from models.errors import BadInput, EngineClosed
-from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Queued
+from models.errors import BadInput, Cancelled, EngineClosed
+from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Progress, Queued
 from tests.fakes.engines import FakeEngine, Stage
 
 CHECKPOINT = Checkpoint("fake", "llama2", "chat", "gguf")
@@ -39,7 +40,7 @@ def system(text: str) -> Message:
 
 
 def make(context: int = 100, slots: int = 1, **facts: Any) -> FakeEngine:
-    return FakeEngine(Path("fake"), replace(CHECKPOINT, **facts), Placement("cpu", "file", context, slots))
+    return FakeEngine("fake", replace(CHECKPOINT, **facts), Placement("cpu", "file", context, slots))
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,25 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def words(count: int) -> str:
     return " ".join(f"w{n}" for n in range(count))
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def test_a_load_is_timed_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter((10.0, 10.0, 12.5))
+    monkeypatch.setattr("models.engines.base.time", SimpleNamespace(monotonic=lambda: next(now)))
+    report = make().report
+    assert (report.dtype, report.device_map, report.seconds) == ("fake", {"": "cpu"}, 2.5)
+
+
+def test_a_load_that_is_cancelled_leaves_nothing_behind(stage: Stage) -> None:
+    cancel, steps = threading.Event(), list[Progress]()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        FakeEngine("fake", CHECKPOINT, Placement("cpu", "file"), steps.append, cancel)
+    assert stage.open == 0 and stage.diary == ["load fake", "close fake"]
+    assert steps == [Progress("load", 1, 2)]
 
 
 # --- requests ------------------------------------------------------------------------------------
@@ -238,6 +258,188 @@ def test_an_empty_text_is_refused() -> None:
         next(engine.stream(""))
 
 
+# --- counting ------------------------------------------------------------------------------------
+
+
+class Counted:
+    """What an engine was asked to count, in place of its own counting."""
+
+    def __init__(self, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[Any] = []
+        count = engine._count_tokens
+
+        def counted(messages: Any, tools: Any) -> int:
+            self.calls.append(messages)
+            return count(messages, tools)
+
+        monkeypatch.setattr(engine, "_count_tokens", counted)
+
+
+TWENTY = [message for n in range(20) for message in (user(f"q{n}"), assistant(f"a{n}"))]
+
+
+def test_a_conversation_that_fits_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a page does: what was dropped, the meter, the answer; and all that again."""
+    engine = make(context=1000)
+    counted = Counted(engine, monkeypatch)
+    asked = [*TWENTY, user("last")]
+    for _ in range(2):
+        assert engine.dropped(asked) == 0
+        assert engine.count_tokens(asked) == 82
+        assert next(engine.stream(asked)) == Delta("last ")
+    assert counted.calls == [asked]
+
+
+def test_a_conversation_that_does_not_fit_is_counted_again_only_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = make(context=40)
+    counted = Counted(engine, monkeypatch)
+    dropped = engine.dropped(TWENTY, ChatOptions(max_new_tokens=8))
+    assert dropped == 24 and 1 < len(counted.calls) <= 6
+    before = len(counted.calls)
+    assert engine.dropped(TWENTY, ChatOptions(max_new_tokens=8)) == dropped
+    assert len(counted.calls) == before
+
+
+def test_whatever_changes_the_prompt_is_counted_anew() -> None:
+    engine = make()
+    picture = {"type": "image", "image": b"1"}
+    for messages, tools in (
+        ([user("a")], []),
+        ([user("a b")], []),
+        ([system("a"), user("a")], []),
+        ([user("a")], [PLAIN]),
+        ("a", []),
+        ([{"role": "user", "content": [picture]}], []),
+        ([{"role": "user", "content": [picture, picture]}], []),
+    ):
+        assert engine.count_tokens(messages, tools) == make().count_tokens(messages, tools)
+
+
+def test_counts_are_found_by_exactly_what_was_counted() -> None:
+    counts, numbers = TokenCounts(), iter(range(1000))
+
+    def of(messages: Any, tools: Any = ()) -> int:
+        return counts.of(messages, tools, lambda: next(numbers))
+
+    def picture(data: bytes) -> Any:
+        return [{"role": "user", "content": [{"type": "image", "image": data}]}]
+
+    different = ["a", [user("a")], [user("b")], [assistant("a")], picture(b"1"), picture(b"2")]
+    assert [of(each) for each in different] == [0, 1, 2, 3, 4, 5]
+    assert of([user("a")], [PLAIN]) == 6
+    assert [of(each) for each in different] == [0, 1, 2, 3, 4, 5]
+    odd = [{**user("a"), "odd": object()}]
+    assert (of(odd), of(odd)) == (7, 8)
+
+
+def test_few_counts_are_kept_and_the_latest() -> None:
+    counts = TokenCounts()
+    for n in range(KEPT + 1):
+        counts.of(str(n), (), lambda n=n: n)
+        counts.of("0", (), lambda: -1)  # used again and again
+    assert counts.of("0", (), lambda: -1) == 0
+    assert counts.of("1", (), lambda: -1) == -1  # the oldest
+    assert len(counts._counts) == KEPT
+
+
+def test_a_count_that_fails_is_not_remembered() -> None:
+    counts = TokenCounts()
+    with pytest.raises(ZeroDivisionError):
+        counts.of("a", (), lambda: 1 // 0)
+    assert counts.of("a", (), lambda: 1) == 1
+
+
+def test_nothing_that_was_written_stays_in_the_counts() -> None:
+    counts = TokenCounts()
+    counts.of([user("a secret")], [{"name": "secret"}], lambda: 1)
+    ((key, number),) = counts._counts.items()
+    assert len(key) == 32 and b"secret" not in key and number == 1
+
+
+# --- tools and the form of an answer -------------------------------------------------------------
+
+PLAIN, WHOLE = {"name": "f"}, {"type": "function", "function": {"name": "g", "parameters": None}}
+
+
+def test_tools_reach_the_engine_in_openais_form_and_are_counted() -> None:
+    engine = make()
+    list(engine.stream([user("a")], tools=[PLAIN, WHOLE]))
+    assert engine.requests[0].tools == [{"type": "function", "function": PLAIN}, WHOLE]
+    assert engine.count_tokens([user("a")], [PLAIN, WHOLE]) == 2 + engine.count_tokens([user("a")])
+
+
+def test_tools_take_their_share_of_the_context() -> None:
+    conversation = [user("a"), assistant("b"), user("c")]
+    options = ChatOptions(max_new_tokens=4)
+    assert make(context=10).dropped(conversation, options) == 0
+    assert make(context=10).dropped(conversation, options, [PLAIN]) == 2
+
+
+def test_tools_in_chatglm3s_own_form_become_the_argument() -> None:
+    engine = make()
+    own = [{**system("s"), "tools": [PLAIN]}, user("a")]
+    list(engine.stream(own, tools=[WHOLE]))
+    assert engine.sent == [[system("s"), user("a")]]
+    assert engine.requests[0].tools == [{"type": "function", "function": PLAIN}, WHOLE]
+    assert engine.count_tokens(own) == engine.count_tokens([system("s"), user("a")], [PLAIN])
+
+
+@pytest.mark.parametrize("tools", ["f", [None], ["f"], [{}], {"name": "f"}, [PLAIN, {"name": 5}]])
+def test_malformed_tools_are_refused_by_all_who_take_some(tools: Any) -> None:
+    engine, asked = make(), [user("a")]
+    for ask in (
+        lambda: list(engine.stream(asked, tools=tools)),
+        lambda: list(engine.stream("a", tools=tools)),
+        lambda: engine.count_tokens(asked, tools),
+        lambda: engine.dropped(asked, tools=tools),
+        lambda: engine.count_tokens([{**system("s"), "tools": tools}, *asked]),
+    ):
+        with pytest.raises(BadInput, match="schema of a function"):
+            ask()
+    assert engine.requests == [] and engine.active == 0
+
+
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+
+
+def test_an_answer_in_any_text_is_what_every_engine_gives() -> None:
+    engine = make()
+    for response_format in (None, {"type": "text"}):
+        assert list(engine.stream([user("a")], response_format=response_format))
+        assert engine.requests[-1].response_format is None
+
+
+@pytest.mark.parametrize("response_format", [{"type": "json_object"}, SCHEMA])
+def test_a_form_that_an_engine_cannot_hold_its_answers_to_is_refused(
+    response_format: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+    with pytest.raises(BadInput, match=f"fake cannot hold its answers to {response_format['type']} yet"):
+        next(engine.stream([user("a")], response_format=response_format))
+    assert engine.requests == [] and engine.active == 0
+    monkeypatch.setattr(engine, "response_formats", frozenset(RESPONSE_FORMATS))
+    list(engine.stream([user("a")], response_format=response_format))
+    assert engine.requests[0].response_format == response_format
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        "json_object",
+        {},
+        {"type": "xml"},
+        {"type": ["text"]},
+        {"type": "json_schema"},
+        {"type": "json_schema", "json_schema": {"name": "n"}},
+    ],
+)
+def test_a_malformed_response_format_is_refused(response_format: Any) -> None:
+    with pytest.raises(BadInput, match="response_format has to be"):
+        next(make().stream([user("a")], response_format=response_format))
+
+
 # --- conversations -------------------------------------------------------------------------------
 
 
@@ -292,11 +494,9 @@ def test_an_assistant_that_calls_need_not_say_anything() -> None:
         {"tool_calls": [{"function": "f"}]},
         {"tool_calls": [{"function": {"name": "f"}}]},
         {"tool_calls": [{"function": {"name": "f", "arguments": [1]}}]},
-        {"tools": "f"},
-        {"tools": ["f"]},
     ],
 )
-def test_tools_and_calls_have_openais_form(named: dict[str, Any]) -> None:
+def test_calls_have_openais_form(named: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="OpenAI"):
         check_messages([user("a"), {**assistant("b"), **named}])
 
@@ -308,16 +508,10 @@ def test_a_call_is_never_joined_with_a_neighbour() -> None:
 
 def test_a_call_goes_with_its_observation_and_the_tools_stay() -> None:
     engine = make(context=24)
-    tools = {**system("s"), "tools": [{"name": "f"}]}
+    tools = [{"type": "function", "function": {"name": "f"}}]
     turn = [user("a b"), {**CALLING, "content": "c"}, OBSERVED, assistant("d e f g")]
-    list(engine.stream([tools, *turn, *turn, user("h")], ChatOptions(max_new_tokens=6)))
-    assert engine.sent == [[tools, *turn, user("h")]]
-
-
-def test_tools_are_listed_in_openais_form() -> None:
-    plain, whole = {"name": "f"}, {"type": "function", "function": {"name": "g"}}
-    listed = openai_tools([{**system("s"), "tools": [plain, whole]}, user("a")])
-    assert listed == [{"type": "function", "function": plain}, whole]
+    list(engine.stream([system("s"), *turn, *turn, user("h")], ChatOptions(max_new_tokens=6), tools=tools))
+    assert engine.sent == [[system("s"), *turn, user("h")]] and engine.requests[0].tools == tools
 
 
 def test_the_system_prompt_moves_into_the_first_question() -> None:

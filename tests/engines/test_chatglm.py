@@ -320,15 +320,21 @@ def test_a_call_that_was_cut_off_is_not_run(glm3: ChatGlmEngine, monkeypatch: py
 def test_tools_and_their_answers_are_turns_of_the_prompt(glm3: ChatGlmEngine) -> None:
     function = {"name": "get_weather", "arguments": '{"city": "北京"}'}
     messages = [
-        {"role": "system", "content": "tools:", "tools": [{"name": "get_weather"}]},
+        {"role": "system", "content": "tools:"},
         *HELLO,
         {"role": "assistant", "content": "", "tool_calls": [{"function": function}]},
         {"role": "tool", "content": "晴"},
     ]
     roles = {number: name for name, number in glm3.tokenizer.roles.items()}
-    order = [roles[token] for token in glm3._prompt(messages) if token in roles]
+    tools = [{"name": "get_weather"}]
+    prompt = glm3._prompt(messages, tools)
+    order = [roles[token] for token in prompt if token in roles]
     assert order == ["system", "user", "assistant", "observation", "assistant"]
-    assert answer(glm3, messages)[1].usage.prompt_tokens == glm3.count_tokens(messages)
+    *_, done = glm3.stream(messages, GREEDY, tools=tools)
+    assert isinstance(done, Done) and done.usage.prompt_tokens == glm3.count_tokens(messages, tools)
+    assert glm3.count_tokens(messages, tools) == len(prompt) > glm3.count_tokens(messages)
+    own = [{**messages[0], "tools": tools}, *messages[1:]]  # ChatGLM3's own form
+    assert glm3.count_tokens(own) == len(prompt)
 
 
 # --- the cached prefix -----------------------------------------------------------------------------

@@ -65,12 +65,12 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Server]
 def test_llama_cpp_is_told_of_tools_and_counts_them(engine: Callable[[Server], GgufEngine]) -> None:
     server = Server()
     tool = {"name": "f", "parameters": {"type": "object", "properties": {}}}
-    messages = [{"role": "system", "content": "", "tools": [tool]}, {"role": "user", "content": "?"}]
-    call, done = engine(server).stream(messages, ChatOptions(max_new_tokens=8))
+    messages = [{"role": "user", "content": "?"}]
+    call, done = engine(server).stream(messages, ChatOptions(max_new_tokens=8), tools=[tool])
     assert call == ToolCall("f", {"a": 1}, '{"a": 1}')
     assert isinstance(done, Done) and done.finish_reason == "tool_calls"
     assert server.asked[0]["tools"] == server.posted[0]["tools"] == [{"type": "function", "function": tool}]
-    assert "tools" not in server.posted[0]["messages"][0]
+    assert server.posted[0]["messages"] == messages
 
 
 class Talkative(Server):

@@ -340,13 +340,13 @@ def test_a_template_that_knows_tools_gets_them(tmp_path: Path) -> None:
         "{{ c.function.arguments | tojson }}{% endfor %}{{ m.content }}{% endfor %}"
     )
     engine = load(save_llama(tmp_path, template=template))
-    tools = {"role": "system", "content": "", "tools": [{"name": "f"}]}
+    tools = [{"type": "function", "function": {"name": "f"}}]
     calls = [{"function": {"name": "f", "arguments": written}} for written in ('{"a": 1}', {"b": 2}, "{c")]
-    said = [tools, *HELLO, {"role": "assistant", "content": None, "tool_calls": calls}]
-    shown = engine.tokenizer.decode(engine._prompt(said))
+    said = [*HELLO, {"role": "assistant", "content": None, "tool_calls": calls}]
+    shown = engine.tokenizer.decode(engine._prompt(said, tools))
     assert shown.startswith('[{"type": "function", "function": {"name": "f"}}]')
     assert shown.endswith('{"a": 1}{"b": 2}"{c"')
-    assert engine.count_tokens(said) > engine.count_tokens([{**tools, "tools": []}, *said[1:]])
+    assert engine.count_tokens(said, tools) == len(engine._prompt(said, tools)) > engine.count_tokens(said)
 
 
 def test_template_refusal_is_bad_input(tmp_path: Path) -> None:

@@ -368,7 +368,6 @@ def test_a_refused_request(
 # --- tools ----------------------------------------------------------------------------------------
 
 WEATHER = {"name": "get_weather", "description": "", "parameters": {"type": "object", "properties": {}}}
-TOOLS = [{"role": "system", "content": "", "tools": [WEATHER]}, *QUESTION]
 
 
 def saying(*parts: dict[str, Any], reason: str = "tool_calls") -> Callable[[Handler], None]:
@@ -391,25 +390,25 @@ def test_tools_are_sent_and_calls_come_back(script: Script) -> None:
         {"index": 0, "function": {"arguments": '"北京"}'}},
         {"index": 1, "id": "b", "type": "function", "function": {"name": "now"}},
     )
-    weather, now, done = load(script.address).stream(TOOLS)
+    weather, now, done = load(script.address).stream(QUESTION, tools=[WEATHER])
     assert weather == ToolCall("get_weather", {"city": "北京"}, '{"city": "北京"}')
     assert now == ToolCall("now", {}) and isinstance(done, Done) and done.finish_reason == "tool_calls"
     sent = script.asked[-1][2]
     assert sent["tools"] == [{"type": "function", "function": WEATHER}]
-    assert sent["messages"] == [{"role": "system", "content": ""}, *QUESTION]
+    assert sent["messages"] == QUESTION
 
 
 @pytest.mark.parametrize("reason", ["tool_calls", "stop"])
 def test_a_call_that_is_no_json(script: Script, reason: str) -> None:
     script.answer = saying({"index": 0, "function": {"name": "f", "arguments": "{city"}}, reason=reason)
-    call, done = load(script.address).stream(TOOLS)
+    call, done = load(script.address).stream(QUESTION, tools=[WEATHER])
     assert isinstance(call, ToolCall) and call.error is not None and call.text == "{city"
     assert isinstance(done, Done) and done.finish_reason == "tool_calls"
 
 
 def test_a_call_at_which_the_answer_was_cut(script: Script) -> None:
     script.answer = saying({"index": 0, "function": {"name": "f", "arguments": "{}"}}, reason="length")
-    call, done = load(script.address).stream(TOOLS)
+    call, done = load(script.address).stream(QUESTION, tools=[WEATHER])
     assert isinstance(call, ToolCall) and call.error is not None and "cut off" in call.error.en
     assert isinstance(done, Done) and done.finish_reason == "length"
 
@@ -432,10 +431,11 @@ def test_calls_are_given_back_as_json(script: Script, arguments: Any, sent: str)
 
 def test_tools_and_calls_are_counted(script: Script) -> None:
     said = [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}]
-    assert estimate(QUESTION) < estimate([*QUESTION, *said]) < estimate([*TOOLS, *said])
+    asked = [*QUESTION, *said]
+    assert estimate(QUESTION) < estimate(asked) < estimate(asked, [WEATHER])
     script.counts = True
     engine = load(script.address)
-    engine.count_tokens(TOOLS)
+    engine.count_tokens(QUESTION, [WEATHER])
     assert script.asked[-1][2]["tools"] == [{"type": "function", "function": WEATHER}]
 
 
@@ -506,6 +506,19 @@ def test_the_server_counts_where_it_can(script: Script) -> None:
     assert engine.count_tokens(QUESTION) == 7
     assert engine.count_tokens("Once") == 7
     assert len(engine.report.notes) == 1
+
+
+def test_a_server_is_asked_once_what_a_conversation_takes(script: Script) -> None:
+    script.counts = True
+    script.models = {"data": [{"id": "tiny", "max_model_len": 1000}]}
+    engine = load(script.address)
+    before = len(script.asked)
+    turn = [*QUESTION, {"role": "assistant", "content": "Paris."}]
+    asked = [*turn * 20, *QUESTION]
+    for _ in range(2):  # as a page does while it is drawn, twice
+        assert engine.dropped(asked, GREEDY) == 0 and engine.count_tokens(asked) == 7 * 41
+    list(engine.stream(asked, GREEDY))
+    assert [path for path, _, _ in script.asked[before:]] == ["/tokenize", "/v1/chat/completions"]
 
 
 def test_an_estimate_says_that_it_is_one(script: Script) -> None:

@@ -11,12 +11,11 @@ import pytest
 from models import placement
 from models.catalog import formats
 from models.chat.messages import text_only
+from models.chat.request import ChatRequest
 from models.engines.base import Audio, ChatEngine, SpeechEngine, Transcript
-from models.engines.fair_queue import FairQueue
 from models.pictures.reading import read_picture
 from models.schema import (
     ChatOptions,
-    Checkpoint,
     Delta,
     Device,
     Done,
@@ -25,11 +24,11 @@ from models.schema import (
     LoadReport,
     Messages,
     OnProgress,
-    Placement,
     Progress,
     Segment,
     SpeechOptions,
     ToolCall,
+    Tools,
     Usage,
 )
 from models.tools import parse_json_call
@@ -89,57 +88,51 @@ class FakeEngine(ChatEngine):
 
     stage = Stage()  # a test puts its own
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         stage = self.stage
-        self.has_chat_template = checkpoint.kind != "completion"
-        self.context_length = placement.context
-        self.queue = FairQueue(placement.slots)
-        self.sent: list[Messages | str] = []
+        self.has_chat_template = self.checkpoint.kind != "completion"
+        self.context_length = self.placement.context
+        self.requests: list[ChatRequest] = []
         stage.diary.append(f"load {path.name}")
         stage.loading += 1
         stage.most_loading = max(stage.most_loading, stage.loading)
         stage.begun.release()
         try:
-            if progress:
-                progress(Progress("load", 1, 2))
-            while not stage.go.wait(0.01):
-                if cancel and cancel.is_set():
-                    break
+            progress(Progress("load", 1, 2))
+            while not stage.go.wait(0.01) and not cancel.is_set():
+                pass
             if stage.failure:
                 raise stage.failure
         finally:
             stage.loading -= 1
         stage.open += 1
         self.name = path.name
-        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("fake", GiB, {"": self.placement.device}, seconds)
+
+    @property
+    def sent(self) -> list[Messages | str]:
+        """The messages of all requests."""
+        return [request.messages for request in self.requests]
 
     def _close(self) -> None:
         self.stage.open -= 1
         self.stage.diary.append(f"close {self.name}")
 
-    def _count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         if isinstance(messages, str):
             return len(messages.split())
-        return sum(1 + len(str(message["content"]).split()) for message in messages)
+        return len(tools) + sum(1 + len(str(message["content"]).split()) for message in messages)
 
     def _read(self, messages: Messages) -> Messages:
         """With texts alone."""
         return text_only(messages)
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
-        self.sent.append(messages)
-        self.stage.options.append(options)
-        messages = messages if isinstance(messages, str) else self._read(messages)
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
+        self.requests.append(request)
+        self.stage.options.append(request.options)
+        messages = request.messages if isinstance(request.messages, str) else self._read(request.messages)
         newest = messages if isinstance(messages, str) else str(messages[-1]["content"])
         words = newest.split()
         if not isinstance(messages, str) and (asked := _next_call(messages)):
@@ -147,14 +140,16 @@ class FakeEngine(ChatEngine):
             return
         with self.queue.place() as ticket:
             yield from self.queue.wait(ticket, cancel)
-            for count, word in enumerate(words[: options.max_new_tokens]):
+            for count, word in enumerate(words[: request.options.max_new_tokens]):
                 if cancel.is_set():
                     yield Done("cancelled", Usage(completion_tokens=count))
                     return
                 if self.stage.breaks and count == self.stage.breaks[0]:
                     raise self.stage.breaks[1]
                 yield Delta(f"{word} ")
-            yield Done("stop", Usage(self._count_tokens(messages), completion_tokens=len(words)))
+            yield Done(
+                "stop", Usage(self._count_tokens(messages, request.tools), completion_tokens=len(words))
+            )
 
 
 def _next_call(messages: Messages) -> ToolCall | None:
@@ -188,16 +183,11 @@ class FakeSpeechEngine(SpeechEngine):
 
     stage = Stage()  # a test puts its own
 
-    def __init__(
-        self,
-        path: Path,
-        checkpoint: Checkpoint,
-        placement: Placement,
-        progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> None:
-        super().__init__(checkpoint, placement)
-        self.report = LoadReport("fake", GiB, {"": placement.device}, 0.0)
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        """There is nothing to read."""
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("fake", GiB, {"": self.placement.device}, seconds)
 
     def _close(self) -> None:
         pass

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models.chat.calls import check, parse_json_call
-from models.chat.messages import check_messages
+from models.chat.request import openai_tools
 from models.errors import BadInput
 from models.interpreter import png
 from models.interpreter.outputs import output_of
@@ -107,10 +107,21 @@ def test_an_operators_file_that_exits_does_not_take_the_server_along(tmp_path: P
         folder(str(tmp_path))
 
 
-@pytest.mark.parametrize("tool", [{"type": "function"}, {"function": 5}, {"function": {}}, {"name": 5}])
-def test_a_listed_tool_without_a_name_is_refused(tool: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match="form"):
-        check_messages([{"role": "system", "content": "", "tools": [tool]}, {"role": "user", "content": "q"}])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"type": "function"},
+        {"function": 5},
+        {"function": {}},
+        {"name": 5},
+        {"name": "f", "parameters": "city"},
+        {"name": "f", "description": "\ud800"},
+        {"name": "f", "parameters": {"enum": {1}}},
+    ],
+)
+def test_what_is_no_schema_of_a_function_is_refused(tool: dict[str, Any]) -> None:
+    with pytest.raises(BadInput, match="schema of a function"):
+        openai_tools([tool])
 
 
 # --- what code shows -----------------------------------------------------------------------------

@@ -311,10 +311,10 @@ def test_an_engine_closed_between_two_runs_is_loaded_again(
     at = ask(visit(), "hello")
     first, stream = engine(at), FakeEngine.stream
 
-    def closed_first(self: FakeEngine, *arguments: Any) -> Any:
+    def closed_first(self: FakeEngine, *arguments: Any, **named: Any) -> Any:
         if self is first:
             assert self.close_if_idle()
-        return stream(self, *arguments)
+        return stream(self, *arguments, **named)
 
     monkeypatch.setattr(FakeEngine, "stream", closed_first)
     ask(at, "again")
@@ -329,7 +329,7 @@ def test_an_engine_closed_while_a_page_is_drawn_is_only_missing(
     count = FakeEngine._count_tokens
     monkeypatch.setattr(FakeEngine, "dropped", lambda *_: engine(at).close_if_idle() and 0)
     monkeypatch.setattr(
-        FakeEngine, "_count_tokens", lambda self, m: count(self, m) if not self.closed else 1 / 0
+        FakeEngine, "_count_tokens", lambda self, *given: count(self, *given) if not self.closed else 1 / 0
     )
     alive(at.run())
     assert said(at) == [("hello", ["hello "])]
@@ -501,7 +501,7 @@ def test_every_mode_has_a_conversation_of_its_own(glm: Stage) -> None:
     assert said(at) == []  # of the LLaMA page
     assert [turn.question for turn in conversation(at, "chatglm").turns] == ["only a chat"]
     assert [turn.question for turn in conversation(at, "chatglm.tool").turns] == [CALCULATE]
-    assert "tools" not in engine(at).sent[-1][0]
+    assert engine(at).requests[0].tools and not engine(at).requests[-1].tools
 
 
 def test_precision_is_the_default_of_tools_and_code(glm: Stage) -> None:

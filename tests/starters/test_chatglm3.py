@@ -83,7 +83,7 @@ def test_without_a_tool_its_questions_are_declined() -> None:
     draw = Random(1)
     for _ in range(20):
         of = session(draw, "some tools")
-        listed = {schema["name"] for schema in of.system[0]["tools"]}
+        listed = {schema["name"] for schema in of.tools}
         for made in islice(exchanges(draw, of, held_out=False), 20):
             assert {name for name, _ in made.calls()} <= listed
 
@@ -110,8 +110,10 @@ def test_training_reads_the_ids_of_the_engine(mode: str, tokenizer: ChatGLM3Toke
     of = session(Random(3), mode)
     for made in some(mode, 40):
         messages = [*of.system, *made.messages]
-        ids, learned = marked(tokenizer, messages)
-        expected = tokenizer.apply_chat_template(messages, add_generation_prompt=False, return_dict=False)
+        ids, learned = marked(tokenizer, messages, of.tools)
+        expected = tokenizer.apply_chat_template(
+            messages, of.tools, add_generation_prompt=False, return_dict=False
+        )
         assert [*tokenizer.start, *ids] == [*expected, tokenizer.roles["user"]]
         assert len(learned) == len(ids) and learned[-1]
 
@@ -302,7 +304,7 @@ def test_a_call_that_could_not_be_read_is_written_again(engine: ChatEngine) -> N
     reason = "The tool call cannot be read because it is not Python: write tool_call(parameter=value, …)."
     broken = exchange("", "calculate", '```python\ntool_call(expression="23 * 47"\n```', reason)
     messages: list[Message] = [{"role": "user", "content": "23 * 47 = ?"}, *broken]
-    events = list(engine.stream(Toolbox(shipped()).complete(messages), GREEDY))
+    events = list(engine.stream(messages, GREEDY, tools=Toolbox(shipped()).schemas))
     (asked,) = [event for event in events if isinstance(event, ToolCall)]
     assert (asked.name, asked.arguments) == ("calculate", {"expression": "23 * 47"})
 
@@ -320,15 +322,13 @@ def test_a_call_that_could_not_be_read_is_written_again(engine: ChatEngine) -> N
     ],
 )  # fmt: skip
 def test_code(engine: ChatEngine, question: str, code: str, observation: str, words: str) -> None:
-    messages: list[Message] = [
-        {"role": "system", "content": "", "tools": [CODE]},
-        {"role": "user", "content": question},
-    ]
-    (asked,) = [event for event in engine.stream(messages, GREEDY) if isinstance(event, ToolCall)]
+    messages: list[Message] = [{"role": "user", "content": question}]
+    (asked,) = [e for e in engine.stream(messages, GREEDY, tools=[CODE]) if isinstance(e, ToolCall)]
     assert asked.name == INTERPRETER and code in asked.arguments["code"]
     compile(asked.arguments["code"], "cell", "exec")
     messages += exchange("", asked.name, json.dumps(dict(asked.arguments)), observation)
-    assert words in "".join(e.text for e in engine.stream(messages, GREEDY) if isinstance(e, Delta))
+    answer = engine.stream(messages, GREEDY, tools=[CODE])
+    assert words in "".join(event.text for event in answer if isinstance(event, Delta))
 
 
 def test_most_unseen_questions_are_answered_right(engine: ChatEngine) -> None:

@@ -3,14 +3,28 @@
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import BadInput, Cancelled, EngineFailed
 from models.interpreter import Interpreter, Output
-from models.schema import ChatOptions, Checkpoint, Delta, Done, Event, Messages, Placement, ToolCall, Usage
+from models.schema import (
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    LoadReport,
+    Messages,
+    OnProgress,
+    Placement,
+    ToolCall,
+    Tools,
+    Usage,
+)
 from models.tools import Observation, Tool, Toolbox, exchange, from_function, from_schema, shipped
 
 Script = list[list[Event]]
@@ -25,21 +39,35 @@ class ScriptedEngine(ChatEngine):
     has_chat_template = True
 
     def __init__(self, *script: list[Event]) -> None:
-        super().__init__(Checkpoint("scripted", "other", "chat", "gguf"), Placement("cpu", "fp32", 10_000))
-        self.context_length = 10_000
-        self.script, self.sent = list(script), list[Any]()
+        checkpoint = Checkpoint("scripted", "other", "chat", "gguf")
+        super().__init__("scripted", checkpoint, Placement("cpu", "fp32", 10_000))
+        self.script, self.requests = list(script), list[ChatRequest]()
+
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
+        self.context_length = self.placement.context
+
+    def _report(self, seconds: float) -> LoadReport:
+        return LoadReport("fp32", 0, {}, seconds)
 
     def _close(self) -> None:
         pass
 
-    def _count_tokens(self, messages: Messages | str) -> int:
+    def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         return len(str(messages).split())
 
-    def _stream(
-        self, messages: Messages | str, options: ChatOptions, cancel: threading.Event
-    ) -> Iterator[Event]:
-        self.sent.append(messages)
+    def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
+        self.requests.append(request)
         yield from self.script.pop(0)
+
+    @property
+    def sent(self) -> list[Any]:
+        """The messages of all requests."""
+        return [request.messages for request in self.requests]
+
+    @property
+    def allowed(self) -> list[list[str]]:
+        """The names of the tools of all requests."""
+        return [[tool["function"]["name"] for tool in request.tools] for request in self.requests]
 
 
 class FakeInterpreter(Interpreter):
@@ -74,7 +102,8 @@ def test_a_tool_is_called_and_the_model_told() -> None:
     call = ToolCall("calculate", {"expression": "6 * 7"})
     assert events[:-1] == [Delta("Let me see."), call, Observation("42"), Delta("It is 42.")]
     first, second = engine.sent
-    assert [tool["name"] for tool in first[0]["tools"]][:2] == ["get_weather", "calculate"]
+    assert engine.allowed == [[tool.name for tool in shipped()]] * 2
+    assert first == QUESTION
     assert second == [*first, *exchange("Let me see.", "calculate", '{"expression": "6 * 7"}', "42")]
 
 
@@ -150,13 +179,15 @@ def test_a_model_that_never_stops_calling_is_stopped() -> None:
 
 def test_without_tools_the_messages_stay_as_they_are() -> None:
     _, engine = play(Toolbox(), [Delta("hi"), END])
-    assert engine.sent == [QUESTION]
+    assert engine.sent == [QUESTION] and engine.allowed == [[]]
 
 
-def test_a_system_prompt_is_kept_beside_the_tools() -> None:
+def test_what_may_be_called_is_told_apart_from_the_messages() -> None:
     messages = [{"role": "system", "content": "Be brief."}, *QUESTION]
-    system, *rest = Toolbox(shipped()).complete(messages)
-    assert system["content"] == "Be brief." and len(system["tools"]) == len(shipped()) and rest == QUESTION
+    engine = ScriptedEngine([Delta("hi"), END])
+    list(Toolbox(shipped()).answer(engine, messages))
+    assert engine.sent == [messages]
+    assert engine.requests[0].tools == [{"type": "function", "function": tool.schema} for tool in shipped()]
 
 
 def test_stop_while_a_tool_runs_ends_the_answer() -> None:
@@ -189,7 +220,7 @@ def test_code_shows_and_the_model_reads() -> None:
     assert interpreter.code == ["draw()"]
     assert events[1:4] == [Output("text", "hello\n"), table, plot]
     assert events[4] == Observation("hello\n   a\n0  1\n[Image]")
-    assert engine.sent[0][0]["tools"][0]["name"] == "interpreter"
+    assert engine.allowed[0] == ["interpreter"]
     assert json.loads(engine.sent[1][-2]["tool_calls"][0]["function"]["arguments"]) == {"code": "draw()"}
 
 
@@ -219,7 +250,7 @@ def test_the_end_of_long_output_is_read() -> None:
 
 def test_tools_and_code_together() -> None:
     both = Toolbox([Tool("a", "b", function=lambda: "c")], FakeInterpreter())
-    assert [tool["name"] for tool in both.complete(QUESTION)[0]["tools"]] == ["a", "interpreter"]
+    assert [schema["name"] for schema in both.schemas] == ["a", "interpreter"]
 
 
 def test_a_call_that_was_cut_off_ends_the_answer() -> None:

@@ -1,9 +1,9 @@
-"""Waiting for what other threads do."""
+"""Waiting for what other threads and processes do."""
 
 import time
 from collections.abc import Callable
 
-WAIT = 10  # seconds after which a test has failed
+WAIT = 60  # seconds after which a test has failed; far more than a busy machine needs
 
 
 def until(condition: Callable[[], bool]) -> None:

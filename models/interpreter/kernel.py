@@ -114,6 +114,16 @@ class Kernel:
         """As Ctrl-C, for the code and the processes that it has started."""
         self._session.send(self._control, "interrupt_request", {})
 
+    def interrupted(self) -> Iterator[None]:
+        """Returns once an interrupt was delivered; yields until then. Raises as `messages`.
+
+        Code may end by itself in the meantime, and the interrupt would hit what runs next.
+        """
+        while not self._control.poll(_TICK):
+            self._alive()
+            yield
+        self._control.recv_multipart()
+
     def kill(self) -> None:
         """End all processes, from any thread. Whoever waits for messages then learns that they are gone."""
         _input(self._process).close()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from types import TracebackType
 from weakref import WeakSet
 
@@ -136,7 +137,7 @@ class Interpreter:
         kernel.interrupt()
         until = time.monotonic() + _GRACE
         try:
-            for _ in kernel.messages(request):
+            for _ in chain(kernel.messages(request), kernel.interrupted()):
                 if time.monotonic() > until:
                     break
             else:

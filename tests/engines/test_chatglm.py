@@ -45,9 +45,14 @@ def train(**options: Any) -> Any:
     return sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
 
 
-def save_glm3(folder: Path, bits: int = 0, half: bool = False, **changes: Any) -> Path:
+def piece_id(vocabulary: Any, text: str) -> int:
+    """The id of a piece."""
+    return [piece.piece for piece in vocabulary.pieces].index(text)
+
+
+def save_glm3(folder: Path, bits: int = 0, half: bool = False, says: str = "", **changes: Any) -> Path:
     """A ChatGLM3 with a vocabulary of its own; `bits` for the makers' own packed files, `half` as they
-    are published."""
+    are published, `says` for one that repeats a piece."""
     vocabulary = train(
         model_type="bpe",
         vocab_size=420,
@@ -57,6 +62,7 @@ def save_glm3(folder: Path, bits: int = 0, half: bool = False, **changes: Any) -
     )
     config = tiny.GLM3 | {"padded_vocab_size": 448, "seq_length": 256} | changes
     tensors = tiny.glm3_tensors(config)
+    tensors = tiny.saying(tensors, piece_id(vocabulary, says)) if says else tensors
     tensors = tiny.pack(tensors, bits)[0] if bits else tensors
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
@@ -65,8 +71,8 @@ def save_glm3(folder: Path, bits: int = 0, half: bool = False, **changes: Any) -
     return folder
 
 
-def save_glm1(folder: Path) -> Path:
-    """A ChatGLM-6B with a vocabulary of its own."""
+def save_glm1(folder: Path, says: str = "") -> Path:
+    """A ChatGLM-6B with a vocabulary of its own; `says` for one that repeats a piece."""
     vocabulary = train(
         model_type="unigram",
         vocab_size=300,
@@ -86,7 +92,8 @@ def save_glm1(folder: Path) -> Path:
         "bos_token_id": ids["<sop>"],
         "eos_token_id": ids["<eop>"],
     }
-    tiny.write(folder, config, tiny.glm1_tensors(config))
+    tensors = tiny.glm1_tensors(config)
+    tiny.write(folder, config, tiny.saying(tensors, ids[says]) if says else tensors)
     (folder / "ice_text.model").write_bytes(vocabulary.SerializeToString())
     return folder
 
@@ -479,16 +486,15 @@ def test_the_page_says_that_chatglm_6b_only_chats(
 
 
 @pytest.mark.parametrize("name", SAVERS)
-def test_the_page_chats(
-    own_loader: None, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv("CHATGLM_MODEL_PATH", str(folders[name]))
+def test_the_page_chats(own_loader: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv("CHATGLM_MODEL_PATH", str(SAVERS[name](tmp_path / name, says="x")))
     at = visit("en-US")
     assert not [element for element in at.info if "GB" in element.value]
+    (tokens,) = [field for field in at.number_input if "max_new_tokens" in field.key]
+    tokens.set_value(8)
     at.chat_input[0].set_value("你好, the weather").run()
     assert not at.exception and not at.error
-    (turn,) = at.session_state["chatglm.conversation"].turns
-    assert turn.answer is not None and turn.answer.text
+    assert [message.markdown[0].value for message in at.chat_message] == ["你好, the weather", "x" * 8]
 
 
 @pytest.mark.parametrize("name, temperature", [("glm3", 0.8), ("glm1", 0.95)])

@@ -108,6 +108,17 @@ def glm1_tensors(config: Mapping[str, Any], seed: int = 0) -> Tensors:
     return made
 
 
+def saying(tensors: Tensors, token: int) -> Tensors:
+    """The same names, with weights that answer everything by one token, again and again."""
+    made = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    for name, tensor in made.items():
+        if "embedding" in name or "final_layernorm" in name:
+            tensor.fill_(1.0)  # what the last layer sees is the same for every text
+        elif name in ("transformer.output_layer.weight", "lm_head.weight"):
+            tensor[token] = 1.0
+    return made
+
+
 def _drawer(seed: int) -> Any:
     random = torch.Generator().manual_seed(seed)
     return lambda *shape: 0.15 * torch.randn(*shape, generator=random)

@@ -1,4 +1,4 @@
-"""Waiting for what other threads do."""
+"""Waiting for what other threads and processes do."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 from models.errors import ModelError
 
-WAIT = 10  # seconds after which a test has failed
+WAIT = 60  # seconds after which a test has failed; far more than a busy machine needs
 
 
 def until(condition: Callable[[], bool]) -> None:

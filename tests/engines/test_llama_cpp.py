@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,21 @@ def test_a_prompt_beyond_the_context_says_by_how_much(llama: Llama, open_: Open)
         answer(llama, open_(), [{"error": error}])
     with pytest.raises(EngineFailed, match=r"llama\.cpp refused the request: out of slots; change"):
         answer(llama, open_(), [said("a"), {"error": {"message": "out of slots.\nmore"}}])
+
+
+@pytest.mark.parametrize("how", ["left", "stopped"])
+def test_an_answer_that_nobody_wants_ends_in_llama_cpp_too(how: str, llama: Llama, open_: Open) -> None:
+    llama.chunks = repeat(said("more "))
+    engine, cancel = open_(), threading.Event()
+    events = engine.stream(FOX, ChatOptions(), cancel)
+    assert next(events) == Delta("more ") and llama.answering == 1
+    if how == "left":
+        events.close()  # type: ignore[attr-defined]
+    else:
+        cancel.set()
+        *_, done = events
+        assert isinstance(done, Done) and done.finish_reason == "cancelled"
+    assert llama.answering == 0 and engine.active == 0
 
 
 # --- the queue -------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -37,7 +37,7 @@ class Llama:
         go: an answer waits for it before its first chunk.
     """
 
-    def __init__(self, chunks: Sequence[Chunk] = (said("fox "), ended())) -> None:
+    def __init__(self, chunks: Iterable[Chunk] = (said("fox "), ended())) -> None:
         self.chunks = chunks
         self.params: Any = None
         self.asked: list[tuple[str, dict[str, Any]]] = []

@@ -86,6 +86,20 @@ def test_who_asks_in_other_words_gets_the_same_engine(shop: Loader, stage: Stage
     assert first == second and stage.diary == ["load a"]
 
 
+def test_who_waits_for_the_device_takes_what_is_loaded_meanwhile(
+    shop: Loader, stage: Stage, folder: Any
+) -> None:
+    name, told = folder("a"), list[Progress]()
+    stage.go.clear()
+    one, first = in_thread(lambda: shop.load(name))
+    assert stage.begun.acquire(timeout=WAIT)
+    two, second = in_thread(lambda: shop.load(name, "cuda:0", progress=told.append))
+    until(lambda: Progress("queue", detail="cuda:0") in told)
+    stage.go.set()
+    one.join(WAIT), two.join(WAIT)
+    assert first == second and stage.diary == ["load a"] and len(shop.loaded()) == 1
+
+
 def test_one_who_gives_up_does_not_disturb_the_others(shop: Loader, stage: Stage, folder: Any) -> None:
     name, gives_up = folder("a"), threading.Event()
     stage.go.clear()

@@ -166,6 +166,25 @@ def test_a_model_too_large_for_one_gpu_is_spread_before_the_processor_is_taken()
     assert made.free == 3 * 7 * GiB
 
 
+def test_every_card_that_a_model_is_spread_over_has_its_own_overhead() -> None:
+    large = replace(LLAMA, parameters=9_000_000_000)
+    made = plan(large, precision="bf16", found=[cuda(0, 12), cuda(1, 11), cpu(64)])
+    assert made.placement.devices == ("cuda:0", "cuda:1")
+    assert made.overhead == 2 * placement.overhead_bytes(large, "cuda:0", 4096)
+    assert made.free == 23 * GiB
+    assert made.total == made.weights + made.kv_cache + made.overhead
+
+
+def test_a_spread_that_just_fits_and_one_that_just_does_not() -> None:
+    large = replace(LLAMA, parameters=9_000_000_000)
+    needed = plan(large, precision="bf16", found=[cuda(0, 50), cuda(1, 50)]).total
+    overhead = placement.overhead_bytes(large, "cuda:0", 4096)
+    half = (needed + overhead) / 2 / GiB
+    for more, fits in ((1e-6, True), (-1e-6, False)):
+        made = plan(large, precision="bf16", found=[cuda(0, half + more), cuda(1, half + more)])
+        assert (made.placement.devices, made.fits) == (("cuda:0", "cuda:1"), fits)
+
+
 def test_a_named_device_is_the_only_one_tried() -> None:
     found = [cuda(0, 80), cuda(1, 1), cpu(64)]
     assert not plan(GLM, device="cuda:1", found=found).fits

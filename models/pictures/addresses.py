@@ -109,7 +109,10 @@ def is_public(address: str) -> bool:
     ip: IPv4Address | IPv6Address = ip_address(address)
     if ip.is_multicast or ip.is_reserved or not ip.is_global or any(ip in net for net in NOT_PUBLIC):
         return False
-    return isinstance(ip, IPv4Address) or not (ip.is_site_local or ip.sixtofour or ip.teredo)
+    if isinstance(ip, IPv4Address):
+        return True
+    isatap = int(ip) >> 32 & 0xFDFFFFFF == 0x5EFE  # whatever the prefix (RFC 5214)
+    return not (ip.is_site_local or ip.sixtofour or ip.teredo or isatap)
 
 
 class _Public:

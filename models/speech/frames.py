@@ -37,7 +37,7 @@ class Frames:
         while self._end - seek < WINDOW and not self._ended:
             self._forget(min(seek, self._end))
             self._read()
-        return min(WINDOW, self._end - seek)
+        return max(0, min(WINDOW, self._end - seek))
 
     def window(self, seek: int, size: int) -> Any:
         """`size` frames from `seek` on, which must not lie behind what was reached before."""

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import random
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from models.schema import Checkpoint
+
 COMMIT = "c0ffee" + "0" * 34
+NOWHERE = "http://127.0.0.1:9"  # the discard port: connections are refused
 
 
 @dataclass
@@ -157,3 +161,19 @@ def _modelscope(files: dict[str, bytes]) -> dict[str, object]:
         for name, body in files.items()
     ]
     return {"Code": 200, "Data": {"Files": [{"Path": "onnx", "Type": "tree", "Size": 0}, *listed]}}
+
+
+# --- a small repository --------------------------------------------------------------------------
+
+WEIGHTS = random.Random(0).randbytes(3 * FakeHub.CHUNK + 123)
+REPOSITORY = {
+    "config.json": b"{}",
+    "tokenizer.json": b'{"a": 1}',
+    "vocab.json": b'{"a": 1}',  # the same bytes under another name
+    "model.safetensors": WEIGHTS,
+    "pytorch_model.bin": b"the same again",
+    "tf_model.h5": b"and again",
+    "modeling_tiny.py": b"raise SystemExit",
+    "onnx/model.onnx": b"and again",
+}
+TINY = Checkpoint("org/tiny", "other", "chat", "unknown", hub_id="org/tiny")

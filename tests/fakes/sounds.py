@@ -32,6 +32,19 @@ def write_sound(
     return path
 
 
+def write_mp3(path: Path, samples: np.ndarray, rate: int, layout: str) -> Path:
+    """Frames alone, without a header for the whole: such files can be put one behind another."""
+    bare = {"write_xing": "0", "id3v2_version": "0"}
+    with av.open(str(path), "w", format="mp3", options=bare) as container:
+        stream = container.add_stream("libmp3lame", rate=rate, layout=layout)
+        row = np.repeat((samples * 32767).astype(np.int16), len(stream.layout.channels))[None]
+        frame = av.AudioFrame.from_ndarray(row, format="s16", layout=layout)
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
 def write_silent_film(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         _show(container, _add_picture(container))

@@ -4,11 +4,9 @@ import hashlib
 import json
 import logging
 import os
-import random
 import shutil
 import threading
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,38 +26,9 @@ from models.errors import (
 from models.hub import Hub, locate, verify
 from models.jobs import Job
 from models.schema import Checkpoint, Progress, Wheel
-from tests.fakes.hub import COMMIT, FakeHub
+from tests.fakes.hub import COMMIT, NOWHERE, TINY, WEIGHTS, FakeHub
 
-WEIGHTS = random.Random(0).randbytes(3 * FakeHub.CHUNK + 123)
-REPOSITORY = {
-    "config.json": b"{}",
-    "tokenizer.json": b'{"a": 1}',
-    "vocab.json": b'{"a": 1}',  # the same bytes under another name
-    "model.safetensors": WEIGHTS,
-    "pytorch_model.bin": b"the same again",
-    "tf_model.h5": b"and again",
-    "modeling_tiny.py": b"raise SystemExit",
-    "onnx/model.onnx": b"and again",
-}
-TINY = Checkpoint("org/tiny", "other", "chat", "unknown", hub_id="org/tiny")
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-NOWHERE = "http://127.0.0.1:9"  # the discard port: connections are refused
-
-
-@pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Empty caches, no hub, no package index, nothing of this machine's own settings."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "PIP_", "MODELSCOPE_", "USE_MODELSCOPE", "TRANSFORMERS_OFF")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "quintet"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
-    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
-    monkeypatch.setenv("MODELSCOPE_ENDPOINT", NOWHERE)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
@@ -69,13 +38,6 @@ def real_index(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in PIP.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    with FakeHub({"org/tiny": dict(REPOSITORY)}) as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        yield running
 
 
 def parts(folder: Path) -> list[Path]:

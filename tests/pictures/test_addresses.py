@@ -5,8 +5,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
+import httpcore2
 import pytest
 
 from models.errors import BadInput
@@ -23,6 +25,7 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(f"{self.headers['Host']} {self.path}")
+        assert self.headers["Accept-Encoding"] == "identity"  # or the limit would count packed bytes
         try:
             getattr(self, self.path.strip("/").split("?")[0].replace("-", "_"), self.send_missing)()
         except OSError:  # the client has had enough
@@ -40,11 +43,16 @@ class Site(BaseHTTPRequestHandler):
     def send_missing(self) -> None:
         self.send_error(404)
 
-    def redirect(self) -> None:
-        self.send_response(302)
+    def redirect(self, status: int = 302) -> None:
+        self.send_response(status)
         self.send_header("Location", self.path.partition("?")[2])
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def moved(self) -> None:
+        status, _, self.path = self.path.partition("?")[2].partition("&")
+        self.path = f"?{self.path}"
+        self.redirect(int(status))
 
     def round_in_circles(self) -> None:
         self.path = "/redirect?/round-in-circles"
@@ -110,6 +118,16 @@ def test_a_picture_is_fetched(path: str, site: str) -> None:
     assert fetch(path.replace("/", f"{site}/", 1)) == PICTURE
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_every_kind_of_redirect_is_followed(status: int, site: str) -> None:
+    assert fetch(f"{site}/moved?{status}&/picture") == PICTURE
+
+
+def test_other_answers_with_a_location_are_not_followed(site: str) -> None:
+    with pytest.raises(BadInput, match="answers 300"):
+        fetch(f"{site}/moved?300&/picture")
+
+
 def test_redirects_are_followed_but_not_forever(site: str) -> None:
     with pytest.raises(BadInput, match="redirects more than 5 times"):
         fetch(f"{site}/round-in-circles")
@@ -141,6 +159,11 @@ def test_too_many_bytes_are_not_read(site: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(addresses, "BYTES", 1_000_000)
     with pytest.raises(BadInput, match="more than 1 MB"):
         fetch(f"{site}/endless")
+    monkeypatch.setattr(addresses, "BYTES", len(PICTURE))
+    assert fetch(f"{site}/picture") == PICTURE
+    monkeypatch.setattr(addresses, "BYTES", len(PICTURE) - 1)
+    with pytest.raises(BadInput, match="more than 0 MB"):
+        fetch(f"{site}/picture")
 
 
 @pytest.mark.parametrize("path", ["/drip", "/drip-headers"])
@@ -208,9 +231,100 @@ def test_no_spelling_of_a_private_address_is_connected_to(
     assert Site.asked == []
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "2606:4700:4700::1111"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8.8.8.8", "93.184.215.14", "192.88.98.1", "168.63.129.17", "2606:4700:4700::1111", "2003::808:808",
+        "2a00:1450::1:5efe:808:808",
+    ],
+)  # fmt: skip
 def test_the_public_internet_is_public(address: str) -> None:
     assert is_public(address)
+
+
+@pytest.mark.parametrize("inside", ["8.8.8.8", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "::ffff:{}", "::{}", "::ffff:0:{}",  # mapped, compatible, translated
+        "64:ff9b::{}", "64:ff9b:1::{}",  # NAT64
+        "2606:4700::5efe:{}", "2606:4700::200:5efe:{}",  # ISATAP
+    ],
+)  # fmt: skip
+def test_an_address_inside_another_is_not_public_wherever_it_leads(around: str, inside: str) -> None:
+    assert not is_public(around.format(inside))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "2002:808:808::1", "2002:7f00:1::1",  # 6to4
+        "2001:0:808:808::1", "2001:0:7f00:1:0:fbff:8080:8080",  # Teredo
+        "192.0.0.8", "192.88.99.1", "3fff::1", "168.63.129.16", "fec0::1", "2001:db8::1", "239.1.1.1",
+    ],
+)  # fmt: skip
+def test_tunnels_and_special_ranges_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+class Line:
+    """A connection to a server that sends a byte a second for ever; `now` is the clock of the test."""
+
+    now = 0.0
+
+    def __init__(self, secure: bool = False) -> None:
+        self._secure = secure
+        self._left = b"HTTP/1.1 200 OK\r\n\r\n" if secure else b""
+
+    def start_tls(self, context: Any, host: str | None, timeout: float | None) -> "Line":
+        assert timeout == 20.0 - Line.now
+        return Line(secure=True)
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        assert timeout is not None and timeout <= 20.0 - Line.now, "longer than the deadline"
+        Line.now += 1
+        piece, self._left = self._left[:1] or b"x", self._left[1:]
+        return piece
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        assert self._secure and timeout is not None
+
+    def close(self) -> None:
+        pass
+
+    def get_extra_info(self, info: str) -> None:
+        return None
+
+
+def test_the_deadline_holds_behind_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Line, "now", 0.0)
+    monkeypatch.setattr(addresses, "time", SimpleNamespace(monotonic=lambda: Line.now))
+    monkeypatch.setattr("httpcore2.SyncBackend.connect_tcp", lambda *_, **__: Line())
+    with pytest.raises(BadInput, match="longer than 20 seconds"):
+        fetch("https://8.8.8.8/picture")
+    assert Line.now == 20
+
+
+@pytest.mark.parametrize("failure", [httpcore2.ConnectError, httpcore2.ConnectTimeout])
+def test_the_next_address_is_tried_where_one_does_not_answer(
+    failure: type[Exception], site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(site.rpartition(":")[2])
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("9.9.9.9", "127.0.0.1")]
+    connect = httpcore2.SyncBackend.connect_tcp
+
+    def first_is_away(backend: Any, host: str, *arguments: Any) -> Any:
+        if host == "9.9.9.9":
+            raise failure
+        return connect(backend, host, *arguments)
+
+    monkeypatch.setattr(addresses, "is_public", lambda address: True)
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_, **__: both)
+    monkeypatch.setattr("httpcore2.SyncBackend.connect_tcp", first_is_away)
+    assert fetch(f"http://pictures.example:{port}/picture") == PICTURE
+    both.pop()
+    with pytest.raises(BadInput, match="no answer|longer than"):
+        fetch(f"http://pictures.example:{port}/picture")
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,65 @@ def test_zeros_and_outliers(bits: int) -> None:
     assert abs(float(got[1, 5]) - 1000) < 10
 
 
-@pytest.mark.parametrize("bits, inside, outside", [(8, 100, 64), (4, 80, 64), (4, 128, 80), (16, 128, 128)])
+@pytest.mark.parametrize(
+    "bits, inside, outside",
+    [
+        (8, 100, 64), (8, 8, 64), (8, 24, 64), (8, 120, 64),  # the operator would read behind the rows
+        (4, 80, 64), (4, 16, 64), (4, 128, 80), (4, 128, 96), (4, 128, 32), (16, 128, 128),
+    ],
+)  # fmt: skip
 def test_sizes_that_cannot_be_packed(bits: int, inside: int, outside: int) -> None:
     assert packed(bits, inside, outside)[1] is None
+
+
+@pytest.mark.parametrize("inside, outside", [(16, 1), (48, 3), (112, 5), (80, 64)])
+def test_int8_rows_of_any_multiple_of_16_are_multiplied_right(inside: int, outside: int) -> None:
+    import torch
+
+    layer, twin = packed(8, inside, outside)
+    x = torch.randn(3, inside)
+    with torch.no_grad():
+        exact, got = layer(x), twin(x.bfloat16())
+    assert (got - exact).norm() / exact.norm() < 0.01
+
+
+@pytest.mark.parametrize("inside, group", [(256, 128), (192, 64), (96, 32), (64, 64), (32, 32)])
+def test_the_widest_group_that_divides_a_row_is_taken(inside: int, group: int) -> None:
+    assert packed(4, inside, 64)[1].group == group
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_parts_that_stay_whole_are_not_packed(tmp_path: Path, precision: str) -> None:
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    from models.pretrained.quantize import PackedLinear, quantization
+
+    config = quantization(precision, "cpu", whole=("model.layers.1", "model.layers.2.mlp"))
+    model = AutoModelForCausalLM.from_pretrained(
+        save_llama(tmp_path), dtype="bfloat16", quantization_config=config
+    )
+    whole = {name for name, module in model.named_modules() if type(module) is nn.Linear}
+    small = {name for name, module in model.named_modules() if isinstance(module, PackedLinear)}
+    own = {name for name in whole | small if name.startswith(("model.layers.1.", "model.layers.2.mlp."))}
+    assert len(own) == 10 and own <= whole
+    assert whole - own <= {"lm_head"}
+    assert any(name.startswith("model.layers.0.") for name in small)
+    assert any(name.startswith("model.layers.2.self_attn.") for name in small)
+
+
+def test_bitsandbytes_is_told_what_stays_whole() -> None:
+    from models.pretrained.quantize import quantization
+
+    told = quantization("int8", "cuda:1", whole=("model.visual",))
+    assert told.llm_int8_skip_modules == ["lm_head", "model.visual"]
+    assert quantization("int4", "cuda").llm_int8_skip_modules is None  # its own default: the head
+    four = quantization("int4", "cuda:0")
+    assert (four.load_in_8bit, four.bnb_4bit_quant_type, four.bnb_4bit_use_double_quant) == (
+        False,
+        "nf4",
+        True,
+    )
 
 
 @pytest.mark.parametrize("precision, share, bound", [("int8", 0.6, 0.05), ("int4", 0.45, 0.5)])
@@ -157,6 +213,8 @@ def test_devices_without_operators() -> None:
     assert quantization("bf16", "cpu") is None
     assert quantization("int4", "cuda:0").load_in_4bit
     assert quantization("int8", "cuda:0").load_in_8bit
+    assert not quantization("int8", "cuda:0").load_in_4bit
+    assert [quantization(precision, "cpu").bits for precision in ("int8", "int4")] == [8, 4]
 
 
 MEASURE = """

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.errors import BadInput, Cancelled
 from models.sound import decoding
-from tests.fakes.sounds import sine, write_silent_film, write_sound
+from tests.fakes.sounds import sine, write_mp3, write_silent_film, write_sound
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,19 @@ def _write_flac(path: Path) -> None:
         container.mux(stream.encode())
 
 
+def test_nothing_is_lost_where_a_file_changes_its_rate_and_channels(tmp_path: Path) -> None:
+    low = write_mp3(tmp_path / "low.mp3", sine(1.0), 16_000, "mono")
+    high = write_mp3(tmp_path / "high.mp3", sine(1.0, 44_100, 660.0), 44_100, "stereo")
+    both = tmp_path / "both.mp3"
+    both.write_bytes(low.read_bytes() + high.read_bytes() + low.read_bytes())
+    first, second = len(decoding.load(low)), len(decoding.load(high))
+    samples = decoding.load(both)
+    assert len(samples) == 2 * first + second
+    heard = [samples[at : at + 8_000] for at in (4_000, first + 4_000, first + second + 4_000)]
+    pitches = [float(np.abs(np.fft.rfft(part)).argmax() * 2) for part in heard]
+    assert pitches == [440, 660, 440]
+
+
 @pytest.mark.parametrize(
     "name, content",
     [
@@ -140,6 +153,32 @@ def test_a_playlist_in_disguise_opens_no_address(tmp_path: Path) -> None:
             decoding.load(path)
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+# --- block by block ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, 15_999, 16_000, 16_001, 32_000, 40_000])
+def test_blocks_are_the_recording_cut_where_they_should_be(tmp_path: Path, length: int) -> None:
+    whole = sine(3.0)[:length]
+    path = write_sound(tmp_path / "talk.wav", whole)
+    sizes = [16_000] * ((length - 1) // 16_000)
+    for source in (path, decoding.load(path)):
+        found = list(decoding.blocks(source, 1))
+        assert [len(samples) for samples, _ in found] == [*sizes, length - sum(sizes)]
+        assert [last for _, last in found] == [False] * len(sizes) + [True]
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in found]), decoding.load(path))
+
+
+def test_the_length_of_samples_in_memory_is_in_seconds() -> None:
+    assert decoding.duration(sine(2.5)) == 2.5
+
+
+def test_the_length_is_found_where_no_header_says_it(tmp_path: Path) -> None:
+    raw = write_mp3(tmp_path / "raw.mp3", sine(2.0), 16_000, "mono")
+    flac = write_sound(tmp_path / "talk.mkv", sine(2.0))
+    for path in (raw, flac):
+        assert decoding.duration(path) == pytest.approx(2.0, abs=0.15)
 
 
 # --- long files --------------------------------------------------------------------------------

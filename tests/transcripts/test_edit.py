@@ -105,6 +105,33 @@ def test_two_lines_become_one() -> None:
     assert merge((Segment(0.0, 1.0, "你好"), Segment(1.0, 2.0, "世界")), 0)[0].text == "你好世界"
 
 
+def test_lines_that_overlap_end_when_both_have_ended() -> None:
+    long, short = Segment(0.0, 5.0, "a"), Segment(1.0, 2.0, "b")
+    (joined,) = merge((long, short), 0)
+    assert (joined.start, joined.end, joined.text) == (0.0, 5.0, "a b")
+    (joined,) = merge((short, long), 0)
+    assert (joined.start, joined.end) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "text"),
+    [
+        ("你好", " world", "你好 world"),
+        (" Hello ", "世界", " Hello 世界"),
+        ("你好。", "世界", "你好。世界"),
+        (" a", " b", " a b"),
+    ],
+)
+def test_a_space_joins_what_is_written_with_spaces(left: str, right: str, text: str) -> None:
+    assert merge((Segment(0.0, 1.0, left), Segment(1.0, 2.0, right)), 0)[0].text == text
+
+
+def test_joined_lines_keep_every_doubt_once_and_words_only_if_both_have_them() -> None:
+    doubtful = Segment(2.0, 3.0, " Bye.", doubts=("silence", "unsure"))
+    joined, last = merge((LINES[0], doubtful, LINES[2]), 0)
+    assert (joined.doubts, joined.words, last) == (("unsure", "silence"), (), LINES[2])
+
+
 def test_a_line_is_cut_where_its_words_end() -> None:
     first, second, *_ = split(LINES, 0, len("Hello big"))
     assert (first.text, first.start, first.end) == (" Hello big", 0.0, 1.0)

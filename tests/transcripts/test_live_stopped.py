@@ -1,0 +1,56 @@
+"""Live text that is stopped in the middle of a recognition."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from models.engines.base import Audio, SpeechEngine, Transcript
+from models.schema import Checkpoint, Placement, Segment, SpeechOptions, Word
+from models.transcripts.live import LiveTranscript
+
+
+class Interrupted(SpeechEngine):
+    """Hears a word, and the second time half a word, at which it is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(Checkpoint("fake", "whisper", "speech", "ctranslate2"), Placement("cpu", "fp32"))
+        self.words = iter((" right", " wro"))
+
+    def _close(self) -> None:
+        pass
+
+    def _transcribe(
+        self,
+        audio: Audio,
+        options: SpeechOptions,
+        cancel: threading.Event,
+        result: Transcript,
+        done: Sequence[Segment],
+    ) -> Iterator[Segment]:
+        result.language = "en"
+        text = next(self.words)
+        if text == " wro":
+            cancel.set()
+        yield Segment(0.1, 0.5, text, (Word(0.1, 0.5, text),))
+
+
+def second() -> np.ndarray:
+    return np.zeros(16_000, np.float32)
+
+
+def test_words_of_a_recognition_that_was_cut_short_do_not_become_final() -> None:
+    transcript, cancel = LiveTranscript(Interrupted()), threading.Event()
+    transcript.hear(second())
+    assert transcript.step(cancel) and transcript.now.tentative == " right"
+    transcript.hear(second())
+    assert not transcript.step(cancel)
+    assert (transcript.now.text, transcript.now.tentative) == ("", " right")
+    assert transcript.flush().text == " right"
+
+
+def test_a_run_that_is_stopped_keeps_what_was_heard_whole() -> None:
+    transcript, cancel = LiveTranscript(Interrupted()), threading.Event()
+    transcript.hear(second())
+    last = transcript.run(lambda now: transcript.hear(second()), cancel)
+    assert cancel.is_set() and last.text == " right"

@@ -1,6 +1,8 @@
 """The languages that Whisper knows, by its own codes and in its own order."""
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from models.schema import Text
@@ -112,10 +114,46 @@ LANGUAGES: Mapping[str, Text] = MappingProxyType(
 )
 
 
+# What else speakers of Chinese call it, which the tables of `langcodes` lack.
+_CHINESE = MappingProxyType(
+    dict.fromkeys(("汉语", "漢語", "国语", "國語", "华语", "華語", "中国话", "中國話"), "zh")
+    | dict.fromkeys(("广东话", "廣東話", "白话", "白話", "广州话"), "yue")
+)
+# Distance in CLDR's tables up to which one language stands for another: Bokmål for Norwegian (1), Filipino
+# for Tagalog (0), members of a macrolanguage (10). Languages that many can merely read too are further.
+_NEAR = 10
+
+
 def find(name: str) -> str | None:
-    """The code of a language given as a code or by its English or Chinese name; None: no such language."""
+    """The code of a language; None: Whisper knows no such language.
+
+    Args:
+        name: a code or a tag as systems and players write them (zh, eng, iw, pt-BR, en_GB.UTF-8), or a name
+            in any language (Mandarin, 普通话, français).
+    """
     wanted = name.strip().lower()
     for code, language in LANGUAGES.items():
         if wanted in (code, language.en.lower(), language.zh):
             return code
-    return None
+    return _CHINESE.get(wanted) or _meant(wanted)
+
+
+def _meant(name: str) -> str | None:
+    import langcodes
+
+    tag = re.split(r"[.@]|\s*[(（]", name)[0]  # of "en_gb.utf-8", "sr_rs@latin", "中文（简体）"
+    try:
+        language = langcodes.get(tag) if langcodes.tag_is_valid(tag) else langcodes.find(tag)
+        code, _ = langcodes.closest_match(language.language or "und", list(LANGUAGES), _NEAR)
+    except (LookupError, ValueError):
+        return None
+    return code if code in LANGUAGES else None
+
+
+def similar(name: str) -> list[str]:
+    """Codes of up to three languages that are written much like `name`, the likeliest first."""
+    written = {code: code for code in LANGUAGES}
+    for code, language in LANGUAGES.items():
+        written |= {language.en.lower(): code, language.zh: code}
+    close = get_close_matches(name.strip().lower(), written, n=6)
+    return list(dict.fromkeys(written[found] for found in close))[:3]

@@ -94,7 +94,8 @@ class Checkpoint:
     starter: bool = False
     wheels: tuple[Wheel, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # file -> hash
-    note: Text | None = None
+    note: Text | None = None  # worth knowing before it is chosen
+    terms: Text | None = None  # to be accepted before it is loaded
     path: str | None = None
 
 
@@ -440,6 +441,18 @@ class SpeechOptions:
             "Ranges in seconds or as a clock shows them, like 0-30, 1:10:00-; empty: everything.",
             "以秒或时钟格式给出的区间，如 0-30, 1:10:00-；留空则全部转写。",
         ),
+        advanced=True,
+    )
+    track: int | None = option(
+        None,
+        Text("Sound track", "音轨"),
+        Text(
+            "Number of the sound track to listen to, from 1; empty: the file's default one.",
+            "要识别的音轨编号，从 1 开始；留空则使用文件的默认音轨。",
+        ),
+        low=1,
+        high=999,
+        step=1,
         advanced=True,
     )
     batch_size: int = option(

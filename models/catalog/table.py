@@ -387,7 +387,7 @@ _GEMMA_STARTER = replace(
     gated=False,
     bytes=253_113_024,
     starter=True,
-    note=Text(
+    terms=Text(
         "Gemma is provided under and subject to the Gemma Terms of Use found at "
         "ai.google.dev/gemma/terms; by using it you agree to them and to its Prohibited Use Policy.",
         "Gemma 依据 ai.google.dev/gemma/terms 上的《Gemma 使用条款》提供；使用即表示你同意该条款及其禁止使用政策。",
@@ -597,6 +597,7 @@ _WHISPERS = (
     replace(
         _whisper("turbo", 806_958_080, 1_617_884_929, 4, 1280),
         title="Whisper large-v3 turbo",
+        note=Text("It transcribes only: it was not trained to translate.", "仅用于转写：未经过翻译训练。"),
         hub_id="mobiuslabsgmbh/faster-whisper-large-v3-turbo",
         modelscope_id="pengzhendong/faster-whisper-large-v3-turbo",
     ),

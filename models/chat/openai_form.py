@@ -5,20 +5,15 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from models.chat.calls import cut_off, parse_json_call, with_arguments
 from models.chat.request import ChatRequest
 from models.errors import BadInput, EngineFailed
-from models.pictures.reading import picture_bytes
+from models.pictures.reading import picture_bytes, sent_as
 from models.schema import Delta, Done, Event, Messages, Prefill, Tools, Usage
 
 Chunk = dict[str, Any]
-# How picture files begin.
-KINDS: Mapping[bytes, str] = MappingProxyType(
-    {b"\x89PNG": "png", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
-)
 
 
 def request(given: ChatRequest) -> dict[str, Any]:
@@ -60,8 +55,7 @@ def _pictures(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_address(part: Mapping[str, Any]) -> dict[str, Any]:
-    data = picture_bytes(part)
-    kind = next((kind for magic, kind in KINDS.items() if data.startswith(magic)), "jpeg")
+    kind, data = sent_as(picture_bytes(part))
     url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from models import languages
 from models.engines.base import Audio, SpeechEngine, Transcript
 from models.errors import (
-    BadInput,
     Cancelled,
     CheckpointCorrupt,
     DoesNotFit,
@@ -33,15 +32,22 @@ from models.schema import (
     SpeechOptions,
     Text,
 )
-from models.sound.decoding import blocks, duration
+from models.sound.decoding import SAMPLE_RATE, blocks, duration
+from models.speech.abilities import spoken
 from models.speech.doubts import doubts
 from models.speech.library import Decoder, Library
+from models.speech.voice import Blocks
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed
 LONG = 600  # seconds from which a recording is cut into pieces that are decoded together
 CONVERTED = Text(
     "runs in faster-whisper, from a copy in CTranslate2's format that is kept in Quintet's cache",
     "以 CTranslate2 格式的转换副本（保存在 Quintet 缓存中）在 faster-whisper 中运行",
+)
+
+CROWDED = Text(
+    "Names and words to listen for are longer than Whisper can remember: it sees the last names and the first words.",
+    "“人名与术语”和“热词”超出了 Whisper 能记住的长度：它只看到靠后的人名和靠前的热词。",
 )
 
 
@@ -67,7 +73,7 @@ class WhisperEngine(SpeechEngine):
         done: Sequence[Segment],
     ) -> Iterator[Segment]:
         result.language = self._language(options)
-        result.duration = duration(audio)
+        result.duration = duration(audio, options.track)
         before = None
         try:
             with _translated(self._failed), self.library.decoder(options, cancel) as decoder:
@@ -95,34 +101,22 @@ class WhisperEngine(SpeechEngine):
 
         together = options.vad and options.batch_size > 1 and result.duration > LONG
         way = Batches if together else Windows
-        run = way(decoder, blocks(audio, BLOCK, cancel), options, cancel)
+        read = _measured(blocks(audio, BLOCK, cancel, options.track), result)
+        run = way(decoder, read, options, cancel)
         if result.language is None:
             result.language, result.language_probability = run.detect()
         else:
             result.language_probability = 1.0
         if result.language is not None:
             decoder.begin(result.language)
+            if decoder.crowded(options):
+                result.notes = (CROWDED,)
             # Not the bound method, which would keep a transcript alive that nobody reads on.
             yield from run.segments(done, lambda seconds: result.reach(seconds))
 
     def _language(self, options: SpeechOptions) -> str | None:
-        """The code of the language asked for; None: detect it. Raises BadInput if the model has none such."""
-        known = self.library.languages
-        if options.task == "translate" and known == ("en",):
-            raise BadInput(
-                f"{self.checkpoint.name} knows only English and cannot translate: load a multilingual Whisper.",
-                f"{self.checkpoint.name} 只懂英语，无法翻译：请加载多语言 Whisper 模型。",
-            )
-        if not options.language:
-            return "en" if known == ("en",) else None
-        code = languages.find(options.language)
-        if code in known:
-            return code
-        raise BadInput(
-            f"{self.checkpoint.name} does not know the language {options.language!r}: "
-            "use a code like en or zh that it knows, or leave it empty.",
-            f"{self.checkpoint.name} 不支持语言 {options.language!r}：请使用它支持的语言代码（如 en、zh），或留空。",
-        )
+        """The code of the language asked for; None: detect it. Raises BadInput for what the model cannot."""
+        return spoken(self.checkpoint, options, self.library.languages)
 
     def _close(self) -> None:
         self.library.close()
@@ -160,6 +154,15 @@ def _open(path: Path, placement: Placement, progress: OnProgress) -> tuple[Libra
         path, notes = converted(path), (CONVERTED,)
     progress(Progress("load"))
     return FasterWhisper(path, placement), notes
+
+
+def _measured(read: Blocks, result: Transcript) -> Iterator[tuple[Any, bool]]:
+    """The blocks, whose lengths correct what a file's header says of its own."""
+    seconds = 0.0
+    for samples, last in read:
+        seconds += len(samples) / SAMPLE_RATE
+        result.duration = seconds if last else max(result.duration, seconds)
+        yield samples, last
 
 
 @contextmanager

@@ -7,17 +7,22 @@ import base64
 import binascii
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from models.errors import BadInput
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 MOST_PIXELS = 80_000_000  # a file of a few kilobytes can claim far more
 MOST_BYTES = 64 << 20
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+SENT = ("JPEG", "PNG", "WEBP")  # that every server with eyes reads
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners give greys, whatever the file has room for
+SCALES = (1.0, 255.0, 65535.0)  # white, where greys are no whole numbers
 # How a picture has to be turned for each EXIF orientation but the upright one.
 TURNS = MappingProxyType(
     {
@@ -54,9 +59,22 @@ def _no_picture() -> BadInput:
     )
 
 
+def sent_as(data: bytes) -> tuple[str, bytes]:
+    """A picture file as any server reads it, and its kind: itself, or a PNG of what is no common kind or has
+    transparent parts, which some show black. Raises BadInput as `read_picture`."""
+    from PIL import Image
+
+    with suppress(Exception), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.format in SENT and not image.has_transparency_data:
+            return image.format.lower(), data
+    file = io.BytesIO()
+    read_picture(data).save(file, "PNG")
+    return "png", file.getvalue()
+
+
 def read_picture(data: bytes, side: int = 0) -> "Image":
-    """A picture file as RGB, upright as its EXIF says. The first frame of an animation; transparency is
-    dropped, as the original does. Where `side` pixels on its longer side will do, JPEG is read faster.
+    """A picture file as RGB, upright as its EXIF says: the first frame of an animation, and what is
+    transparent on white. Where `side` pixels on its longer side will do, JPEG is read faster.
 
     Raises BadInput for what is no picture, is cut short, or is larger than `MOST_PIXELS`.
     """
@@ -71,6 +89,8 @@ def read_picture(data: bytes, side: int = 0) -> "Image":
         if side:
             image.draft("RGB", (side, side))
         image.load()
+        if image.format == "WEBP" and image.mode == "RGB":
+            return to_rgb(_upright(_first_of_webp(image, data)))
         return to_rgb(_upright(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large() from error
@@ -104,13 +124,82 @@ def _upright(image: "Image") -> "Image":
     return image.transpose(Transpose[turn]) if turn else image
 
 
+def _first_of_webp(image: "Image", data: bytes) -> "Image":
+    """On white where the first frame of an animation is smaller than the whole: libwebp shows black there.
+
+    The form of the file: developers.google.com/speed/webp/docs/riff_container.
+    """
+    from PIL import Image
+
+    def number(at: int, size: int = 3) -> int:
+        return int.from_bytes(data[at : at + size], "little")
+
+    at = 12
+    while at < len(data) and data[at : at + 4] != b"ANMF":
+        at += 8 + number(at + 4, 4) + number(at + 4, 4) % 2
+    left, top = 2 * number(at + 8), 2 * number(at + 11)
+    box = (left, top, left + number(at + 14) + 1, top + number(at + 17) + 1)
+    if at >= len(data) or box == (0, 0, *image.size):  # no animation, or nothing beside its first frame
+        return image
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image.crop(box), box)
+    return white
+
+
 def to_rgb(image: "Image") -> "Image":
-    """8 bits of red, green and blue for each pixel. Greys of 16 bits, and those from 0 to 1, are scaled,
-    where Pillow would cut them."""
-    if image.mode.startswith("I;16"):
-        image = image.convert("I")
-    if image.mode == "F" and image.getextrema()[1] <= 1:  # type: ignore[operator]
-        image = image.point(lambda value: value * 255)
-    if image.mode.startswith("I") and image.getextrema()[1] > 255:  # type: ignore[operator]
-        image = image.point(lambda value: value / 256).convert("L")
-    return image.convert("RGB")
+    """8 bits of red, green and blue for each pixel; what is transparent on white, as on a page."""
+    deep = image.mode == "F" or image.mode.startswith("I")
+    plain = _eight_bits(image) if deep else image
+    if not image.has_transparency_data:
+        return plain.convert("RGB")
+
+    from PIL import Image
+
+    mask = _opaque(image) if deep else _with_alpha(image)
+    white = Image.new("RGB", image.size, "white")
+    white.paste(plain.convert("RGB") if deep else mask.convert("RGB"), mask=mask)
+    return white
+
+
+def _with_alpha(image: "Image") -> "Image":
+    colour = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(colour, tuple) and max(colour) > 255:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)  # Pillow keeps that in 16 bits
+    return image.convert("RGBA")
+
+
+def _opaque(image: "Image") -> "Image":
+    """Where a deep grey is not the one that stands for nothing."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(np.asarray(image) != image.info["transparency"])
+
+
+def _eight_bits(image: "Image") -> "Image":
+    """Deep greys as 0 to 255, where Pillow would cut them."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    bits = next((bits for bits in DEPTHS if values.max() < 1 << bits), None)
+    if image.mode == "F" or values.min() < 0 or bits is None:
+        return Image.fromarray(_stretched(values.astype(np.float32)))
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+
+
+def _stretched(values: "NDArray[Any]") -> "NDArray[Any]":
+    """Numbers of a usual scale as 0 to 255, others from the darkest to the brightest; what is none is black."""
+    import numpy as np
+
+    finite = np.isfinite(values)
+    low = float(values.min(where=finite, initial=np.inf))
+    high = float(values.max(where=finite, initial=-np.inf))
+    if low >= 0:
+        # The brightest of a picture is not far from the end of its scale.
+        low, high = next(((0.0, full) for full in SCALES if full / 4 <= high <= full), (low, high))
+    if not low < high:
+        return np.zeros(values.shape, np.uint8)
+    scale = 255 / (high - low)
+    scaled = np.nan_to_num(values, nan=low, posinf=high, neginf=low) * scale - low * scale
+    return (scaled + 1e-3).clip(0, 255).astype(np.uint8)  # rounding costs no white

@@ -1,31 +1,34 @@
 """Recordings to samples: any audio or video file that FFmpeg reads, through PyAV, with no ffmpeg program.
 
 Samples pass through 16-bit integers at 16 kHz, as in openai-whisper's and faster-whisper's own
-decoders, so that a file gives every engine exactly what the bare library would have made of it.
+decoders, so that a file gives every engine exactly what the bare library would have made of it. Only
+what those lose is kept here: silence where a track begins late or has holes, so that what is heard is
+at the time that a player shows, and channels that cancel each other.
 """
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from models.errors import BadInput, Cancelled
+from models.sound.mixing import audible
+from models.sound.timing import Clock
+from models.sound.tracks import demuxed, opened, undecodable
 
 SAMPLE_RATE = 16_000
 
-# A playlist with the name of a recording must not make FFmpeg open addresses.
-_OPEN_OPTIONS = {"protocol_whitelist": "file"}
 _JOINED_SAMPLES = 500_000  # per channel, before resampling
+_SILENCE = 60 * SAMPLE_RATE  # samples of a hole that are made at a time
 
 
-def load(source: str | Path | Any, cancel: threading.Event | None = None) -> Any:
+def load(source: str | Path | Any, cancel: threading.Event | None = None, track: int | None = None) -> Any:
     """Read a recording, or check one that is in memory.
 
     Args:
-        source: a path (of a video, the first sound track is read), or samples at 16 kHz as an array
-            of shape (samples,).
+        source: a path, or samples at 16 kHz as an array of shape (samples,).
         cancel: ends the reading within one block.
+        track: which sound track of the file, from 1; None: the one that `tracks.opened` chooses.
 
     Returns:
         Mono samples at 16 kHz, float32 in [-1, 1], shape (samples,). Needs four bytes a sample,
@@ -42,13 +45,16 @@ def load(source: str | Path | Any, cancel: threading.Event | None = None) -> Any
         return _checked(source)
     # Grows in place, where joining a list of blocks would need the memory twice.
     samples = bytearray()
-    for part in _decoded(Path(source), cancel):
+    for part in _decoded(Path(source), cancel, track):
         samples += memoryview(part.view(np.uint8))
     return np.frombuffer(samples, np.float32)
 
 
 def blocks(
-    source: str | Path | Any, seconds: int, cancel: threading.Event | None = None
+    source: str | Path | Any,
+    seconds: int,
+    cancel: threading.Event | None = None,
+    track: int | None = None,
 ) -> Iterator[tuple[Any, bool]]:
     """The samples that `load` returns, block by block: a file's length costs no memory.
 
@@ -67,7 +73,7 @@ def blocks(
             yield samples[start : start + size], start + size >= len(samples)
         return
     parts, length = [], 0
-    for part in _decoded(Path(source), cancel):
+    for part in _decoded(Path(source), cancel, track):
         parts.append(part)
         length += len(part)
         while length > size:
@@ -77,31 +83,31 @@ def blocks(
     yield np.concatenate(parts), True
 
 
-def duration(source: str | Path | Any) -> float:
-    """Seconds of sound, of a file from its header where that says so, else from its packets' times.
+def duration(source: str | Path | Any, track: int | None = None) -> float:
+    """Seconds up to the end of the sound: from a file's header where that says so, else from its packets.
 
     Raises:
         BadInput: as for `load`.
     """
     if not isinstance(source, (str, Path)):
         return len(_checked(source)) / SAMPLE_RATE
-    with opened(Path(source)) as container:
-        return _header_seconds(container) or _packet_seconds(container)
+    with opened(Path(source), track) as (container, stream):
+        return _header_seconds(container, stream) or _packet_seconds(container, stream)
 
 
-def _decoded(path: Path, cancel: threading.Event | None) -> Iterator[Any]:
+def _decoded(path: Path, cancel: threading.Event | None, track: int | None) -> Iterator[Any]:
     """Parts of some seconds as float32 of shape (samples,); at least one that is not empty."""
     import numpy as np
 
     empty = True
-    with opened(path) as container:
-        for block in _blocks(container):
+    with opened(path, track) as (container, stream):
+        for block in _blocks(container, stream):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             empty = empty and not len(block)
             yield block.astype(np.float32) / 32768.0
     if empty:
-        raise _undecodable(path)
+        raise undecodable(path)
 
 
 def _checked(samples: Any) -> Any:
@@ -116,76 +122,98 @@ def _checked(samples: Any) -> Any:
     return array.astype(np.float32, copy=False)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """An open PyAV container that has sound; whatever FFmpeg finds wrong with it is a BadInput."""
-    import av
-
-    _check_file(path)
-    try:
-        with av.open(str(path), metadata_errors="ignore", container_options=_OPEN_OPTIONS) as container:
-            if not container.streams.audio:
-                raise BadInput(
-                    f"{path.name} has no sound in it: choose an audio file or a video with sound.",
-                    f"{path.name} 中没有声音：请选择音频文件或带声音的视频。",
-                )
-            yield container
-    except av.FFmpegError as error:
-        raise _undecodable(path) from error
+def _header_seconds(container: Any, stream: Any) -> float:
+    if stream.duration is None or stream.time_base is None:
+        return float(container.duration or 0) / 1e6  # microseconds
+    clock = Clock(container)
+    if stream.start_time is not None:
+        clock.jump(float(stream.start_time * stream.time_base))
+    return clock.now + float(stream.duration * stream.time_base)
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise BadInput(
-            f"{path} is a folder: choose a recording inside it.",
-            f"{path} 是文件夹：请选择其中的录音文件。",
-        )
-    if not path.is_file():
-        raise BadInput(f"There is no file {path}: check the path.", f"没有文件 {path}：请检查路径。")
-    if path.stat().st_size == 0:
-        raise BadInput(
-            f"{path.name} is empty (0 bytes): record or upload it again.",
-            f"{path.name} 是空文件（0 字节）：请重新录制或上传。",
-        )
-
-
-def _undecodable(path: Path) -> BadInput:
-    return BadInput(
-        f"No sound can be decoded from {path.name}: it is damaged or not a recording; "
-        "try another file, such as WAV, MP3 or MP4.",
-        f"无法从 {path.name} 解码出声音：文件已损坏或不是录音；请换一个文件，例如 WAV、MP3 或 MP4。",
-    )
-
-
-def _header_seconds(container: Any) -> float:
-    stream = container.streams.audio[0]
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    return float(container.duration or 0) / 1e6  # microseconds
-
-
-def _packet_seconds(container: Any) -> float:
+def _packet_seconds(container: Any, stream: Any) -> float:
     """What a file without a length in its header lasts (a browser's recording, a raw stream)."""
-    end = 0.0
-    for packet in _packets(container):
-        if packet.pts is not None:
-            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-    return end
+    clock = Clock(container)
+    for packet in demuxed(container, stream):
+        if packet.size:
+            clock.jump(_time(packet))
+            clock.advance(float((packet.duration or 0) * packet.time_base))
+    return clock.now
 
 
-def _blocks(container: Any) -> Iterator[Any]:
-    """Decoded sound as int16 arrays of shape (samples,), mono at 16 kHz."""
+def is_seamless(container: Any, stream: Any) -> bool:
+    """Whether the packets of a track follow each other from the beginning on, so that every player, also one
+    that knows neither holes nor cuts, is at the same time as `blocks`."""
+    clock, begun, cut = Clock(container), False, False
+    for packet in demuxed(container, stream):
+        cut = cut or (begun and packet.is_discard)
+        if packet.size and not packet.is_discard:
+            if cut or clock.jump(_time(packet)):
+                return False
+            clock.advance(float((packet.duration or 0) * packet.time_base))
+            begun = True
+    return True
+
+
+def _time(part: Any) -> float | None:
+    """Seconds, of a packet or a frame."""
+    return None if part.pts is None else float(part.pts * part.time_base)
+
+
+# --- from packets to samples -----------------------------------------------------------------------
+# A number among frames or samples is the time at which the next of them are heard, which is not when
+# the last ones ended.
+
+
+def _blocks(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded sound as int16 arrays of shape (samples,), mono at 16 kHz, without holes."""
+    length = surplus = 0
+    for part in _resampled(_joined(_timed(container, stream))):
+        if isinstance(part, float):
+            missing = round(part * SAMPLE_RATE) - length
+            surplus = max(-missing, 0)
+            length += max(missing, 0)
+            yield from _silence(missing)
+        else:
+            part, surplus = part[surplus:], max(surplus - len(part), 0)
+            length += len(part)
+            yield part
+
+
+def _silence(samples: int) -> Iterator[Any]:
+    import numpy as np
+
+    for start in range(0, samples, _SILENCE):
+        yield np.zeros(min(samples - start, _SILENCE), np.int16)
+
+
+def _resampled(frames: Iterator[Any]) -> Iterator[Any]:
+    """Samples, mono at 16 kHz."""
     import av
 
     resampler, shape = None, None
-    for frame in _joined(_frames(container)):
-        if shape != _shape(frame):
+    for frame in frames:
+        jump = isinstance(frame, float)
+        frame = frame if jump else audible(frame)
+        if jump or shape != _shape(frame):
             # Some files change their channels or rate on the way, and a resampler cannot.
-            yield from _resampled(resampler, None)
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-            shape = _shape(frame)
-        yield from _resampled(resampler, frame)
-    yield from _resampled(resampler, None)
+            yield from _through(resampler, None)
+            resampler, shape = None, None
+        if jump:
+            yield frame
+            continue
+        if resampler is None:
+            resampler, shape = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE), _shape(frame)
+        yield from _through(resampler, frame)
+    yield from _through(resampler, None)
+
+
+def _through(resampler: Any, frame: Any) -> Iterator[Any]:
+    """Give the resampler a frame, or None to empty it."""
+    if resampler is not None:
+        for part in resampler.resample(frame):
+            if part is not None:
+                yield part.to_ndarray()[0]
 
 
 def _joined(frames: Iterator[Any]) -> Iterator[Any]:
@@ -194,12 +222,15 @@ def _joined(frames: Iterator[Any]) -> Iterator[Any]:
 
     fifo, shape = av.AudioFifo(), None
     for frame in frames:
-        frame.pts = None  # gaps in the times are no reason to refuse what was said
-        if fifo.samples and (shape != _shape(frame) or fifo.samples >= _JOINED_SAMPLES):
+        jump = isinstance(frame, float)
+        if fifo.samples and (jump or shape != _shape(frame) or fifo.samples >= _JOINED_SAMPLES):
             yield fifo.read()
             fifo = av.AudioFifo()
-        shape = _shape(frame)
-        fifo.write(frame)
+        if jump:
+            yield frame
+        else:
+            shape = _shape(frame)
+            fifo.write(frame)
     if fifo.samples:
         yield fifo.read()
 
@@ -208,32 +239,21 @@ def _shape(frame: Any) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _resampled(resampler: Any, frame: Any) -> Iterator[Any]:
-    """Give the resampler a frame, or None to empty it."""
-    if resampler is not None:
-        for part in resampler.resample(frame):
-            if part is not None:
-                yield part.to_ndarray()[0]
-
-
-def _frames(container: Any) -> Iterator[Any]:
-    """Frames of the first sound track; packets that cannot be decoded are left out."""
+def _timed(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames of a track without their own times; packets that cannot be decoded are left out."""
     import av
 
-    for packet in _packets(container):
+    clock, begun, cut = Clock(container), False, False
+    for packet in demuxed(container, stream):
+        cut = cut or (begun and packet.is_discard)
         try:
-            yield from packet.decode()
+            frames = packet.decode()
         except av.FFmpegError:
             continue
-
-
-def _packets(container: Any) -> Iterator[Any]:
-    """Packets of the first sound track, up to where the file is cut."""
-    import av
-
-    packets = container.demux(container.streams.audio[0])
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
+        for frame in frames:
+            if clock.jump(_time(frame), cut):
+                yield clock.now
+            clock.advance(frame.samples / frame.sample_rate)
+            frame.pts = None
+            begun, cut = True, False
+            yield frame

@@ -4,7 +4,8 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.sound.decoding import SAMPLE_RATE, blocks, opened
+from models.sound.decoding import SAMPLE_RATE, blocks, is_seamless
+from models.sound.tracks import opened
 
 LARGEST = 32 * 1024**2  # bytes of a file that is played as it is; larger ones are made smaller
 BIT_RATE = 32_000  # of speech in MP3; an hour takes 14 MB
@@ -33,14 +34,20 @@ class Sound(NamedTuple):
     seconds: float
 
 
-def prepare(path: str | Path, folder: str | Path, count: int, cancel: threading.Event | None = None) -> Sound:
+def prepare(
+    path: str | Path,
+    folder: str | Path,
+    count: int,
+    cancel: threading.Event | None = None,
+    track: int | None = None,
+) -> Sound:
     """The sound of a recording, with a waveform of `count` parts: see `playable` and `peaks`.
 
     Raises:
         BadInput, Cancelled: as `models.sound.decoding.blocks`.
     """
-    low, high, seconds = _edges(path, cancel)
-    return Sound(*playable(path, folder, cancel), _peaks(low, high, count), seconds)
+    low, high, seconds = _edges(path, cancel, track)
+    return Sound(*playable(path, folder, cancel, track), _peaks(low, high, count), seconds)
 
 
 def peaks(path: str | Path, count: int, cancel: threading.Event | None = None) -> list[tuple[int, int]]:
@@ -51,16 +58,16 @@ def peaks(path: str | Path, count: int, cancel: threading.Event | None = None) -
     Raises:
         BadInput, Cancelled: as `models.sound.decoding.blocks`.
     """
-    low, high, _ = _edges(path, cancel)
+    low, high, _ = _edges(path, cancel, None)
     return _peaks(low, high, count)
 
 
-def _edges(path: str | Path, cancel: threading.Event | None) -> tuple[Any, Any, float]:
+def _edges(path: str | Path, cancel: threading.Event | None, track: int | None) -> tuple[Any, Any, float]:
     """Lowest and highest sample of every 10 ms, float32 of shape (buckets,), and the seconds."""
     import numpy as np
 
     lows, highs, length = [], [], 0
-    for samples, _ in blocks(path, READ, cancel):  # whole buckets each, but for the last
+    for samples, _ in blocks(path, READ, cancel, track):  # whole buckets each, but for the last
         starts = np.arange(0, len(samples), BUCKET)
         lows.append(np.minimum.reduceat(samples, starts))
         highs.append(np.maximum.reduceat(samples, starts))
@@ -76,32 +83,40 @@ def _peaks(low: Any, high: Any, count: int) -> list[tuple[int, int]]:
     return list(zip(*((edge * 100).round().astype(int).tolist() for edge in drawn), strict=True))
 
 
-def playable(path: str | Path, folder: str | Path, cancel: threading.Event | None = None) -> tuple[Path, str]:
+def playable(
+    path: str | Path,
+    folder: str | Path,
+    cancel: threading.Event | None = None,
+    track: int | None = None,
+) -> tuple[Path, str]:
     """The file itself if a browser plays it, else a small MP3 of its sound in `folder`; and the media type.
 
-    A video too is heard from such an MP3, and a large file, since what is played is held in memory.
+    A video too is heard from such an MP3, and a large file, since what is played is held in memory; so
+    are files with several sound tracks, or with holes or cuts, which browsers play each in its own way.
 
     Raises:
         BadInput, Cancelled: as `models.sound.decoding.blocks`.
     """
     source = Path(path)
-    with opened(source) as container:
+    with opened(source, track) as (container, stream):
         mime, codecs = PLAYABLE.get(container.format.name, ("", ()))
-        fits = source.stat().st_size <= LARGEST and not container.streams.video
-        if fits and container.streams.audio[0].codec_context.name in codecs:
+        plain = len(container.streams.audio) == 1 and not container.streams.video
+        fits = plain and source.stat().st_size <= LARGEST and stream.codec_context.name in codecs
+        if fits and is_seamless(container, stream):
             return source, mime
-    target = Path(folder) / f"{source.name}.mp3"
-    _compress(source, target, cancel)
+    chosen = f".{track}" if track else ""
+    target = Path(folder) / f"{source.name}{chosen}.mp3"
+    _compress(source, target, cancel, track)
     return target, "audio/mpeg"
 
 
-def _compress(source: Path, target: Path, cancel: threading.Event | None) -> None:
+def _compress(source: Path, target: Path, cancel: threading.Event | None, track: int | None) -> None:
     import av
 
     with av.open(str(target), "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=SAMPLE_RATE, layout="mono")
         stream.bit_rate = BIT_RATE
-        for samples, _ in blocks(source, READ, cancel):
+        for samples, _ in blocks(source, READ, cancel, track):
             container.mux(stream.encode(_frame(samples)))
         container.mux(stream.encode())
 

@@ -52,6 +52,8 @@ class FasterWhisper(Library):
             compute_type=name,
             cpu_threads=_physical_cores(),
         )
+        # What somebody types as a prompt is text, whatever it looks like.
+        self.model.hf_tokenizer.encode_special_tokens = True
         network = self.model.model
         # Without preprocessor_config.json the library takes 80 bands, and large-v3 has 128.
         self.model.feature_extractor = FeatureExtractor(feature_size=network.n_mels)
@@ -88,6 +90,8 @@ class _Decoder(Decoder):
         )
         self.first_time = self._tokenizer.timestamp_begin
         self._options = _options(self._asked, self._tokenizer)
+        words = self._asked.hotwords.strip()
+        self.hotwords = self.tokens(f" {words}") if words else []
 
     def encode(self, features: Any) -> Any:
         from faster_whisper.audio import pad_or_trim
@@ -95,7 +99,7 @@ class _Decoder(Decoder):
         return self._model.encode(pad_or_trim(features))
 
     def decode(self, window: Any, previous: Sequence[int]) -> Decoded:
-        prompt = self._model.get_prompt(self._tokenizer, previous, hotwords=self._options.hotwords)
+        prompt = self._model.get_prompt(self._tokenizer, self.prompt(previous))
         options = replace(self._options, temperatures=self._temperatures())
         result, logprob, temperature, ratio = self._model.generate_with_fallback(
             window, prompt, self._tokenizer, options
@@ -117,7 +121,8 @@ class _Decoder(Decoder):
         from faster_whisper.transcribe import get_compression_ratio
 
         features = np.stack([pad_or_trim(window) for window in windows])
-        model = _OneByOne(self._model) if self._model.model.device == "cpu" else self._model
+        before = self.prompt(self.tokens(self._asked.initial_prompt))
+        model = _Batching(self._model, self._model.get_prompt(self._tokenizer, before))
         encoded, results = BatchedInferencePipeline(model).generate_segment_batched(
             features, self._tokenizer, self._options
         )
@@ -149,17 +154,25 @@ class _Decoder(Decoder):
         )
 
 
-class _OneByOne:
-    """A model that encodes one window after another. On a processor that takes no longer, and an eighth of
-    the memory for eight: the attention within one alone is an array of heads x 1500 x 1500 numbers."""
+class _Batching:
+    """A model as the pipeline for several windows sees it, with the prompt of one window for all.
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    On a processor it encodes one window after another: that takes no longer, and an eighth of the memory for
+    eight, since the attention within one alone is an array of heads x 1500 x 1500 numbers.
+    """
+
+    def __init__(self, model: Any, prompt: list[int]) -> None:
+        self._model, self._prompt = model, prompt
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
+    def get_prompt(self, *_: Any, **__: Any) -> list[int]:
+        return self._prompt
+
     def encode(self, features: Any) -> Any:
+        if self._model.model.device != "cpu":
+            return self._model.encode(features)
         import numpy as np
         from ctranslate2 import StorageView
 
@@ -169,7 +182,7 @@ class _OneByOne:
 
 
 def _options(asked: SpeechOptions, tokenizer: Any) -> Any:
-    """In faster-whisper's words. What spans windows is not its business here and has no effect."""
+    """In faster-whisper's words. What spans windows, and prompts, are not its business and have no effect."""
     from faster_whisper.transcribe import TranscriptionOptions, get_suppressed_tokens
 
     return TranscriptionOptions(
@@ -185,7 +198,7 @@ def _options(asked: SpeechOptions, tokenizer: Any) -> Any:
         condition_on_previous_text=asked.condition_on_previous_text,
         prompt_reset_on_temperature=MAX_PROMPT_TEMPERATURE,
         temperatures=list(temperatures(asked)),
-        initial_prompt=asked.initial_prompt or None,
+        initial_prompt=None,
         prefix=None,
         suppress_blank=True,
         suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
@@ -198,7 +211,7 @@ def _options(asked: SpeechOptions, tokenizer: Any) -> Any:
         max_new_tokens=None,
         clip_timestamps="0",
         hallucination_silence_threshold=None,
-        hotwords=asked.hotwords or None,
+        hotwords=None,
     )
 
 

@@ -21,6 +21,8 @@ SAMPLES_PER_FRAME = 160
 WINDOW = 3000  # frames that the network sees at once: 30 seconds
 # A time token counts steps of 20 ms within its window.
 SECONDS_PER_TIME, FRAMES_PER_TIME = 0.02, 2
+# Tokens that can be put before a window: half of what a text may have, less the one that announces them.
+PROMPT = 223
 # Text decoded at a higher temperature is no guide for the next window.
 MAX_PROMPT_TEMPERATURE = 0.5
 
@@ -56,10 +58,24 @@ Piece = dict[str, Any]
 class Decoder(ABC):
     """The way of one recording through a network.
 
-    `first_time` is the token of 0.00 s: it and all above it are times. It is known after `begin`.
+    `first_time` is the token of 0.00 s: it and all above it are times. `hotwords` are the tokens of the
+    words to listen for. Both are known after `begin`.
     """
 
     first_time: int
+    hotwords: list[int]
+
+    def prompt(self, previous: Sequence[int]) -> list[int]:
+        """What is put before a window: words to listen for, then the text before it, within one budget.
+
+        Each has half of it, and what the other leaves. Of the words the first stay, of the text the last.
+        """
+        words = self.hotwords[: max(PROMPT // 2, PROMPT - len(previous))]
+        return [*words, *previous[max(0, len(previous) + len(words) - PROMPT) :]]
+
+    def crowded(self, options: SpeechOptions) -> bool:
+        """Whether names and words to listen for are too long to be put before a window whole."""
+        return len(self.tokens(options.initial_prompt)) + len(self.hotwords) > PROMPT
 
     @abstractmethod
     def features(self, samples: Any) -> Any:
@@ -94,7 +110,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def tokens(self, text: str) -> list[int]:
-        """The tokens of a text."""
+        """The tokens of a text, in which the names of special ones are letters."""
 
     @abstractmethod
     def text(self, tokens: Sequence[int]) -> str:

@@ -106,7 +106,7 @@ class _Decoder(Decoder):
         self.first_time = self._tokenizer.timestamp_begin
         # faster-whisper's hotwords: words before the text so far, in every window.
         words = self._asked.hotwords.strip()
-        self._hotwords = self.tokens(f" {words}") if words else []
+        self.hotwords = self.tokens(f" {words}") if words else []
 
     def encode(self, features: Any) -> Any:
         import torch
@@ -116,7 +116,7 @@ class _Decoder(Decoder):
         return pad_or_trim(torch.from_numpy(features), N_FRAMES).to(self._model.device).to(self._dtype)
 
     def decode(self, window: Any, previous: Sequence[int]) -> Decoded:
-        prompt = self._prompt(previous)
+        prompt = self.prompt(previous)
         for temperature in temperatures(self._asked):
             result = self._model.decode(window, self._options(temperature, prompt))
             decoded = _decoded(result)
@@ -129,13 +129,9 @@ class _Decoder(Decoder):
         import torch
 
         stacked = torch.stack([self.encode(window) for window in windows])
-        prompt = self._prompt(self.tokens(self._asked.initial_prompt))
+        prompt = self.prompt(self.tokens(self._asked.initial_prompt))
         results = self._model.decode(stacked, self._options(self._asked.temperature, prompt))
         return stacked, [_decoded(result) for result in results]
-
-    def _prompt(self, previous: Sequence[int]) -> list[int]:
-        room = self._model.dims.n_text_ctx // 2 - 1 - len(self._hotwords)
-        return [*self._hotwords, *(previous[-room:] if room > 0 else ())]
 
     def _options(self, temperature: float, prompt: list[int]) -> Any:
         import torch
@@ -153,7 +149,7 @@ class _Decoder(Decoder):
         )
 
     def tokens(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text))
+        return list(self._tokenizer.encode(text, disallowed_special=()))
 
     def text(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode([token for token in tokens if token < self._tokenizer.eot]))

@@ -92,6 +92,8 @@ def stretches(samples: Any, **settings: Any) -> list[Stretch]:
     """Where speech is in samples of shape (samples,)."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
+    if not samples.any():  # a hole, of which there can be hours
+        return []
     return list(get_speech_timestamps(samples, VadOptions(**settings)))
 
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from models.errors import BadInput
 from models.schema import Segment, Word
 from models.transcripts.edit import beside, spread, timed, units
+from models.transcripts.lasting import lasting
 
 MIME: Mapping[str, str] = MappingProxyType(
     {
@@ -53,7 +54,7 @@ def write(
     """A transcript in one of FORMATS.
 
     Args:
-        segments: what an engine recognised, in order; times in seconds.
+        segments: what an engine recognised, in order; times in seconds. What has no length gets one.
         format: one of FORMATS.
         language: code of the language, for json.
         max_line_width, max_line_count: of srt and vtt, see `cues`.
@@ -62,7 +63,7 @@ def write(
     Raises:
         BadInput: there is no such format.
     """
-    segments = list(segments)
+    segments = lasting(list(segments))
     match format:
         case "txt":
             return "".join(f"{_line(segment.text)}\n" for segment in segments)
@@ -113,6 +114,7 @@ def cues(
         translation: what of it is said with a segment stands below it, in the same cue: then
             `max_line_count` does not count.
     """
+    segments = lasting(segments)
     below = beside(segments, translation)
     for segment, other in zip(segments, below, strict=True):
         rows = _rows(replace(segment, text=_line(segment.text)), max_line_width)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from models.engines.base import SpeechEngine, Transcript
 from models.errors import EngineClosed
-from models.schema import Progress, Segment, SpeechOptions
+from models.schema import Progress, Segment, SpeechOptions, Text
 from models.transcripts.edit import Lines
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -26,6 +26,7 @@ class Recording:
 
     name: str
     path: Path
+    track: int | None = None  # the sound track that is heard, from 1; None: the default one
     options: SpeechOptions | None = None  # it was begun with; None: not begun
     state: State = "waiting"
     heard: list[Segment] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Recording:
     probability: float | None = None
     seconds: float = 0.0  # spent
     trouble: Exception | None = None
+    notes: tuple[Text, ...] = ()  # from the engine
     translation: "Recording | None" = None
     _past: list[Lines] = field(default_factory=list)
 
@@ -67,6 +69,10 @@ class Recording:
         self.seconds = self.position = 0.0
         self._wait()
 
+    def choose(self, track: int | None) -> None:
+        """Listen to another sound track from now on; what was recognised in the last one stays until then."""
+        self.track, self.heard = track, []
+
     def resume(self) -> None:
         """Wait to be recognised on from where it was interrupted; corrections before that stay."""
         self._wait()
@@ -84,7 +90,7 @@ class Recording:
 
     def translate(self) -> "Recording":
         """A translation to English of this recording, waiting."""
-        self.translation = Recording(self.name, self.path)
+        self.translation = Recording(self.name, self.path, self.track)
         return self.translation
 
 
@@ -102,10 +108,12 @@ def transcribe_all(
     while not cancel.is_set() and (job := _next(recordings)):
         recording, original = job
         if recording.options is None:
-            recording.options = options
+            recording.options = replace(options, track=recording.track)
             if original:
                 language = original.language or options.language
-                recording.options = replace(original.options or options, task="translate", language=language)
+                recording.options = replace(
+                    original.options or recording.options, task="translate", language=language
+                )
         _transcribe(engine, recording, cancel)
         yield recording
 
@@ -158,6 +166,7 @@ def _take_facts(recording: Recording, transcript: Transcript) -> None:
     recording.duration = transcript.duration
     recording.language = transcript.language
     recording.probability = transcript.language_probability
+    recording.notes = transcript.notes
 
 
 def hear_again(
@@ -172,6 +181,7 @@ def hear_again(
         options,
         clips=f"{line.start:.3f}-{line.end:.3f}",
         language=options.language or recording.language,
+        track=recording.track,
         batch_size=1,
     )
     yield from engine.transcribe(recording.path, clip, cancel)

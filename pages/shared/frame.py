@@ -208,9 +208,11 @@ def _terms(checkpoint: Checkpoint) -> bool:
     """Show the licence, and have its terms accepted once where the catalog says so."""
     if checkpoint.licence_url:
         st.caption(f"{tr('Licence', '许可')}: [{checkpoint.licence}]({checkpoint.licence_url})")
-    if checkpoint.note is None:
+    if checkpoint.note is not None:
+        st.caption(say(checkpoint.note))
+    if checkpoint.terms is None:
         return True
-    st.caption(say(checkpoint.note))
+    st.caption(say(checkpoint.terms))
     key = remember(f"set.terms.{checkpoint.name}", False)
     return st.checkbox(tr("I accept these terms", "我接受这些条款"), key=key)
 

@@ -83,10 +83,9 @@ def test_starters_can_be_fetched_and_verified() -> None:
 
 
 def test_gemma_terms_are_shown_before_the_starter_is_used() -> None:
-    note = CHECKPOINTS["gemma-3-270m"].note
-    assert (
-        note is not None and "ai.google.dev/gemma/terms" in note.en and "ai.google.dev/gemma/terms" in note.zh
-    )
+    terms = CHECKPOINTS["gemma-3-270m"].terms
+    assert terms is not None
+    assert "ai.google.dev/gemma/terms" in terms.en and "ai.google.dev/gemma/terms" in terms.zh
 
 
 def test_whisper_parameter_counts_follow_from_the_architecture() -> None:

@@ -128,7 +128,7 @@ class LibraryEngine(ChatEngine):
         inputs = partial(self._inputs, request.messages, prompt, cached)
         generation = Generation(self.model, prompt, cache, request.options, self._end_ids, cancel, inputs)
         try:
-            reason = yield from self._deltas(generation, text, clock, cancel)
+            reason = yield from self._deltas(generation.ticking(TICK), text, clock, cancel)
         finally:
             generation.close(wait=True)
             if generation.complete and self.reuses_prefix:

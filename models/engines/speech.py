@@ -90,13 +90,13 @@ class WhisperEngine(SpeechEngine):
         done: Sequence[Segment],
         decoder: Decoder,
     ) -> Iterator[Segment]:
-        """Those of the way that suits this recording."""
+        """Those of the algorithm that suits this recording."""
         from models.speech.chunks import Batches
         from models.speech.windows import Windows
 
         together = options.vad and options.batch_size > 1 and result.duration > LONG
-        way = Batches if together else Windows
-        run = way(decoder, blocks(audio, BLOCK, cancel), options, cancel)
+        algorithm = Batches if together else Windows
+        run = algorithm(decoder, blocks(audio, BLOCK, cancel), options, cancel)
         if result.language is None:
             result.language, result.language_probability = run.detect()
         else:

@@ -16,7 +16,7 @@ from models.schema import Delta, Done, Event, Messages, Prefill, Tools, Usage
 Chunk = dict[str, Any]
 
 
-def request(given: ChatRequest) -> dict[str, Any]:
+def write_request(given: ChatRequest) -> dict[str, Any]:
     """A streaming request: for chat/completions, or for completions when its messages are a text."""
     options = given.options
     asked: dict[str, Any] = {
@@ -35,10 +35,10 @@ def request(given: ChatRequest) -> dict[str, Any]:
     }
     if options.seed is not None:
         asked["seed"] = options.seed
-    return {**asked, **conversation(given.messages, given.tools)}
+    return {**asked, **write_conversation(given.messages, given.tools)}
 
 
-def conversation(messages: Messages | str, tools: Tools = ()) -> dict[str, Any]:
+def write_conversation(messages: Messages | str, tools: Tools = ()) -> dict[str, Any]:
     """The part of a request that is answered: a text, or messages and the tools that may be called."""
     if isinstance(messages, str):
         return {"prompt": messages}

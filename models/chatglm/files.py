@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from models.catalog.headers import read_safetensors
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.pretrained.loading import damaged
 
@@ -79,10 +78,16 @@ def stored_tensors(folder: Path) -> "dict[str, Tensor]":
 
 def _safetensors(path: Path) -> "dict[str, Tensor]":
     import torch
+    from safetensors import safe_open
 
-    header = read_safetensors(path)
-    # Of the types only int8 tells something: the makers' own quantisation.
-    kinds = {name: torch.int8 if kind == "I8" else torch.float16 for name, kind in header.facts.items()}
-    return {
-        name: torch.empty(shape, dtype=kinds[name], device="meta") for name, shape in header.tensors.items()
-    }
+    with safe_open(path, "pt") as file:  # reads the header alone
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping
+        # Of the types only int8 tells something: the makers' own quantisation.
+        return {
+            name: torch.empty(
+                part.get_shape(),
+                dtype=torch.int8 if part.get_dtype() == "I8" else torch.float16,
+                device="meta",
+            )
+            for name, part in slices.items()
+        }

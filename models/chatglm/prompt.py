@@ -28,8 +28,8 @@ TRAINED_UNTIL = "2023年"
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One turn of a ChatGLM3 conversation."""
+class PromptMessage:
+    """One message of a ChatGLM3 prompt: a header of role and metadata, and content."""
 
     role: str
     content: str
@@ -43,24 +43,24 @@ def text_of(content: Any) -> str:
     return "".join(part.get("text", "") for part in content or () if isinstance(part, Mapping))
 
 
-def turns(messages: Messages, tools: Tools | None = None) -> list[Turn]:
+def format_messages(messages: Messages, tools: Tools | None = None) -> list[PromptMessage]:
     """A conversation as ChatGLM3 reads it.
 
     Args:
         messages: OpenAI's format, or ChatGLM3's own with role "observation" and "metadata".
         tools: schemas of functions that may be called, for the system prompt to list; None: no list.
     """
-    made: list[Turn] = []
+    made: list[PromptMessage] = []
     for message in messages:
         role = str(ROLES.get(message["role"], message["role"]))
         content = text_of(message.get("content"))
         calls = message.get("tool_calls") or ()
         if content or not calls:
-            made.append(Turn(role, content, message.get("metadata") or ""))
-        made += [_call_turn(call["function"]) for call in calls]
+            made.append(PromptMessage(role, content, message.get("metadata") or ""))
+        made += [_call_message(call["function"]) for call in calls]
     if tools is not None:
         if not made or made[0].role != "system":
-            made.insert(0, Turn("system", ""))
+            made.insert(0, PromptMessage("system", ""))
         made[0] = replace(made[0], content=_with_tools(made[0].content, tools))
     return made
 
@@ -82,15 +82,15 @@ def _listed(tools: Tools) -> str:
     return json.dumps(functions, indent=4, ensure_ascii=False)
 
 
-def _call_turn(function: Mapping[str, Any]) -> Turn:
+def _call_message(function: Mapping[str, Any]) -> PromptMessage:
     """A call as the model itself would have written it."""
     name, given = function["name"], calls.written_arguments(function)
     if isinstance(given, str):
-        return Turn("assistant", given, name)
+        return PromptMessage("assistant", given, name)
     if name == calls.INTERPRETER:
-        return Turn("assistant", f"```python\n{given.get('code', '')}\n```", name)
+        return PromptMessage("assistant", f"```python\n{given.get('code', '')}\n```", name)
     values = ", ".join(f"{key}={_literal(value)}" for key, value in given.items())
-    return Turn("assistant", f"```python\ntool_call({values})\n```", name)
+    return PromptMessage("assistant", f"```python\ntool_call({values})\n```", name)
 
 
 def _literal(value: Any) -> str:
@@ -100,7 +100,7 @@ def _literal(value: Any) -> str:
 # --- rounds ------------------------------------------------------------------------------------
 
 
-def rounds(messages: Messages, second: bool = False) -> str:
+def format_rounds(messages: Messages, second: bool = False) -> str:
     """The prompt of ChatGLM-6B, or of ChatGLM2 (`second`), which numbers from 1 and spaces wider.
 
     Neither knows a system role: its text goes in front of the first question.
@@ -159,14 +159,14 @@ def clean_up(text: str) -> str:
     return text
 
 
-def split_reply(text: str) -> list[Turn]:
+def split_reply(text: str) -> list[PromptMessage]:
     """The parts of an answer of ChatGLM3: text has blank metadata, a call has its tool's name there."""
     parts = []
     for part in text.split(ASSISTANT):
         metadata, newline, content = part.partition("\n")
         if not newline:
             metadata, content = "", part
-        parts.append(Turn("assistant", content if metadata.strip() else content.strip(), metadata))
+        parts.append(PromptMessage("assistant", content if metadata.strip() else content.strip(), metadata))
     return parts
 
 
@@ -218,7 +218,7 @@ class Reply:
         return text if self._generation != "chatglm3" or "\n" in part else before
 
     @property
-    def calls(self) -> list[Turn]:
+    def calls(self) -> list[PromptMessage]:
         """The parts that call a tool, named in their metadata."""
         parts = split_reply(self.text) if self._generation == "chatglm3" else []
         return [part for part in parts if part.metadata.strip()]

@@ -35,5 +35,5 @@ class ReplyStream(AnswerStream):
 
     @property
     def calls(self) -> list[ToolCall]:
-        turns = self._reply.calls if self._reply else []
-        return [parse_call(turn.metadata, turn.content) for turn in turns]
+        parts = self._reply.calls if self._reply else []
+        return [parse_call(part.metadata, part.content) for part in parts]

@@ -182,11 +182,11 @@ class ChatGLM3Tokenizer(ChatGLMTokenizer):
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None, answer: bool
     ) -> list[int | str]:
         if self.generation == "chatglm2":
-            return [*self.start, prompt.rounds(messages, second=True)]
+            return [*self.start, prompt.format_rounds(messages, second=True)]
         made: list[int | str] = list(self.start)
         messages, listed = lift_tools(messages)
-        for turn in prompt.turns(messages, tools or listed):
-            made += [self.roles[turn.role], f"{turn.metadata}\n", turn.content]
+        for message in prompt.format_messages(messages, tools or listed):
+            made += [self.roles[message.role], f"{message.metadata}\n", message.content]
         return [*made, self.roles["assistant"]] if answer else made
 
 
@@ -232,7 +232,7 @@ class ChatGLM6BTokenizer(ChatGLMTokenizer):
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None, answer: bool
     ) -> list[int | str]:
         end = [self.backend_tokenizer.token_to_id(name) for name in ("[gMASK]", "<sop>")]
-        return [prompt.rounds(messages), *(end if answer else ())]
+        return [prompt.format_rounds(messages), *(end if answer else ())]
 
 
 def load_tokenizer(

@@ -404,7 +404,7 @@ class SpeechEngine(Engine):
         facts = weakref.proxy(result)
 
         def run() -> Iterator[Segment]:
-            with self.request(), self.queue.place() as ticket:
+            with self.request(), self.queue.enter() as ticket:
                 for queued in self.queue.wait(ticket, cancel):
                     facts.wait(queued)
                 if not cancel.is_set():

@@ -26,17 +26,17 @@ class ChatGlmEngine(LibraryEngine):
         from models import chatglm
         from models.pretrained.quantize import quantization
 
-        place = self.placement
-        packed = place.precision == "file"
+        precision, device = self.placement.precision, self.placement.device
+        packed = precision == "file"
         # The processor's operators on packed weights take bfloat16 scales; the files have float16 ones.
-        dtype = ("bfloat16" if place.device == "cpu" else "float16") if packed else DTYPES[place.precision]
+        dtype = ("bfloat16" if device == "cpu" else "float16") if packed else DTYPES[precision]
         self.model, self.tokenizer = chatglm.load(
             path,
             getattr(torch, dtype),
             cache=cache_dir() / "tokenizers",
             chat=self.checkpoint.kind == "chat",
-            quantization_config=quantization(place.precision, place.device),
-            **placed(place),
+            quantization_config=quantization(precision, device),
+            **placed(self.placement),
         )
         # ChatGLM-6B's question sees itself whole: a longer one gives every token of it other states.
         self.reuses_prefix = self.tokenizer.generation != "chatglm"

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from models.chat import openai_form
 from models.chat.messages import plain_text, text_only
-from models.chat.openai_form import Chunk, conversation, events, refusal
+from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_request
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import CheckpointCorrupt, EngineFailed, ModelError
@@ -121,13 +120,13 @@ class GgufEngine(ChatEngine):
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
         else:
-            text = self._post("/apply-template", conversation(text_only(messages), tools))["prompt"]
+            text = self._post("/apply-template", write_conversation(text_only(messages), tools))["prompt"]
         tokens = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
         return len(tokens["tokens"])
 
     def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
-        with self.queue.place() as ticket:
+        with self.queue.enter() as ticket:
             yield from self.queue.wait(ticket, cancel)
             if cancel.is_set():
                 yield Done("cancelled", Usage())
@@ -138,10 +137,10 @@ class GgufEngine(ChatEngine):
         messages = request.messages
         if isinstance(messages, str) or not self.has_chat_template:
             handle = self._server.handle_completions
-            asked = openai_form.request(replace(request, messages=plain_text(messages)))
+            asked = write_request(replace(request, messages=plain_text(messages)))
         else:
             handle = self._server.handle_chat_completions
-            asked = openai_form.request(replace(request, messages=text_only(messages)))
+            asked = write_request(replace(request, messages=text_only(messages)))
 
         def work(send: Callable[[Chunk], None], abandoned: threading.Event) -> None:
             def take(chunk: Chunk) -> bool:

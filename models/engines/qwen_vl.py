@@ -16,7 +16,7 @@ from models.schema import ChatOptions, Event, GiB, Message, Messages, Text, Tool
 
 if TYPE_CHECKING:
     from models.pretrained.generation import PrefixCache
-    from models.qwen_vl.prompt import Picture
+    from models.qwen_vl.prompt import PromptPicture
     from models.qwen_vl.reply import ReplyStream
 
 WINDOW = 6144  # tokens of system prompt and history, where generation_config.json says nothing
@@ -37,7 +37,7 @@ class QwenVLEngine(LibraryEngine):
         from models.pretrained.quantize import quantization
         from models.qwen_vl.features import Features
 
-        place = self.placement
+        precision, device = self.placement.precision, self.placement.device
         generation = _generation_config(path)
         self._window = int(generation.get("max_window_size") or WINDOW)
         self.model, self.tokenizer = qwen_vl.load(
@@ -46,17 +46,16 @@ class QwenVLEngine(LibraryEngine):
             chat=generation.get("chat_format") != "raw",
             cache=cache_dir() / "tokenizers",
             # Its 2 of 9.7 billion weights save little, and what it misses no answer can have.
-            quantization_config=quantization(place.precision, place.device, whole=("model.visual",)),
-            kernels=place.device.startswith("cuda") and all(map(find_spec, ("optimum", "gptqmodel"))),
-            **placed(place),
+            quantization_config=quantization(precision, device, whole=("model.visual",)),
+            kernels=device.startswith("cuda") and all(map(find_spec, ("optimum", "gptqmodel"))),
+            **placed(self.placement),
         )
         self._features = None if self.model.model.sizes is None else Features(self.model.model)
 
     def _dtype(self) -> str:
-        place = self.placement
-        if place.precision != "file":
-            return DTYPES[place.precision]
-        if place.device != "cpu":
+        if self.placement.precision != "file":
+            return DTYPES[self.placement.precision]
+        if self.placement.device != "cpu":
             return "float16"
         return "float32" if self.checkpoint.bytes < SMALL else "bfloat16"
 
@@ -67,21 +66,21 @@ class QwenVLEngine(LibraryEngine):
 
     def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """The makers' format has no place for tools."""
-        from models.qwen_vl.prompt import plain
+        from models.qwen_vl.prompt import read_plain
 
         if isinstance(messages, str):
             return list(self.tokenizer.content_ids([messages]))
         messages = messages if self._features else text_only(messages)
         if not self.has_chat_template:
-            return list(self.tokenizer.content_ids(plain(messages)))
+            return list(self.tokenizer.content_ids(read_plain(messages)))
         return list(self.tokenizer.apply_chat_template(messages, return_dict=False))
 
     def _prepare(self, messages: Messages, tools: Tools) -> tuple[Messages, Tools]:
         """With numbers in the pictures, which they keep when messages before them go."""
-        from models.qwen_vl.prompt import numbered
+        from models.qwen_vl.prompt import number_pictures
 
         messages, tools = super()._prepare(messages, tools)
-        return numbered(messages), tools
+        return number_pictures(messages), tools
 
     def _count(self, messages: Messages | str, tools: Tools) -> int:
         """All pictures take as many, so that none has to be read."""
@@ -154,9 +153,14 @@ def _unseen(message: Message) -> Message:
     return {**message, "content": empty}
 
 
-def _pictures(messages: Messages | str) -> "list[Picture]":
-    from models.qwen_vl.prompt import Picture, turns
+def _pictures(messages: Messages | str) -> "list[PromptPicture]":
+    from models.qwen_vl.prompt import PromptPicture, format_messages
 
     if isinstance(messages, str):
         return []
-    return [piece for turn in turns(messages) for piece in turn.content if isinstance(piece, Picture)]
+    return [
+        piece
+        for message in format_messages(messages)
+        for piece in message.content
+        if isinstance(piece, PromptPicture)
+    ]

@@ -16,8 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.chat import openai_form
-from models.chat.openai_form import Chunk, conversation, events, refusal
+from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_request
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
@@ -122,19 +121,21 @@ class RemoteEngine(ChatEngine):
 
     def _llama_cpp_count(self, messages: Messages | str, tools: Tools) -> int:
         if not isinstance(messages, str):
-            messages = self._ask("/apply-template", "prompt", conversation(messages, tools))
+            messages = self._ask("/apply-template", "prompt", write_conversation(messages, tools))
         question = {"content": messages, "add_special": True, "parse_special": True}
         return len(self._ask("/tokenize", "tokens", question))
 
     def _vllm_count(self, messages: Messages | str, tools: Tools) -> int:
-        return int(self._ask("/tokenize", "count", {"model": self.model, **conversation(messages, tools)}))
+        return int(
+            self._ask("/tokenize", "count", {"model": self.model, **write_conversation(messages, tools)})
+        )
 
     # --- answers ------------------------------------------------------------------------------
 
     def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
         path = "completions" if isinstance(request.messages, str) else "chat/completions"
-        asked = {"model": self.model, **openai_form.request(request)}
+        asked = {"model": self.model, **write_request(request)}
         with closing(self._chunks(path, asked, cancel)) as chunks:
             yield from events(chunks, cancel, began)
 

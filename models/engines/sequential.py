@@ -111,7 +111,7 @@ class LibraryEngine(ChatEngine):
             )
         most = min(request.options.max_new_tokens, available)
         request = replace(request, options=replace(request.options, max_new_tokens=most))
-        with self.queue.place() as ticket:
+        with self.queue.enter() as ticket:
             yield from self.queue.wait(ticket, cancel)
             yield from self._answer(request, prompt, cancel)
 

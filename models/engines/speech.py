@@ -95,14 +95,14 @@ class WhisperEngine(SpeechEngine):
         done: Sequence[Segment],
         decoder: Decoder,
     ) -> Iterator[Segment]:
-        """Those of the way that suits this recording."""
+        """Those of the algorithm that suits this recording."""
         from models.speech.chunks import Batches
         from models.speech.windows import Windows
 
         together = options.vad and options.batch_size > 1 and result.duration > LONG
-        way = Batches if together else Windows
+        algorithm = Batches if together else Windows
         read = _measured(blocks(audio, BLOCK, cancel, options.track), result)
-        run = way(decoder, read, options, cancel)
+        run = algorithm(decoder, read, options, cancel)
         if result.language is None:
             result.language, result.language_probability = run.detect()
         else:

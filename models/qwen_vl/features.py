@@ -11,7 +11,7 @@ from torch import Tensor
 from models.pictures.reading import read_picture
 from models.qwen_vl.model import QwenVLModel
 from models.qwen_vl.pixels import pixels
-from models.qwen_vl.prompt import Picture
+from models.qwen_vl.prompt import PromptPicture
 
 TOGETHER = 8  # pictures of one pass
 KEPT = 64  # pictures whose features are remembered, 2 MB each at full size
@@ -29,7 +29,7 @@ class Features:
         self._lock = threading.Lock()
 
     @contextmanager
-    def asked(self, pictures: Sequence[Picture]) -> Iterator[None]:
+    def asked(self, pictures: Sequence[PromptPicture]) -> Iterator[None]:
         """While a request waits, let the one before it look at its pictures too.
 
         Raises BadInput for a file that is no picture.
@@ -44,7 +44,7 @@ class Features:
                 for digest in own:
                     self._asked.pop(digest, None)
 
-    def of(self, pictures: Sequence[Picture]) -> Tensor:
+    def of(self, pictures: Sequence[PromptPicture]) -> Tensor:
         """(pictures, n_queries, output_dim)."""
         missing = {p.digest: self._pixels(p) for p in pictures if p.digest not in self._seen}
         if missing:
@@ -56,7 +56,7 @@ class Features:
             self._seen.popitem(last=False)
         return found
 
-    def _pixels(self, picture: Picture) -> Tensor:
+    def _pixels(self, picture: PromptPicture) -> Tensor:
         ready = self._asked.get(picture.digest)
         return pixels(read_picture(picture.data), self._size) if ready is None else ready
 

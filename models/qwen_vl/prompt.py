@@ -17,7 +17,7 @@ DEFAULT_SYSTEM = "You are a helpful assistant."
 
 
 @dataclass(frozen=True)
-class Picture:
+class PromptPicture:
     """A picture in a prompt: its file, which nothing has decoded yet."""
 
     data: bytes
@@ -30,50 +30,50 @@ class Picture:
         return "<img></img>"
 
 
-Content = Sequence[str | Picture]
+Content = Sequence[str | PromptPicture]
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One turn of a conversation."""
+class ChatMLMessage:
+    """One message of a ChatML prompt."""
 
     role: str
     content: Content
 
 
-def turns(messages: Messages) -> list[Turn]:
+def format_messages(messages: Messages) -> list[ChatMLMessage]:
     """A conversation as ChatML has it: a system prompt comes first, the makers' where none is given.
 
-    Pictures are numbered through the conversation, as in the makers' demo (see `numbered`).
+    Pictures are numbered through the conversation, as in the makers' demo (see `number_pictures`).
 
     Raises BadInput for a part that is neither a text nor the bytes of a picture.
     """
     numbers = count(1)
-    made = [Turn(message["role"], content(message, numbers)) for message in messages]
-    if any(turn.role == "system" for turn in made):
+    made = [ChatMLMessage(message["role"], read_content(message, numbers)) for message in messages]
+    if any(message.role == "system" for message in made):
         return made
-    return [Turn("system", [DEFAULT_SYSTEM]), *made]
+    return [ChatMLMessage("system", [DEFAULT_SYSTEM]), *made]
 
 
-def numbered(messages: Messages) -> list[Message]:
+def number_pictures(messages: Messages) -> list[Message]:
     """The conversation with a "number" in each picture, which it keeps when messages before it go."""
     numbers = count(1)
-    return [{**message, "content": _numbered(message.get("content"), numbers)} for message in messages]
+    return [{**message, "content": _number(message.get("content"), numbers)} for message in messages]
 
 
-def _numbered(given: Any, numbers: Iterator[int]) -> Any:
+def _number(given: Any, numbers: Iterator[int]) -> Any:
     if not isinstance(given, list):
         return given
     return [part if part["type"] == "text" else {**part, "number": next(numbers)} for part in given]
 
 
-def content(message: Message, numbers: Iterator[int]) -> Content:
+def read_content(message: Message, numbers: Iterator[int]) -> Content:
     """What a message says: texts, each as long as it can be, and pictures with their captions.
 
     `numbers` are for pictures that have none.
     """
     given = message.get("content") or ""
-    pieces: list[str | Picture] = []
+    pieces: list[str | PromptPicture] = []
     for part in [{"type": "text", "text": given}] if isinstance(given, str) else given:
         if part["type"] == "text":
             pieces.append(part["text"])
@@ -82,13 +82,13 @@ def content(message: Message, numbers: Iterator[int]) -> Content:
     return _joined(pieces)
 
 
-def _shown(part: Mapping[str, Any], number: int) -> list[str | Picture]:
-    return [f"Picture {number}:", Picture(picture_bytes(part)), "\n"]
+def _shown(part: Mapping[str, Any], number: int) -> list[str | PromptPicture]:
+    return [f"Picture {number}:", PromptPicture(picture_bytes(part)), "\n"]
 
 
-def _joined(pieces: Iterable[str | Picture]) -> Content:
+def _joined(pieces: Iterable[str | PromptPicture]) -> Content:
     """`pieces` with neighbouring texts as one: they are tokenised together."""
-    made: list[str | Picture] = []
+    made: list[str | PromptPicture] = []
     for piece in pieces:
         if isinstance(piece, str) and made and isinstance(made[-1], str):
             made[-1] += piece
@@ -97,11 +97,11 @@ def _joined(pieces: Iterable[str | Picture]) -> Content:
     return made
 
 
-def plain(messages: Messages) -> Content:
+def read_plain(messages: Messages) -> Content:
     """What a base model is given: pictures and texts alone, one message under the other."""
     numbers = count(1)
-    pieces: list[str | Picture] = []
+    pieces: list[str | PromptPicture] = []
     for message in messages:
         pieces += ["\n"] * bool(pieces)
-        pieces += content(message, numbers)
+        pieces += read_content(message, numbers)
     return _joined(pieces)

@@ -17,7 +17,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.pretrained.built_tokenizers import kept
-from models.qwen_vl.prompt import Content, Picture, turns
+from models.qwen_vl.prompt import Content, PromptPicture, format_messages
 from models.schema import Messages
 
 FILE = "qwen.tiktoken"
@@ -120,7 +120,7 @@ class QwenTokenizer(PreTrainedTokenizerFast):
         """The ids of texts with tags, and of pictures."""
         ids: list[int] = []
         for piece in content:
-            ids += self._picture_ids(piece) if isinstance(piece, Picture) else self._text_ids(piece)
+            ids += self._picture_ids(piece) if isinstance(piece, PromptPicture) else self._text_ids(piece)
         return ids
 
     def _text_ids(self, text: str) -> list[int]:
@@ -129,7 +129,7 @@ class QwenTokenizer(PreTrainedTokenizerFast):
             ids += [self.special[piece]] if piece in self.tags else self.encode(piece)
         return ids
 
-    def _picture_ids(self, picture: Picture) -> list[int]:
+    def _picture_ids(self, picture: PromptPicture) -> list[int]:
         """The original has the bytes of the picture's path between the marks, then padding. Here it is the
         digest of its file, so that two prompts are equal only with the same pictures."""
         inside = [*picture.digest[: self.queries]]
@@ -181,13 +181,16 @@ class QwenTokenizer(PreTrainedTokenizerFast):
     def _ids(self, messages: Messages, answer: bool) -> list[int]:
         start, stop, line = self.special[START], self.special[STOP], self.encode("\n")
         ids: list[int] = []
-        for turn in turns(messages):
-            ids += [*(line if ids else ()), start, *self.encode(turn.role), *line]
-            ids += [*self.content_ids(turn.content), stop]
+        for message in format_messages(messages):
+            ids += [*(line if ids else ()), start, *self.encode(message.role), *line]
+            ids += [*self.content_ids(message.content), stop]
         return [*ids, *line, start, *self.encode("assistant"), *line] if answer else ids
 
     def _text(self, messages: Messages, answer: bool) -> str:
-        made = [f"{START}{turn.role}\n{''.join(map(str, turn.content))}{STOP}" for turn in turns(messages)]
+        made = [
+            f"{START}{message.role}\n{''.join(map(str, message.content))}{STOP}"
+            for message in format_messages(messages)
+        ]
         return "\n".join([*made, f"{START}assistant\n"] if answer else made)
 
 

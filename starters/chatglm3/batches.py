@@ -39,7 +39,7 @@ def marked(
 
     A call that could not be read is not learned.
     """
-    turns = prompt.turns(messages, tools or None)
+    turns = prompt.format_messages(messages, tools or None)
     ids: list[int] = []
     learned: list[bool] = []
     own = False

@@ -54,11 +54,11 @@ def _corpus(random: Random) -> Iterator[str]:
     for mode in MODES:
         for _ in range(4):
             of = session(random, mode)
-            for turn in prompt.turns(of.system, of.tools or None):
+            for turn in prompt.format_messages(of.system, of.tools or None):
                 yield from (line for _ in range(20) for line in f" {turn.content}".split("\n"))
             for exchange in islice(exchanges(random, of, held_out=False), 1500):
                 if exchange.kind != "nonsense":
-                    for turn in prompt.turns(exchange.messages):
+                    for turn in prompt.format_messages(exchange.messages):
                         yield from _WORD.findall(f" {turn.metadata} {turn.content}")
     for text in _FIXED:
         yield from [text] * 500

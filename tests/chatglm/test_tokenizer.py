@@ -97,7 +97,7 @@ def test_left_padding(glm3: ChatGLM3Tokenizer, glm1: ChatGLM6BTokenizer) -> None
 def test_chatglm_6b_prompts_with_harmless_text(glm1: ChatGLM6BTokenizer) -> None:
     end = [glm1.convert_tokens_to_ids(name) for name in ("[gMASK]", "<sop>")]
     for case in cases("glm1")["prompts"]:
-        assert prompt.rounds(conversation(case)) == case["prompt"], case["name"]
+        assert prompt.format_rounds(conversation(case)) == case["prompt"], case["name"]
         # The original lets "<sop>" and others in a person's text become tokens; here they stay text.
         made = glm1.apply_chat_template(conversation(case), return_dict=False)
         assert made == [*case["raw_sp_ids"], *end], case["name"]
@@ -388,14 +388,14 @@ def test_openais_tool_messages_are_chatglms_turns() -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "content": "晴"},
     ]
-    made = prompt.turns(messages, [{"type": "function", "function": WEATHER}])
+    made = prompt.format_messages(messages, [{"type": "function", "function": WEATHER}])
     assert made[0].role == "system"
     assert made[0].content == prompt.TOOLS + "\n" + json.dumps([WEATHER], indent=4, ensure_ascii=False)
     written = '```python\ntool_call(city="北京", days=3, now=True)\n```'
     assert made[1:] == [
-        prompt.Turn("user", "天气？"),
-        prompt.Turn("assistant", written, "get_weather"),
-        prompt.Turn("observation", "晴"),
+        prompt.PromptMessage("user", "天气？"),
+        prompt.PromptMessage("assistant", written, "get_weather"),
+        prompt.PromptMessage("observation", "晴"),
     ]
     assert parse_arguments(written) == {"city": "北京", "days": 3, "now": True}
 
@@ -414,31 +414,34 @@ def test_openais_tool_messages_are_chatglms_turns() -> None:
 )
 def test_a_call_is_given_back_as_the_model_wrote_it(name: str, arguments: Any, content: str) -> None:
     call = {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
-    made = prompt.turns([{"role": "assistant", "content": "", "tool_calls": [call]}])
-    assert made == [prompt.Turn("assistant", content, name)]
+    made = prompt.format_messages([{"role": "assistant", "content": "", "tool_calls": [call]}])
+    assert made == [prompt.PromptMessage("assistant", content, name)]
 
 
 def test_a_list_of_tools_without_words_gets_the_makers_own() -> None:
-    made = prompt.turns([{"role": "system", "content": ""}], [WEATHER])
+    made = prompt.format_messages([{"role": "system", "content": ""}], [WEATHER])
     assert made[0].content.splitlines()[:2] == [prompt.TOOLS, "["]
 
 
 def test_the_code_interpreter_is_turned_on_by_words() -> None:
     code = {"name": "interpreter", "parameters": {}}
-    (only,) = prompt.turns([], [code])
+    (only,) = prompt.format_messages([], [code])
     assert only.content == prompt.INTERPRETER
-    (own,) = prompt.turns([{"role": "system", "content": "Run code."}], [code])
+    (own,) = prompt.format_messages([{"role": "system", "content": "Run code."}], [code])
     assert own.content == "Run code."
-    (both,) = prompt.turns([], [{"type": "function", "function": code}, WEATHER])
+    (both,) = prompt.format_messages([], [{"type": "function", "function": code}, WEATHER])
     assert both.content.startswith(f"{prompt.INTERPRETER}\n{prompt.TOOLS}\n[")
     assert "interpreter" not in both.content
 
 
 def test_a_system_prompt_stays_in_front_of_the_tools() -> None:
     system = {"role": "system", "content": "Be brief.", "metadata": "m"}
-    made = prompt.turns([system, {"role": "user", "content": "?"}], [WEATHER])
+    made = prompt.format_messages([system, {"role": "user", "content": "?"}], [WEATHER])
     listed = json.dumps([WEATHER], indent=4, ensure_ascii=False)
-    assert made == [prompt.Turn("system", f"Be brief.\n{listed}", "m"), prompt.Turn("user", "?")]
+    assert made == [
+        prompt.PromptMessage("system", f"Be brief.\n{listed}", "m"),
+        prompt.PromptMessage("user", "?"),
+    ]
 
 
 def test_tools_listed_in_chatglm3s_own_form_are_read(own_bpe: Path) -> None:
@@ -475,9 +478,9 @@ def test_rounds_of_chatglm2_and_a_system_prompt() -> None:
         {"role": "assistant", "content": "1"},
         {"role": "user", "content": "二"},
     ]
-    made = prompt.rounds(messages, second=True)
+    made = prompt.format_rounds(messages, second=True)
     assert made == "[Round 1]\n\n问：简短。\n\n一\n\n答：1\n\n[Round 2]\n\n问：二\n\n答："
-    assert prompt.rounds(messages[:2]) == "简短。\n\n一"
+    assert prompt.format_rounds(messages[:2]) == "简短。\n\n一"
 
 
 @pytest.mark.parametrize(

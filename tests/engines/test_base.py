@@ -559,7 +559,7 @@ class Waiting:
         assert self.told.wait(5)
 
     def _wait(self, queue: FairQueue, served: list[int], number: int, cancel: threading.Event) -> None:
-        with queue.place() as ticket:
+        with queue.enter() as ticket:
             for queued in queue.wait(ticket, cancel):
                 self.ahead.append(queued.ahead)
                 self.told.set()
@@ -601,15 +601,15 @@ def test_who_cancels_leaves_the_line_to_the_others() -> None:
 def test_who_was_cancelled_before_is_told_nothing() -> None:
     queue, cancel = FairQueue(1), threading.Event()
     cancel.set()
-    with queue.place(), queue.place() as second:
+    with queue.enter(), queue.enter() as second:
         assert list(queue.wait(second, cancel)) == []
 
 
 def test_an_error_in_the_block_gives_the_place_up() -> None:
     queue = FairQueue(1)
-    with pytest.raises(ZeroDivisionError), queue.place():
+    with pytest.raises(ZeroDivisionError), queue.enter():
         raise ZeroDivisionError
-    with queue.place() as ticket:
+    with queue.enter() as ticket:
         assert list(queue.wait(ticket, threading.Event())) == []
 
 

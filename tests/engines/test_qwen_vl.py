@@ -219,7 +219,9 @@ def test_a_model_of_texts_refuses_pictures(open_: Any) -> None:
 def test_a_base_model_continues(open_: Any) -> None:
     engine = open_("base")
     prompt = engine._prompt([ask("the cat", 1)])
-    assert prompt == engine.tokenizer.content_ids(["Picture 1:", features.Picture(picture(1)), "\nthe cat"])
+    assert prompt == engine.tokenizer.content_ids(
+        ["Picture 1:", features.PromptPicture(picture(1)), "\nthe cat"]
+    )
     for asked in ([ask("the cat", 1)], "the cat in"):
         assert answer(engine, asked)[1].usage.completion_tokens
 
@@ -238,7 +240,7 @@ def test_requests_that_wait_are_looked_at_together(open_: Any, monkeypatch: pyte
     )
     pause = threading.Event()
     with ThreadPoolExecutor(8) as pool:
-        with engine.queue.place():  # nobody begins before all are there
+        with engine.queue.enter():  # nobody begins before all are there
             work = [pool.submit(answer, engine, [ask("the cat", number)]) for number in range(8)]
             while len(engine._features._asked) < 8:
                 pause.wait(0.01)
@@ -253,7 +255,7 @@ def test_features_are_forgotten_in_time(open_: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(features, "KEPT", 2)
     monkeypatch.setattr(features, "TOGETHER", 3)
     seen = features.Features(open_("whole").model.model)
-    asked = [features.Picture(picture(number)) for number in (1, 2, 3, 4, 1)]
+    asked = [features.PromptPicture(picture(number)) for number in (1, 2, 3, 4, 1)]
     found = seen.of(asked)
     assert torch.equal(found[0], found[4]) and len(found) == 5
     assert len(seen._seen) == 2

@@ -138,7 +138,7 @@ class FakeEngine(ChatEngine):
         if not isinstance(messages, str) and (asked := _next_call(messages)):
             yield from (Delta("let me see "), asked, Done("tool_calls", Usage(completion_tokens=3)))
             return
-        with self.queue.place() as ticket:
+        with self.queue.enter() as ticket:
             yield from self.queue.wait(ticket, cancel)
             for count, word in enumerate(words[: request.options.max_new_tokens]):
                 if cancel.is_set():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models.chat.openai_form import conversation
+from models.chat.openai_form import write_conversation
 from models.errors import BadInput
 from models.pictures import drawing
 from models.pictures.boxes import Box
@@ -104,7 +104,7 @@ def test_a_question_names_a_picture() -> None:
 def test_pictures_go_to_servers_as_data_addresses() -> None:
     data = encoded(Image.new("RGB", (2, 2)))
     parts = [{"type": "image", "image": data}, {"type": "text", "text": "?"}]
-    (sent,) = conversation([{"role": "user", "content": parts}])["messages"]
+    (sent,) = write_conversation([{"role": "user", "content": parts}])["messages"]
     url = sent["content"][0]["image_url"]["url"]
     assert (
         url == f"data:image/png;base64,{base64.b64encode(data).decode()}" and sent["content"][1] == parts[1]
@@ -114,4 +114,6 @@ def test_pictures_go_to_servers_as_data_addresses() -> None:
 def test_no_picture_is_taken_from_a_path(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(encoded(Image.new("RGB", (2, 2))))
     with pytest.raises(BadInput):
-        conversation([{"role": "user", "content": [{"type": "image", "image": str(tmp_path / "x.png")}]}])
+        write_conversation(
+            [{"role": "user", "content": [{"type": "image", "image": str(tmp_path / "x.png")}]}]
+        )

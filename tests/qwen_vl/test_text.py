@@ -20,7 +20,7 @@ from models.errors import BadInput, CheckpointNotFound, UnsupportedCheckpoint
 from models.pictures.boxes import Box, find_boxes, without_tags
 from models.pictures.reading import MOST_PIXELS, picture_bytes, read_picture
 from models.qwen_vl.pixels import pixels
-from models.qwen_vl.prompt import Picture, numbered, plain, turns
+from models.qwen_vl.prompt import PromptPicture, format_messages, number_pictures, read_plain
 from models.qwen_vl.reply import ReplyStream
 from models.qwen_vl.tokenizer import FILE, TAGS, WORDS, QwenTokenizer, load_tokenizer, read_ranks
 from tests.fakes import qwen_checkpoints as tiny
@@ -196,18 +196,19 @@ def test_pictures_are_numbered_through_the_conversation() -> None:
         {"role": "assistant", "content": "yes"},
         *user(image(b"3"), "this?"),
     ]
-    system, first, _, second = turns(messages)
+    system, first, _, second = format_messages(messages)
     assert system.content == ["You are a helpful assistant."]
     assert first.content == [
-        "lookPicture 1:", Picture(b"1"), "\nandPicture 2:", Picture(b"2"), "\n"
+        "lookPicture 1:", PromptPicture(b"1"), "\nandPicture 2:", PromptPicture(b"2"), "\n"
     ]  # fmt: skip
-    assert second.content == ["Picture 3:", Picture(b"3"), "\nthis?"]
-    assert plain(messages[2:]) == ["Picture 1:", Picture(b"3"), "\nthis?"]
-    assert turns(numbered(messages)[2:])[1:] == [second]  # as before, with less in front of it
+    assert second.content == ["Picture 3:", PromptPicture(b"3"), "\nthis?"]
+    assert read_plain(messages[2:]) == ["Picture 1:", PromptPicture(b"3"), "\nthis?"]
+    later = number_pictures(messages)[2:]
+    assert format_messages(later)[1:] == [second]  # as before, with less in front of it
 
 
 def test_equal_pictures_have_equal_ids_and_others_do_not(small: QwenTokenizer) -> None:
-    ids = [small.content_ids([Picture(data)]) for data in (b"1", b"1", b"2")]
+    ids = [small.content_ids([PromptPicture(data)]) for data in (b"1", b"1", b"2")]
     assert ids[0] == ids[1] != ids[2]
     assert {len(each) for each in ids} == {small.queries + 2}
 
@@ -228,7 +229,7 @@ def test_equal_pictures_have_equal_ids_and_others_do_not(small: QwenTokenizer) -
 )
 def test_nothing_but_the_bytes_of_a_picture(part: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="not opened"):
-        turns(user("what is this?", part))
+        format_messages(user("what is this?", part))
 
 
 def test_a_data_url_holds_the_bytes() -> None:

@@ -4,29 +4,31 @@ Whisper hears recordings of up to 30 seconds, not streams. So the window is reco
 piece that comes, and words are final once two recognitions in a row agree on them (LocalAgreement-2:
 Macháček, Dabre, Bojar, "Turning Whisper into Real-Time Transcription System", arXiv:2307.14743). What
 is final is cut off the front of the window at the end of a sentence.
+
+Where recognising is slower than speech, the sound waits on disk. A window that it fills at once is
+recognised once: more sound would not change what is said in it, but for the words at its end, which are
+heard again in the next one.
 """
 
-import io
 import threading
 import time
-import wave
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from models.engines.base import SpeechEngine
 from models.schema import Segment, SpeechOptions, Word
 from models.sound.decoding import SAMPLE_RATE
+from models.sound.spool import Spool
 
 LONG = 12.0  # seconds of window from which it is cut at the end of a final sentence
 MOST = 24.0  # seconds it never exceeds: what two recognitions do not agree on by then is final too
-MARGIN = 1.0  # seconds of silence that stay in the window: a word may begin there
+MARGIN = 1.0  # seconds at the window's end in which a word may begin, or be cut off
 CONTEXT = 200  # characters of final text that the model is told came before the window
 OVERLAP = 5  # words that may be heard a second time, where the window was cut
 PAUSE = 1.0  # seconds without a word that end a line
 LINE = 12.0  # seconds after which a line ends anyway
 WAIT = 0.1  # seconds between two looks at what came
-PATIENCE = 15.0  # seconds without a piece after which whoever speaks is gone
+PATIENCE = 60.0  # seconds without a piece after which whoever speaks is gone
 SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 
 
@@ -62,16 +64,11 @@ class LiveTranscript:
         """Options other than language, task and names are those that keep up with speech."""
         options = options or SpeechOptions(**dict(engine.checkpoint.options))
         self._engine = engine
-        self._options = replace(
-            options, beam_size=1, vad=True, word_timestamps=True, fallback=False, clips="", batch_size=1
-        )
-        self._lock = threading.Lock()
-        self._pieces: list[Any] = []  # float32 arrays that no window has yet
-        self._heard = 0  # samples
+        self._options = replace(options, beam_size=1, vad=True, word_timestamps=True, clips="", batch_size=1)
+        self.sound = Spool()
         self._last_heard = time.monotonic()
         self._ended = False
-        self._window: Any = None  # samples, float32, from `_start` on
-        self._start = 0  # samples of the recording before the window
+        self._start = self._end = 0  # of the window, in samples of the recording
         self._hypothesis: list[Word] = []  # of the last step, behind what is final
         self._final: list[Word] = []
         self._context = ""  # final text before the window
@@ -80,12 +77,10 @@ class LiveTranscript:
 
     # --- for whoever listens ----------------------------------------------------------------------
 
-    def hear(self, samples: Any) -> None:
-        """The next piece: mono at 16 kHz, float32 in [-1, 1], shape (samples,)."""
-        with self._lock:
-            self._pieces.append(samples)
-            self._heard += len(samples)
-            self._last_heard = time.monotonic()
+    def hear(self, pcm: bytes) -> None:
+        """The next piece: 16-bit little-endian samples, mono at 16 kHz. Raises DoesNotFit: as `Spool`."""
+        self._last_heard = time.monotonic()
+        self.sound.append(pcm)
 
     def end(self) -> None:
         """Nothing comes any more."""
@@ -94,7 +89,12 @@ class LiveTranscript:
     @property
     def heard(self) -> float:
         """Seconds that came so far."""
-        return self._heard / SAMPLE_RATE
+        return self.sound.length / SAMPLE_RATE
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nothing has come for long."""
+        return time.monotonic() - self._last_heard > PATIENCE
 
     # --- for whoever recognises -------------------------------------------------------------------
 
@@ -106,104 +106,91 @@ class LiveTranscript:
         """
         with self._engine.request():
             while not cancel.is_set():
-                over = self._ended or time.monotonic() - self._last_heard > PATIENCE
+                over = self._ended or self.abandoned
                 if self.step(cancel):
                     report(self.now)
                 elif over:
                     break
                 else:
-                    time.sleep(WAIT)
+                    cancel.wait(WAIT)
         return self.flush()
 
     def step(self, cancel: threading.Event | None = None) -> bool:
-        """Recognise with all pieces that came since the last time. False: none did."""
-        if not self._take():
+        """Recognise what came since the last time, or as much of it as the window holds. False: nothing did."""
+        end = min(self.sound.length, self._start + int(MOST * SAMPLE_RATE))
+        if end == self._end:
             return False
+        self._end = end
+        full = self._length == MOST
         began = time.monotonic()
-        words = self._recognise(cancel)
+        words = self._recognise(cancel, fallback=full)
         if cancel is not None and cancel.is_set():
             return False  # cut short: no hypothesis to agree with
         if words is not None:
             words = self._behind_final(words)
             agreed = _agreement(self._hypothesis, words)
-            self._commit(words[:agreed])
-            self._hypothesis = words[agreed:]
-        self._cut(silent=words is not None and not self._hypothesis)
+            self._hypothesis = words
+            self._settle(max(agreed, self._whole) if full else agreed)
+        self._cut(words is not None and not self._hypothesis, LONG if full else MOST - 2 * MARGIN)
         self._tell(time.monotonic() - began)
         return True
 
     def flush(self) -> LiveText:
         """Make all that was heard final."""
-        self._commit(self._hypothesis)
-        self._hypothesis = []
+        self._settle(len(self._hypothesis))
         self._tell(self.now.decoding)
         return self.now
 
     # --- the window -------------------------------------------------------------------------------
 
-    def _take(self) -> bool:
-        """Put what came behind the window, as much as it holds; what is too much waits for the next step."""
-        import numpy as np
-
-        room = int(MOST * SAMPLE_RATE) - (0 if self._window is None else len(self._window))
-        with self._lock:
-            if not self._pieces:
-                return False
-            came = np.concatenate(self._pieces)
-            self._pieces = [came[room:]] if len(came) > room else []
-        parts = [came[:room]] if self._window is None else [self._window, came[:room]]
-        self._window = np.concatenate(parts)
-        return True
-
     @property
-    def _end(self) -> int:
-        """Samples of the recording up to the window's end."""
-        return self._start + (0 if self._window is None else len(self._window))
+    def _length(self) -> float:
+        """Of the window, in seconds."""
+        return (self._end - self._start) / SAMPLE_RATE
 
-    def _cut(self, silent: bool) -> None:
+    def _cut(self, silent: bool, most: float) -> None:
         """Shorten a window that has grown long, by what is final, or by force.
 
-        `silent`: nothing was said behind what is final.
+        Args:
+            silent: nothing was said behind what is final.
+            most: seconds that may be left of it.
         """
-        length = len(self._window) / SAMPLE_RATE
-        start = self._start / SAMPLE_RATE
-        inside = [word for word in self._final if word.end > start]
-        if silent and not inside:
-            self._drop(self._end / SAMPLE_RATE - MARGIN)
-        elif length > LONG:
-            ends = [word.end for word in inside if _ends_sentence(word)]
-            if silent:
-                ends.append(min(inside[-1].end + MARGIN, self._end / SAMPLE_RATE))
-            if ends:
-                self._drop(max(ends))
-        if (left := len(self._window) / SAMPLE_RATE) > MOST - 2 * MARGIN and inside:
+        end = self._end / SAMPLE_RATE
+        inside = [word for word in self._final if word.end > self._start / SAMPLE_RATE]
+        if silent and (not inside or self._length > LONG):
+            self._drop(max([end - MARGIN, *(word.end for word in inside)]))
+        elif self._length > LONG:
+            self._drop(max((word.end for word in inside if _ends_sentence(word)), default=0.0))
+        if self._length > most and inside:
             self._drop(inside[-1].end)
-            left = len(self._window) / SAMPLE_RATE
-        if left > MOST - 2 * MARGIN:  # no two recognitions agreed on anything in it
-            self._commit(self._hypothesis)
-            self._hypothesis = []
-            self._drop(self._end / SAMPLE_RATE)
+        if self._length > most:  # no two recognitions agreed on anything in it
+            self._settle(self._whole or len(self._hypothesis))
+            self._drop(self._final[-1].end if self._final else 0.0)
+        if self._length > most:  # nothing was heard in it that made sense
+            self._drop(self._start / SAMPLE_RATE + LONG)
 
     def _drop(self, until: float) -> None:
         """Let the window begin `until` seconds into the recording, if that is later than now."""
         samples = min(int(until * SAMPLE_RATE), self._end) - self._start
         if samples > 0:
-            self._window = self._window[samples:].copy()
             self._start += samples
             before = "".join(word.text for word in self._final if word.end <= until)
             self._context = before[-CONTEXT:].partition(" ")[2] if len(before) > CONTEXT else before
 
     # --- words ------------------------------------------------------------------------------------
 
-    def _recognise(self, cancel: threading.Event | None) -> list[Word] | None:
-        """The words in the window, at their times in the recording; None if the model lost its way."""
-        if len(self._window) < SAMPLE_RATE // 10:
+    def _recognise(self, cancel: threading.Event | None, fallback: bool) -> list[Word] | None:
+        """The words in the window, at their times in the recording; None if the model lost its way.
+
+        With `fallback` it tries once more where it does: there is no next time.
+        """
+        if self._length < 0.1:
             return []
         terms = self._options.initial_prompt
         prompt = " ".join(filter(None, (terms, self._context.strip())))
         language = self._options.language or self._language
-        options = replace(self._options, initial_prompt=prompt, language=language)
-        transcript = self._engine.transcribe(self._window, options, cancel)
+        options = replace(self._options, initial_prompt=prompt, language=language, fallback=fallback)
+        transcript = self._engine.transcribe(self.sound.read(self._start, self._end), options, cancel)
         segments = list(transcript)
         doubts = {doubt for segment in segments for doubt in segment.doubts}
         # Kept while the words make sense: a second of sound is easily taken for another language.
@@ -232,7 +219,14 @@ class LiveTranscript:
                 return new[count:]
         return new
 
-    def _commit(self, words: Sequence[Word]) -> None:
+    @property
+    def _whole(self) -> int:
+        """How many words of the hypothesis the window's end does not cut off."""
+        return sum(word.end <= self._end / SAMPLE_RATE - MARGIN for word in self._hypothesis)
+
+    def _settle(self, count: int) -> None:
+        """Make the first words of the hypothesis final."""
+        words, self._hypothesis = self._hypothesis[:count], self._hypothesis[count:]
         self._final += words
         segments = list(self.now.segments)
         for word in words:
@@ -279,24 +273,3 @@ def _ends_sentence(word: Word) -> bool:
 def _continues(line: Segment, word: Word) -> bool:
     pause, length = word.start - line.end, word.end - line.start
     return pause < PAUSE and length < LINE and not _ends_sentence(line.words[-1])
-
-
-# --- what browsers send -------------------------------------------------------------------------
-
-
-def samples_of(pcm: bytes) -> Any:
-    """16-bit little-endian samples as float32 in [-1, 1), shape (samples,)."""
-    import numpy as np
-
-    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768.0
-
-
-def wav(pcm: bytes) -> bytes:
-    """A WAV file of 16-bit little-endian samples, mono at 16 kHz."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(SAMPLE_RATE)
-        writer.writeframes(pcm)
-    return file.getvalue()

@@ -1,14 +1,14 @@
 """Live text on the Whisper page: what the browser sends, what the page makes of it."""
 
 import base64
-import io
+import threading
 import wave
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from models import EngineFailed, Segment, Word, loader
+from models import DoesNotFit, EngineFailed, Segment, Word, loader
 from models.jobs import Job
 from models.transcripts import live
 from pages.shared.speech import live as view
@@ -16,7 +16,7 @@ from pages.shared.speech.live import Recording
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import alive, click, sentences, untranslated, visit
 from tests.fakes.visitor import texts as readings
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WAIT, until
 
 PIECE = b"\x01\x02" * 16_000
 SAID = (Word(0.0, 0.4, " good"), Word(0.4, 0.8, " morning"))
@@ -52,8 +52,13 @@ def recording(page: AppTest) -> Recording:
 
 
 def ended(recording: Recording) -> Recording:
-    until(lambda: not recording.job.running)
+    assert recording.job.wait(WAIT)
     return recording
+
+
+def sound_of(finished: view.Finished) -> bytes:
+    with wave.open(finished.sound.wav(), "rb") as file:
+        return file.readframes(file.getnframes())
 
 
 def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
@@ -68,10 +73,7 @@ def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
     recording.take(message(4, pieces[4], over=True))
     assert recording.taken == 5 and recording.over
     finished = ended(recording).finish()
-    with wave.open(io.BytesIO(finished.wav)) as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16_000)
-        assert file.readframes(file.getnframes()) == b"".join(pieces)
-    assert finished.duration == 5
+    assert sound_of(finished) == b"".join(pieces) and finished.duration == 5
 
 
 def test_what_is_no_sound_is_left_out(recording: Recording) -> None:
@@ -113,16 +115,65 @@ def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
     ended(recording)
 
 
+def test_what_waits_when_somebody_stops_is_still_recognised(
+    stage: Stage, desks: list[Any], page: AppTest, recording: Recording
+) -> None:
+    stage.hold = 0, threading.Event()
+    recording.take(message(0, PIECE))
+    until(lambda: len(stage.options) == 1)  # it is being recognised, and takes its time
+    pieces = [bytes([number, 0]) * 16_000 for number in range(60)]
+    recording.take(message(1, *pieces, over=True))
+    alive(page.run())
+    assert any("The last 61 s are still being recognised" in caption.value for caption in page.caption)
+    assert view._data(recording, ready=True)["over"] and not view._data(recording, ready=True)["ready"]
+    stage.hold[1].set()
+    ended(recording)
+    alive(page.run())
+    alive(page.run())
+    (result,) = desks[-1].recordings
+    assert (result.state, result.duration) == ("done", 61)
+    assert recording.transcript.now.shown == 61
+    assert not any("still being recognised" in caption.value for caption in page.caption)
+
+
 def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
     stage: Stage, page: AppTest, recording: Recording
 ) -> None:
-    recording.take(message(0, PIECE))
     stage.breaks = (0, EngineFailed("Whisper stopped; try again.", "Whisper 中断；请重试。"))
-    recording.take(message(1, PIECE))
+    recording.take(message(0, PIECE))
     ended(recording)
     alive(page.run())
     assert "Whisper stopped; try again." in sentences(page)
-    assert recording.finished is not None and recording.finished.duration >= 1
+    data = view._data(recording, ready=True)
+    assert data["stop"] and not data["over"] and recording.finished is None  # the browser has more
+    recording.take(message(1, PIECE, PIECE, over=True))
+    alive(page.run())
+    assert recording.finished is not None and sound_of(recording.finished) == 3 * PIECE
+
+
+def test_somebody_who_is_gone_is_not_waited_for(
+    page: AppTest, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording.take(message(0, PIECE))
+    monkeypatch.setattr(live, "PATIENCE", -1.0)
+    ended(recording)
+    alive(page.run())
+    assert recording.finished is not None and not recording.open
+    assert view._data(recording, ready=True)["over"]
+
+
+def test_a_full_disk_ends_a_recording_with_a_sentence(
+    page: AppTest, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording.take(message(0, PIECE))
+    full = DoesNotFit("The disk is full.", "磁盘已满。")
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.transcript.sound, "append", lambda _: (_ for _ in ()).throw(full))
+        recording.take(message(1, PIECE))
+    alive(page.run())
+    assert "The disk is full." in sentences(page) and view._data(recording, ready=True)["stop"]
+    recording.take(message(2, PIECE, over=True))
+    assert ended(recording).finish().duration == 1
 
 
 def test_without_a_model_it_offers_to_load_one(stage: Stage) -> None:

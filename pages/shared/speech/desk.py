@@ -4,10 +4,9 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from threading import Event
-from typing import Any, BinaryIO
+from typing import IO, Any
 from uuid import uuid4
 
 import streamlit as st
@@ -63,7 +62,7 @@ class Desk:
         translations = [recording.translation for recording in self.recordings]
         return [*self.recordings, *filter(None, translations)]
 
-    def add(self, name: str, data: BinaryIO) -> None:
+    def add(self, name: str, data: IO[bytes]) -> None:
         folder = Path(self._folder.name) / uuid4().hex  # a part of the view's key: no "__", as mkdtemp's
         folder.mkdir()
         plain = Path(Path(name).name or "recording")
@@ -79,7 +78,7 @@ class Desk:
         if finished is self._spoken:
             return
         self._spoken = finished
-        self.add(finished.name, BytesIO(finished.wav))
+        self.add(finished.name, finished.sound.wav())
         recording = self.shown = self.recordings[-1]
         recording.state, recording.language = "done", finished.language
         recording.duration = recording.position = finished.duration

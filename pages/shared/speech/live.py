@@ -15,12 +15,13 @@ import streamlit as st
 
 from models import ModelError, Segment, SpeechEngine, SpeechOptions
 from models.jobs import Job
-from models.transcripts.live import LiveText, LiveTranscript, samples_of, wav
+from models.sound.spool import Spool
+from models.transcripts.live import LiveText, LiveTranscript
 from pages.shared.language import sentence, tr
 from pages.shared.loading import Choice
 from pages.shared.speech.microphone import CSS, HTML, JS
 
-LIMIT = 3600  # seconds of one recording, 115 MB
+LIMIT = 3600  # seconds of one recording, 115 MB on disk
 PIECE = 1.0  # seconds between two pieces, as the browser sends them
 LONGEST = 4 * 32_000  # bytes of a piece; more is not the component's
 REFRESH = 0.5  # seconds
@@ -32,7 +33,7 @@ class Finished:
     """What was said, and how it was written down."""
 
     name: str
-    wav: bytes
+    sound: Spool
     segments: tuple[Segment, ...]
     language: str | None
     duration: float  # seconds
@@ -48,35 +49,43 @@ class Recording:
     began: datetime = field(default_factory=datetime.now)
     taken: int = 0  # pieces
     over: bool = False  # the browser sends no more
-    pcm: bytearray = field(default_factory=bytearray)
+    refusal: ModelError | None = None  # why no more is kept
     finished: Finished | None = None
 
     @property
     def full(self) -> bool:
-        return self.transcript.heard >= LIMIT
+        return self.refusal is not None or self.transcript.heard >= LIMIT
+
+    @property
+    def open(self) -> bool:
+        """Something may still come of it: text, or sound to be kept where recognition broke off."""
+        return self.job.running or not (self.over or self.transcript.abandoned)
 
     def take(self, message: dict[str, Any]) -> None:
-        """Those pieces of a message that are new; what they say is left to the thread."""
+        """Keep those pieces of a message that are new; what they say is left to the thread."""
         first, pieces = int(message["first"]), message["pieces"]
         for piece in pieces[max(0, self.taken - first) :] if first <= self.taken else ():
             self.taken += 1
             pcm = _decoded(piece)
-            if pcm and not self.full and self.job.running:
-                self.pcm += pcm
-                self.transcript.hear(samples_of(pcm))
+            if pcm and not self.full and self.finished is None:
+                self._keep(pcm)
         if message["over"] and self.taken == first + len(pieces):
             self.over = True
             self.transcript.end()
 
+    def _keep(self, pcm: bytes) -> None:
+        try:
+            self.transcript.hear(pcm)
+        except ModelError as error:
+            self.refusal = error
+
     def finish(self) -> Finished:
-        """What was said, kept once the thread has ended."""
+        """What was said, kept once nothing more comes."""
         if self.finished is None:
             now = self.transcript.flush()
             name = f"{self.began:%Y-%m-%d %H.%M.%S}.wav"
-            self.finished = Finished(
-                name, wav(bytes(self.pcm)), now.segments, now.language, self.transcript.heard
-            )
-            self.pcm = bytearray()  # not in memory twice
+            sound, seconds = self.transcript.sound, self.transcript.heard
+            self.finished = Finished(name, sound, now.segments, now.language, seconds)
         return self.finished
 
 
@@ -96,12 +105,12 @@ def live(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
     """Draw it; return the last recording once it has ended and all of it is text."""
     recording = _recording(key)
     engine = choice.engine if isinstance(choice.engine, SpeechEngine) else None
-    if engine is None and not (recording and recording.job.running):
+    is_open = recording is not None and recording.open
+    if engine is None and not is_open:
         _offer_to_load(key, choice)
     if engine is None and recording is None:
         return None
-    running = bool(recording and recording.job.running)
-    st.fragment(_view, run_every=REFRESH if running else None)(key, engine, options, running)
+    st.fragment(_view, run_every=REFRESH if is_open else None)(key, engine, options, is_open)
     recording = _recording(key)
     return recording.finished if recording else None
 
@@ -123,7 +132,7 @@ def _offer_to_load(key: str, choice: Choice) -> None:
             st.rerun()
 
 
-def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_running: bool) -> None:
+def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_open: bool) -> None:
     canvas = f"{key}.microphone"
     mount = st.components.v2.component("quintet_microphone", html=HTML, css=CSS, js=JS)
     mount(
@@ -134,10 +143,10 @@ def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_run
     recording = _recording(key)
     if recording is not None:
         _say_how_far(recording)
-    running = bool(recording and recording.job.running)
-    if recording and not running:
+    is_open = recording is not None and recording.open
+    if recording is not None and not is_open:
         recording.finish()
-    if running != was_running:  # the timer goes with it, and the page takes over what is finished
+    if is_open != was_open:  # the timer goes with it, and the page takes over what is finished
         st.rerun()
 
 
@@ -161,14 +170,14 @@ def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOpt
 def _data(recording: Recording | None, ready: bool) -> dict[str, Any]:
     """What the component shows, and how far it has been heard."""
     now = recording.transcript.now if recording else LiveText()
-    running = bool(recording and recording.job.running)
+    is_open = recording is not None and recording.open
     return {
         "run": recording.run if recording else "",
         "taken": recording.taken if recording else 0,
-        "over": bool(recording and (recording.over or not running)),
-        "stop": bool(recording and (recording.full or not running)),
-        "ready": ready and not running,
-        "text": now.text[-TAIL:].strip() if running else now.text.strip(),
+        "over": bool(recording and (recording.over or not is_open)),
+        "stop": bool(recording and (recording.full or not recording.job.running)),
+        "ready": ready and not is_open,
+        "text": now.text[-TAIL:].strip() if is_open else now.text.strip(),
         "tentative": now.tentative,
         "words": _words(),
     }
@@ -207,20 +216,26 @@ def _say_how_far(recording: Recording) -> None:
         )
     now = recording.transcript.now
     heard = recording.transcript.heard
-    if recording.full:
+    if recording.refusal is not None:
+        st.error(sentence(recording.refusal))
+    elif recording.full:
         st.info(
             tr(
                 f"A live recording lasts at most {LIMIT // 60} minutes; this one is kept as it is.",
                 f"实时录音最长 {LIMIT // 60} 分钟；已录部分会保留。",
             )
         )
-    if not recording.job.running or not now.shown:
+    if not recording.job.running:
         return
-    follows, final = heard - now.shown + PIECE, heard - now.settled + PIECE
-    st.caption(
-        tr(
-            f"Text follows speech by up to {follows:.1f} s, and is final after {final:.1f} s · "
-            f"one recognition takes {now.decoding:.1f} s",
-            f"文字最多滞后语音 {follows:.1f} 秒，{final:.1f} 秒后确定 · 每次识别耗时 {now.decoding:.1f} 秒",
+    if recording.over:
+        left = heard - now.shown
+        st.caption(tr(f"The last {left:.0f} s are still being recognised", f"正在识别最后 {left:.0f} 秒"))
+    elif now.shown:
+        follows, final = heard - now.shown + PIECE, heard - now.settled + PIECE
+        st.caption(
+            tr(
+                f"Text follows speech by up to {follows:.1f} s, and is final after {final:.1f} s · "
+                f"one recognition takes {now.decoding:.1f} s",
+                f"文字最多滞后语音 {follows:.1f} 秒，{final:.1f} 秒后确定 · 每次识别耗时 {now.decoding:.1f} 秒",
+            )
         )
-    )

@@ -1,7 +1,6 @@
 """What every engine gets from its base: requests, conversations that outgrow the context, the queue."""
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, EngineClosed
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Queued
 from tests.fakes.engines import FakeEngine, Stage
+from tests.fakes.waiting import WAIT, until
 
 CHECKPOINT = Checkpoint("fake", "llama2", "chat", "gguf")
 
@@ -343,7 +343,7 @@ class Waiting:
         self.told, self.leave = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._wait, args=(queue, served, number, cancel), daemon=True)
         self.thread.start()
-        assert self.told.wait(5)
+        assert self.told.wait(WAIT)
 
     def _wait(self, queue: FairQueue, served: list[int], number: int, cancel: threading.Event) -> None:
         with queue.place() as ticket:
@@ -354,7 +354,7 @@ class Waiting:
                 return
             served.append(number)
             self.told.set()
-            self.leave.wait(5)
+            self.leave.wait(WAIT)
 
 
 def test_first_come_first_served_as_wide_as_it_is() -> None:
@@ -364,11 +364,9 @@ def test_first_come_first_served_as_wide_as_it_is() -> None:
     assert [waiting.ahead for waiting in line] == [[], [], [1], [2], [3]]
     for number, waiting in enumerate(line):
         waiting.leave.set()
-        waiting.thread.join(5)
-        for _ in range(500):  # the next in line has its turn before another place is given up
-            if len(served) >= min(number + 3, len(line)):
-                break
-            time.sleep(0.01)
+        waiting.thread.join(WAIT)
+        # The next in line has its turn before another place is given up.
+        until(lambda number=number: len(served) >= min(number + 3, len(line)))
     assert served[2:] == [2, 3, 4]
     assert line[4].ahead == sorted(line[4].ahead, reverse=True)
 
@@ -378,10 +376,10 @@ def test_who_cancels_leaves_the_line_to_the_others() -> None:
     events = [threading.Event() for _ in range(3)]
     line = [Waiting(queue, served, number, events[number]) for number in range(3)]
     events[1].set()
-    line[1].thread.join(5)
+    line[1].thread.join(WAIT)
     line[0].leave.set()
     line[2].leave.set()
-    line[2].thread.join(5)
+    line[2].thread.join(WAIT)
     assert served == [0, 2]
 
 

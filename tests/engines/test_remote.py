@@ -30,6 +30,7 @@ from models import (
 )
 from models.engines.remote import RemoteEngine, estimate
 from models.loader import Loader
+from tests.fakes.waiting import WAIT
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 GREEDY = ChatOptions(max_new_tokens=16, temperature=0.0)
@@ -455,7 +456,7 @@ def test_cancel_while_the_server_is_silent(script: Script, begun: bool) -> None:
     script.answer = answer
     [done] = load(script.address).stream(QUESTION, cancel=cancel)
     assert isinstance(done, Done) and done.finish_reason == "cancelled"
-    assert script.hung_up.wait(10)
+    assert script.hung_up.wait(WAIT)
 
 
 def test_cancel_between_two_chunks(script: Script) -> None:
@@ -472,7 +473,7 @@ def test_cancel_between_two_chunks(script: Script) -> None:
     cancel.set()
     [done] = stream
     assert isinstance(done, Done) and done.finish_reason == "cancelled"
-    assert script.hung_up.wait(10)
+    assert script.hung_up.wait(WAIT)
 
 
 def test_an_abandoned_answer_closes_the_connection(script: Script) -> None:
@@ -486,7 +487,7 @@ def test_an_abandoned_answer_closes_the_connection(script: Script) -> None:
     stream = engine.stream(QUESTION)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert script.hung_up.wait(10)
+    assert script.hung_up.wait(WAIT)
     assert engine.active == 0
 
 

@@ -35,6 +35,7 @@ from tests.fakes.visitor import (
     untranslated,
     visit,
 )
+from tests.fakes.waiting import until
 
 WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
 
@@ -150,10 +151,13 @@ def test_another_checkpoint_wipes_the_failure_of_the_one_before(stage: Stage, tm
 def test_a_load_is_watched_by_whoever_comes_and_can_be_cancelled(stage: Stage) -> None:
     stage.go.clear()
     at = visit()
-    timer = threading.Timer(0.5, lambda: at.session_state["llama2.load"].job.cancel.set())
-    timer.start()
+
+    def cancel() -> None:
+        until(lambda: "llama2.load" in at.session_state)
+        at.session_state["llama2.load"].job.cancel.set()
+
+    threading.Thread(target=cancel, daemon=True).start()
     ask(at, "hello")
-    timer.join()
     assert "cancelled" in at.info[-1].value and said(at) == [("hello", [])]
     assert "llama2.asked" not in at.session_state and loader.shared().loaded() == []
 

@@ -9,7 +9,7 @@ import pytest
 from models.errors import BadInput, Cancelled
 from models.schema import OnProgress, Progress
 from models.shared_work import SharedWork, in_background
-from tests.fakes.waiting import WAIT, until
+from tests.fakes.waiting import WAIT
 
 
 class Job:
@@ -155,8 +155,9 @@ def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
         return "first"
 
     first = asker(work, quick, progress=slow_reader)
-    assert finished.wait(WAIT)
-    until(work._running["key"].result.done)
+    assert finished.wait(5)
+    while not work._running["key"].result.done():
+        pass
     assert work.run("key", lambda report, stop: "second") == "second"
     hold.set()
     first.join(WAIT)
@@ -171,7 +172,7 @@ def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:
 
     with pytest.raises(ZeroDivisionError):
         work.run("key", job, broken)
-    assert job.stopped.wait(WAIT)
+    assert job.stopped.wait(5)
 
 
 def test_background_work_hands_over_even_what_is_no_exception() -> None:
@@ -179,4 +180,4 @@ def test_background_work_hands_over_even_what_is_no_exception() -> None:
         raise SystemExit(3)
 
     with pytest.raises(SystemExit):
-        in_background(leave).result(WAIT)
+        in_background(leave).result(5)

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from models import placement
-from models.__main__ import main
 from models.catalog import CHECKPOINTS
 from models.schema import Device, GiB
 from tests.fakes.paths import ROOT
@@ -50,8 +48,10 @@ def test_plan_says_what_a_load_takes() -> None:
 def test_a_plan_that_does_not_fit_is_shown_and_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from models.__main__ import main
+
     small = Device("cpu", "CPU", 2 * GiB, GiB, ("fp32", "int8"))
-    monkeypatch.setattr(placement, "devices", lambda: [small])
+    monkeypatch.setattr("models.placement.devices", lambda: [small])
     code = main(["plan", "llama-2-13b-chat", "--precision", "fp32", "--device", "cpu", "--context", "4096"])
     shown = capsys.readouterr()
     assert code == 1 and "total" in shown.out

@@ -76,6 +76,8 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     use_engines(monkeypatch, gguf="FakeEngine", ctranslate2="FakeSpeechEngine", qwen_vl="FakeVisionEngine")
     monkeypatch.setenv("QUINTET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
+    for name in ("HF_HOME", "MODELSCOPE_CACHE"):  # what is on this machine is not what a page says
+        monkeypatch.setenv(name, str(tmp_path / "hubs"))
     monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "chat.gguf")))
     monkeypatch.setenv("GEMMA_MODEL_PATH", str(write_gguf(tmp_path / "base.gguf", "gemma3", template=None)))
     monkeypatch.setenv("QWEN_VL_MODEL_PATH", str(write_folder(tmp_path / "vision", QWEN_VL)))

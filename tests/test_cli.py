@@ -16,6 +16,7 @@ import pytest
 from models import __main__ as command_line
 from models import loaded, unload
 from models.catalog import CHECKPOINTS
+from models.schema import Device, GiB
 from tests.fakes.paths import ROOT
 
 
@@ -55,12 +56,17 @@ def test_plan_says_what_a_load_takes() -> None:
     assert "weights" in run.stdout and "94 MB" in run.stdout and "512 tokens" in run.stdout
 
 
-def test_a_plan_that_does_not_fit_is_shown_and_refused() -> None:
-    run = models("plan", "llama-2-13b-chat", "--precision", "fp32", "--device", "cpu", "--context", "4096")
-    if run.returncode == 0:
-        pytest.skip("this machine has more than 50 GB of free memory")
-    assert run.returncode == 1 and "total" in run.stdout
-    assert run.stderr.count("\n") == 1 and "choose" in run.stderr
+def test_a_plan_that_does_not_fit_is_shown_and_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from models.__main__ import main
+
+    small = Device("cpu", "CPU", 2 * GiB, GiB, ("fp32", "int8"))
+    monkeypatch.setattr("models.placement.devices", lambda: [small])
+    code = main(["plan", "llama-2-13b-chat", "--precision", "fp32", "--device", "cpu", "--context", "4096"])
+    shown = capsys.readouterr()
+    assert code == 1 and "total" in shown.out
+    assert shown.err.count("\n") == 1 and "choose" in shown.err
 
 
 @pytest.mark.parametrize(
@@ -160,7 +166,7 @@ def test_a_reader_that_leaves_is_no_disaster(unbuffered: str) -> None:
             stderr=subprocess.PIPE,
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-            timeout=60,
+            timeout=600,
         )
     assert run.returncode == 1 and run.stderr == b""
 
@@ -182,15 +188,15 @@ def test_a_dialogue_holds_its_engine_between_two_questions(
 # --- with weights --------------------------------------------------------------------------------
 
 CHAT = ("chat", "smollm2-135m-instruct", "--context=1024", "--temperature=0", "--max-new-tokens=24")
-FRANCE = "What is the capital of France?"
+JAPAN = "What is the capital of Japan?"
 
 
 @pytest.mark.weights
 def test_chat_prints_the_answer_and_nothing_else() -> None:
-    run = models(*CHAT, "--prompt", FRANCE)
+    run = models(*CHAT, "--prompt", JAPAN)
     assert run.returncode == 0
-    assert run.stdout == "The capital of France is Paris.\n"
-    assert "tokens/s" in run.stderr and "Paris" not in run.stderr
+    assert run.stdout == "The capital of Japan is Tokyo.\n"
+    assert "tokens/s" in run.stderr and "Tokyo" not in run.stderr
 
 
 @pytest.mark.weights
@@ -216,7 +222,7 @@ def test_ctrl_c_ends_an_answer_and_the_program() -> None:
 
 @pytest.mark.weights
 def test_a_pipe_is_one_question() -> None:
-    assert models(*CHAT, input=f"{FRANCE}\n").stdout == models(*CHAT, "--prompt", FRANCE).stdout
+    assert models(*CHAT, input=f"{JAPAN}\n").stdout == models(*CHAT, "--prompt", JAPAN).stdout
 
 
 @pytest.mark.weights

@@ -9,6 +9,7 @@ import pytest
 from models.errors import BadInput, Cancelled
 from models.schema import OnProgress, Progress
 from models.shared_work import SharedWork
+from tests.fakes.waiting import WAIT
 
 
 class Held:
@@ -21,6 +22,7 @@ class Held:
 
     def __call__(self, report: OnProgress, stop: threading.Event) -> object:
         self.runs += 1
+        self.stop = stop
         report(Progress("load", self.runs, 10))
         self.begun.set()
         while not self.go.wait(0.01):
@@ -49,7 +51,7 @@ def test_all_who_ask_at_once_share_one_run_and_its_progress() -> None:
     def ask(number: int) -> object:
         def progress(step: Progress) -> None:
             told[number].append(step)
-            everybody.wait(5)  # nobody goes on before all have been told
+            everybody.wait(WAIT)  # nobody goes on before all have been told
             job.go.set()
 
         return work.run("key", job, progress)
@@ -65,25 +67,26 @@ def test_different_keys_run_beside_each_other() -> None:
     work: SharedWork[object] = SharedWork()
     one, two = Held(1), Held(2)
     threads = [asker(work, one, "one"), asker(work, two, "two")]
-    assert one.begun.wait(5) and two.begun.wait(5)
+    assert one.begun.wait(WAIT) and two.begun.wait(WAIT)
     one.go.set(), two.go.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(WAIT)
+    assert one.runs == two.runs == 1
 
 
 def test_one_who_leaves_does_not_disturb_the_others() -> None:
     work: SharedWork[object] = SharedWork()
     job, cancel = Held(), threading.Event()
     results: list[object] = []
-    stays = threading.Thread(target=lambda: results.append(work.run("key", job)))
+    stays = threading.Thread(target=lambda: results.append(work.run("key", job)), daemon=True)
     stays.start()
-    assert job.begun.wait(5)
+    assert job.begun.wait(WAIT)
     cancel.set()
     with pytest.raises(Cancelled):
         work.run("key", job, cancel=cancel)
-    assert not job.stopped.wait(0.3)
+    assert not job.stop.is_set()
     job.go.set()
-    stays.join(5)
+    stays.join(WAIT)
     assert results == ["result"] and job.runs == 1
 
 
@@ -93,7 +96,7 @@ def test_the_last_to_leave_stops_the_work_and_the_next_one_begins_anew() -> None
     cancel.set()
     with pytest.raises(Cancelled):
         work.run("key", job, cancel=cancel)
-    assert job.stopped.wait(5)
+    assert job.stopped.wait(WAIT)
     job.go.set()
     assert work.run("key", job) == "result"
     assert job.runs == 2
@@ -101,16 +104,17 @@ def test_the_last_to_leave_stops_the_work_and_the_next_one_begins_anew() -> None
 
 def test_who_asks_while_stopped_work_still_winds_down_gets_work_of_their_own() -> None:
     work: SharedWork[object] = SharedWork()
-    cancel, slow = threading.Event(), threading.Event()
+    cancel, slow, late = threading.Event(), threading.Event(), list[str]()
 
     def stubborn(report: OnProgress, stop: threading.Event) -> object:
-        slow.wait(5)  # deaf to stop
+        slow.wait(WAIT)  # deaf to stop
+        late.append("over")
         return "late"
 
     cancel.set()
     with pytest.raises(Cancelled):
         work.run("key", stubborn, cancel=cancel)
-    assert work.run("key", lambda report, stop: "fresh") == "fresh"
+    assert work.run("key", lambda report, stop: "fresh") == "fresh" and not late
     slow.set()
 
 
@@ -125,13 +129,13 @@ def test_a_failure_reaches_everybody_and_is_forgotten() -> None:
         except BadInput as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    assert job.begun.wait(5)
+    assert job.begun.wait(WAIT)
     job.go.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(WAIT)
     assert len(failures) == 3
     assert work.run("key", lambda report, stop: "again") == "again"
 
@@ -143,11 +147,11 @@ def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
 
     def slow_reader(step: Progress) -> None:
         finished.set()
-        hold.wait(5)
+        hold.wait(WAIT)
 
     def quick(report: OnProgress, stop: threading.Event) -> object:
         report(Progress("load", 1, 1))
-        finished.wait(5)
+        finished.wait(WAIT)
         return "first"
 
     first = asker(work, quick, progress=slow_reader)
@@ -155,7 +159,7 @@ def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
     assert work._jobs["key"].wait(5)
     assert work.run("key", lambda report, stop: "second") == "second"
     hold.set()
-    first.join(5)
+    first.join(WAIT)
 
 
 def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:

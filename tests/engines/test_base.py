@@ -1,7 +1,6 @@
 """What every engine gets from its base: requests, conversations that outgrow the context, the queue."""
 
 import threading
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +22,7 @@ from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, Cancelled, EngineClosed
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Progress, Queued
 from tests.fakes.engines import FakeEngine, Stage
+from tests.fakes.waiting import WAIT, until
 
 CHECKPOINT = Checkpoint("fake", "llama2", "chat", "gguf")
 
@@ -556,7 +556,7 @@ class Waiting:
         self.told, self.leave = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._wait, args=(queue, served, number, cancel), daemon=True)
         self.thread.start()
-        assert self.told.wait(5)
+        assert self.told.wait(WAIT)
 
     def _wait(self, queue: FairQueue, served: list[int], number: int, cancel: threading.Event) -> None:
         with queue.enter() as ticket:
@@ -567,7 +567,7 @@ class Waiting:
                 return
             served.append(number)
             self.told.set()
-            self.leave.wait(5)
+            self.leave.wait(WAIT)
 
 
 def test_first_come_first_served_as_wide_as_it_is() -> None:
@@ -577,11 +577,9 @@ def test_first_come_first_served_as_wide_as_it_is() -> None:
     assert [waiting.ahead for waiting in line] == [[], [], [1], [2], [3]]
     for number, waiting in enumerate(line):
         waiting.leave.set()
-        waiting.thread.join(5)
-        for _ in range(500):  # the next in line has its turn before another place is given up
-            if len(served) >= min(number + 3, len(line)):
-                break
-            time.sleep(0.01)
+        waiting.thread.join(WAIT)
+        # The next in line has its turn before another place is given up.
+        until(lambda number=number: len(served) >= min(number + 3, len(line)))
     assert served[2:] == [2, 3, 4]
     assert line[4].ahead == sorted(line[4].ahead, reverse=True)
 
@@ -591,10 +589,10 @@ def test_who_cancels_leaves_the_line_to_the_others() -> None:
     events = [threading.Event() for _ in range(3)]
     line = [Waiting(queue, served, number, events[number]) for number in range(3)]
     events[1].set()
-    line[1].thread.join(5)
+    line[1].thread.join(WAIT)
     line[0].leave.set()
     line[2].leave.set()
-    line[2].thread.join(5)
+    line[2].thread.join(WAIT)
     assert served == [0, 2]
 
 

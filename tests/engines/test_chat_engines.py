@@ -1,4 +1,8 @@
-"""What every chat engine promises, tried on the real starters."""
+"""What every chat engine promises, tried on the real starters.
+
+So small a model is of another mind by rounding, on another processor or with a cached prefix: texts are
+compared where the next token is far more likely than any other.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -23,12 +27,12 @@ def user(text: str) -> Message:
     return {"role": "user", "content": text}
 
 
-def question(engine: ChatEngine, text: str = "What is the capital of France?") -> Any:
+def question(engine: ChatEngine, text: str = "What is the capital of Japan?") -> Any:
     """A question to a chat model, its beginning to a base model."""
     return (
         [user(text)]
         if engine.has_chat_template
-        else "Question: " + text + "\nAnswer: The capital of France is"
+        else "Question: " + text + "\nAnswer: The capital of Japan is"
     )
 
 
@@ -73,10 +77,10 @@ def chat(shop: Loader) -> Iterator[ChatEngine]:
 # --- answers -------------------------------------------------------------------------------------
 
 
-def test_it_knows_the_capital_of_france(engine: ChatEngine) -> None:
+def test_it_knows_the_capital_of_japan(engine: ChatEngine) -> None:
     text, done = ask(engine, question(engine))
     used = done.usage
-    assert "Paris" in text
+    assert "Tokyo" in text
     assert used.prompt_tokens == engine.count_tokens(question(engine))
     assert 0 < used.completion_tokens <= GREEDY.max_new_tokens
     assert 0 <= used.cached_tokens < used.prompt_tokens
@@ -86,7 +90,7 @@ def test_it_knows_the_capital_of_france(engine: ChatEngine) -> None:
 
 def test_the_end_of_an_answer_is_a_stop(chat: ChatEngine) -> None:
     text, done = ask(chat, question(chat))
-    assert text == "The capital of France is Paris." and done.finish_reason == "stop"
+    assert text == "The capital of Japan is Tokyo." and done.finish_reason == "stop"
 
 
 def test_an_answer_is_cut_where_it_was_asked_to_be(engine: ChatEngine) -> None:
@@ -95,22 +99,25 @@ def test_an_answer_is_cut_where_it_was_asked_to_be(engine: ChatEngine) -> None:
 
 
 def test_a_second_turn_reads_only_what_is_new(chat: ChatEngine) -> None:
-    conversation = [user("My name is Ada. What is the capital of Italy?")]
+    conversation = [user("My name is Ada. What is the capital of Japan?")]
     text, first = ask(chat, conversation)
-    conversation += [{"role": "assistant", "content": text}, user("And of Spain?")]
+    conversation += [{"role": "assistant", "content": text}, user("And of Egypt?")]
     _, second = ask(chat, conversation)
     assert second.usage.prompt_tokens > first.usage.prompt_tokens
     assert second.usage.cached_tokens >= first.usage.prompt_tokens - 1
 
 
 def test_a_cached_prefix_changes_no_answer(engine: ChatEngine) -> None:
-    once, _ = ask(engine, question(engine))
-    again, done = ask(engine, question(engine))
-    assert again == once and done.usage.cached_tokens > 0
+    text = "10, 20, 30, 40, 50, 60, 70, 80,"  # asked nowhere else
+    once, first = ask(engine, text)
+    again, second = ask(engine, text)
+    assert again == once and once.startswith(" 90, 100, 110")
+    assert second.usage.cached_tokens > first.usage.cached_tokens
 
 
 def test_the_same_seed_says_the_same(engine: ChatEngine) -> None:
     hot = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "max_new_tokens": 12}
+    ask(engine, question(engine))  # every draw is then made after the same cached prefix
     texts = [ask(engine, question(engine), ChatOptions(seed=seed, **hot))[0] for seed in (1, 1, 2, 3)]
     assert texts[0] == texts[1] and len(set(texts)) > 1
 
@@ -122,9 +129,9 @@ def test_without_a_seed_answers_differ(engine: ChatEngine) -> None:
 
 def test_the_answer_ends_before_a_stop_text(engine: ChatEngine) -> None:
     whole, _ = ask(engine, question(engine))
-    options = ChatOptions(temperature=0.0, max_new_tokens=24, stop=("never said", "Par"))
+    options = ChatOptions(temperature=0.0, max_new_tokens=24, stop=("never said", "Tok"))
     text, done = ask(engine, question(engine), options)
-    assert text == whole[: whole.index("Par")] and done.finish_reason == "stop"
+    assert text == whole[: whole.index("Tok")] and done.finish_reason == "stop"
 
 
 def test_a_base_model_continues_messages_as_text(shop: Loader) -> None:
@@ -136,15 +143,14 @@ def test_a_base_model_continues_messages_as_text(shop: Loader) -> None:
 
 
 def test_a_chat_model_continues_a_bare_text_without_its_template(chat: ChatEngine) -> None:
-    assert chat.count_tokens("The capital of France is") < chat.count_tokens(
-        [user("The capital of France is")]
-    )
-    assert "Paris" in ask(chat, "The capital of France is")[0]
+    text = "The capital of Japan is"
+    assert chat.count_tokens(text) < chat.count_tokens([user(text)])
+    assert ask(chat, text)[0].startswith(" Tokyo")
 
 
 def test_parts_of_text_are_read_as_text(chat: ChatEngine) -> None:
-    parts = [{"type": "text", "text": "What is the capital of France?"}]
-    assert ask(chat, [{"role": "user", "content": parts}])[0] == "The capital of France is Paris."
+    parts = [{"type": "text", "text": "What is the capital of Japan?"}]
+    assert ask(chat, [{"role": "user", "content": parts}])[0] == "The capital of Japan is Tokyo."
 
 
 def test_other_scripts_arrive_whole(engine: ChatEngine) -> None:
@@ -179,7 +185,7 @@ def test_a_long_conversation_loses_whole_turns_and_keeps_the_system_prompt(chat:
     conversation: list[Message] = [{"role": "system", "content": "Always answer with the word banana."}]
     for turn in range(12):
         conversation += [user(f"Number {turn}: " + "word " * 40), {"role": "assistant", "content": "ok"}]
-    conversation.append(user("What is the capital of France?"))
+    conversation.append(user("What is the capital of Japan?"))
     options = ChatOptions(temperature=0.0, max_new_tokens=8)
     _, done = ask(chat, conversation, options)
     dropped = chat.dropped(conversation, options)
@@ -209,17 +215,29 @@ def test_stop_while_the_answer_is_written(engine: ChatEngine) -> None:
             cancel.set()
     text, done = answer(events)
     assert text and done.finish_reason == "cancelled"
-    assert len([event for event in events if isinstance(event, Delta)]) <= 3
+
+
+class StopAtFirstLook(threading.Event):
+    """A wish to stop that comes just before the thread that computes looks for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listener = threading.current_thread()
+
+    def is_set(self) -> bool:
+        if threading.current_thread() is not self._listener:
+            self.set()
+        return super().is_set()
 
 
 def test_stop_while_the_prompt_is_read(engine: ChatEngine) -> None:
-    cancel, events = threading.Event(), []
-    prompt = "a different beginning " + "and some more of it " * 80
-    for event in engine.stream(prompt, GREEDY, cancel):
-        events.append(event)
-        cancel.set()
+    events = list(
+        engine.stream("a different beginning " + "and some more of it " * 80, GREEDY, StopAtFirstLook())
+    )
     text, done = answer(events)
     assert done.finish_reason == "cancelled" and text == ""
+    read = [event for event in events if isinstance(event, Prefill)]
+    assert read and read[-1].done < read[-1].total
 
 
 def test_stop_before_the_first_step(engine: ChatEngine) -> None:
@@ -235,19 +253,15 @@ def test_a_closed_generator_frees_its_slot(engine: ChatEngine) -> None:
         assert engine.active == 1
         abandoned.close()
         assert engine.active == 0
-    assert "Paris" in ask(engine, question(engine))[0]
+    assert "Tokyo" in ask(engine, question(engine))[0]
 
 
 def test_four_at_once_each_get_their_own_answer(chat: ChatEngine) -> None:
-    words = ["apple", "river", "seven", "cloud"]
-    asked = {word: [user(f'Repeat this word and nothing else: "{word}"')] for word in words}
-    alone = {word: ask(chat, messages)[0] for word, messages in asked.items()}
+    asked = ["1, 2, 3, 4,", "10, 20, 30, 40,", "a, b, c, d, e,", "2024, 2025, 2026,"]
     with ThreadPoolExecutor(4) as pool:
-        together = dict(zip(words, pool.map(lambda word: ask(chat, asked[word])[0], words), strict=True))
-    for word in words:
-        others = set(words) - {word}
-        assert word in together[word].lower() and not any(other in together[word].lower() for other in others)
-    assert alone.keys() == together.keys()
+        texts = list(pool.map(lambda text: ask(chat, text)[0], asked))
+    for text, expected in zip(texts, (" 5, 6, 7,", " 50,", " f, g, h,", " 2027,"), strict=True):
+        assert text.startswith(expected)
 
 
 def test_more_than_there_are_slots_wait_in_line(engine: ChatEngine) -> None:
@@ -273,7 +287,7 @@ def test_a_failure_inside_reaches_who_asked(chat: ChatEngine, monkeypatch: pytes
     with pytest.raises(EngineFailed, match="out of luck"):
         list(chat.stream(question(chat), GREEDY))
     monkeypatch.undo()
-    assert "Paris" in ask(chat, question(chat))[0]
+    assert "Tokyo" in ask(chat, question(chat))[0]
 
 
 def test_after_an_unload_it_says_so_and_can_be_loaded_again(shop: Loader) -> None:
@@ -289,7 +303,7 @@ def test_after_an_unload_it_says_so_and_can_be_loaded_again(shop: Loader) -> Non
         next(waiting)
     again = shop.load(CHAT, "cpu", context=CONTEXT)
     assert isinstance(again, ChatEngine) and again is not engine
-    assert "Paris" in ask(again, question(again))[0]
+    assert "Tokyo" in ask(again, question(again))[0]
 
 
 def test_the_load_report_is_what_was_measured(engine: ChatEngine) -> None:

@@ -27,6 +27,7 @@ from models.chatglm.vocabulary import FIRST_SPECIAL, MASKS, ROLES, TAB  # noqa: 
 from models.engines.chatglm import ChatGlmEngine  # noqa: E402
 from tests.fakes import glm_checkpoints as tiny  # noqa: E402
 from tests.fakes.paths import ROOT  # noqa: E402
+from tests.fakes.waiting import WAIT  # noqa: E402
 
 GREEDY = ChatOptions(temperature=0.0, max_new_tokens=16)
 HELLO = [{"role": "user", "content": "你好, the weather"}]
@@ -451,7 +452,7 @@ def own_loader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 
 
 def visit(locale: str) -> AppTest:
-    at = AppTest.from_file(PAGE, default_timeout=60)
+    at = AppTest.from_file(PAGE, default_timeout=WAIT)
     at.context["locale"] = locale
     at.run()
     assert not at.exception

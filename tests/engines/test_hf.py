@@ -20,6 +20,7 @@ from models.errors import (
 from models.schema import ChatOptions, Delta, Done, Progress, Queued
 from tests.fakes.hf_engine import HELLO, answer, load
 from tests.fakes.tiny_models import as_bin, save_gemma, save_llama
+from tests.fakes.waiting import WAIT
 
 
 def same_text(engine: HfEngine, ids: list[int], shown: str) -> bool:
@@ -449,12 +450,12 @@ def test_sessions_wait_in_line_and_never_mix(fresh: HfEngine) -> None:
             got["b"].append(event)
             waiting.set()
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=second, daemon=True)
     thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(WAIT)
     assert got["b"] == [Queued(1)]
     got["a"] = [first, *events]
-    thread.join(30)
+    thread.join(WAIT)
     for name, text in expected.items():
         assert "".join(e.text for e in got[name] if isinstance(e, Delta)) == text
 

@@ -27,6 +27,7 @@ from models.qwen_vl.pixels import pixels  # noqa: E402
 from models.schema import Event, GiB  # noqa: E402
 from tests.fakes import qwen_checkpoints as tiny  # noqa: E402
 from tests.fakes.paths import SHARED  # noqa: E402
+from tests.fakes.waiting import until  # noqa: E402
 
 needs_fixtures = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared with the real index")
 GREEDY = ChatOptions(temperature=0.0, max_new_tokens=12)
@@ -238,12 +239,10 @@ def test_requests_that_wait_are_looked_at_together(open_: Any, monkeypatch: pyte
     hook = engine.model.model.visual.register_forward_pre_hook(
         lambda _, given: together.append(len(given[0]))
     )
-    pause = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         with engine.queue.enter():  # nobody begins before all are there
             work = [pool.submit(answer, engine, [ask("the cat", number)]) for number in range(8)]
-            while len(engine._features._asked) < 8:
-                pause.wait(0.01)
+            until(lambda: len(engine._features._asked) == 8)
         texts = [job.result()[0].strip("\ufffd \n") for job in work]
     hook.remove()
     assert texts == expected

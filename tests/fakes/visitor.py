@@ -10,6 +10,7 @@ from models import loader
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Step
 from tests.fakes.paths import ROOT
+from tests.fakes.waiting import WAIT
 
 APP = str(ROOT / "app.py")
 PAGES = ("llama2", "gemma", "chatglm", "qwen_vl", "whisper")
@@ -20,7 +21,7 @@ STOCK = "name: get_stock\nparameters: {type: object, properties: {article: {type
 
 def visit(page: str = "llama2", locale: str = "en-US") -> AppTest:
     """A new visitor on a page."""
-    at = AppTest.from_file(APP, default_timeout=30)
+    at = AppTest.from_file(APP, default_timeout=WAIT)
     at.context["locale"] = locale
     alive(at.run())
     return at if page == PAGES[0] else to(at, page)

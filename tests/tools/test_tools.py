@@ -22,6 +22,7 @@ from models.tools import (
     parse_json_call,
     shipped,
 )
+from tests.fakes.waiting import WAIT
 
 
 class Unit(Enum):
@@ -253,7 +254,7 @@ def test_a_tool_that_hangs_is_left_behind_and_can_be_cancelled() -> None:
     over = threading.Event()
 
     def hangs() -> None:
-        over.wait(60)
+        over.wait(WAIT)
 
     cancelled = threading.Event()
     cancelled.set()

@@ -1,5 +1,6 @@
 """The devices of machines that are made up, and of this one."""
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,3 +155,93 @@ def test_no_limit_leaves_the_machines_memory(
 
 def test_a_full_container_has_nothing_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cgroup(monkeypatch, tmp_path, max=str(GiB), current=str(2 * GiB)) == (GiB, 0)
+
+
+# --- other machines ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No CUDA, and 32 of 64 GB free."""
+    memory = SimpleNamespace(total=64 * GiB, available=32 * GiB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(machine, "_torch_has_cuda", lambda: False)
+    monkeypatch.setattr(machine, "CGROUP", Path("/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "found"),
+    [("darwin", "arm64", ["mps", "cpu"]), ("darwin", "x86_64", ["cpu"]), ("linux", "arm64", ["cpu"])],
+)
+def test_only_apples_own_processors_have_a_gpu(
+    system: str, processor: str, found: list[str], bare: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(machine.platform, "machine", lambda: processor)
+    made = devices()
+    assert [device.name for device in made] == found
+    if found[0] == "mps":
+        assert (made[0].total, made[0].free, made[0].unified) == (64 * GiB, 32 * GiB, True)
+        assert made[0].precisions == ("fp16", "bf16", "fp32")
+    assert (made[-1].total, made[-1].free, made[-1].unified) == (64 * GiB, 32 * GiB, False)
+    assert made[-1].title == "CPU (64 GB)"
+
+
+@pytest.mark.parametrize(
+    ("flags", "first"),
+    [
+        ("avx512_bf16", "bf16"),
+        ("amx_bf16", "bf16"),
+        ("bf16", "bf16"),
+        ("avx512f avx512_bf16x", "fp32"),
+        ("", "fp32"),
+    ],
+)
+def test_bfloat16_comes_first_where_the_processor_multiplies_it(
+    flags: str, first: str, bare: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu {flags} sse\n")
+    monkeypatch.setattr(machine, "Path", lambda path: tmp_path / Path(path).name)
+    ways = devices()[-1].precisions
+    assert (
+        ways[0] == first and sorted(ways) == ["bf16", "fp32", "int4", "int8"] and ways[2:] == ("int8", "int4")
+    )
+    (tmp_path / "cpuinfo").unlink()
+    assert devices()[-1].precisions[0] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda"),
+    [
+        ("cuda: Optional[str] = '12.4'\n", True),
+        ("__version__ = '2'\ncuda = '12.4'\n", True),
+        ("cuda: Optional[str] = None\n", False),
+        ("hip = '6'\n", False),
+    ],
+)
+def test_a_cuda_build_is_known_by_its_version_file(
+    version: str, cuda: bool, nvml: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = machine._torch_has_cuda
+    nvml(card("a"))
+    monkeypatch.setattr(machine, "_torch_has_cuda", real)
+    (tmp_path / "version.py").write_text(version)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    assert [device.name for device in devices()] == (["cuda:0", "cpu"] if cuda else ["cpu"])
+    (tmp_path / "version.py").unlink()
+    assert [device.name for device in devices()] == ["cpu"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert [device.name for device in devices()] == ["cpu"]
+
+
+def test_cards_are_numbered_as_nvml_does_unless_told_otherwise(
+    nvml: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml(card("a"), card("b"))
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    devices()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    devices()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"

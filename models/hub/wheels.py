@@ -99,8 +99,9 @@ def _candidates(wheel: Wheel, client: Any, settings: dict[str, str]) -> Iterator
 
 def _find(wheel: Wheel, client: Any, settings: dict[str, str], folder: Path) -> Remote:
     for link in _candidates(wheel, client, settings):
-        stated = (link.hashes or {}).get("sha256", wheel.sha256)
-        if link.is_wheel and stated == wheel.sha256:
+        # Indexes state it in their JSON, or behind the address in their HTML.
+        stated = (link.hash_option or {}).get("sha256", [wheel.sha256])
+        if link.is_wheel and wheel.sha256 in stated:
             return Remote(
                 link.filename, link.normalized, folder / link.filename, _size(link, client), wheel.sha256
             )

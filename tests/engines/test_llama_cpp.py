@@ -116,8 +116,18 @@ def test_slots_share_the_context_and_placement_has_decided(llama: Llama, open_: 
     assert (params.n_parallel, params.n_ctx, params.n_batch) == (3, 384, 128)
     assert (params.n_gpu_layers, params.fit_params, params.warmup) == (0, False, False)
     assert params.check_tensors and not params.endpoint_slots and not params.endpoint_metrics
+    assert params.cache_ram_mib == 256
     assert engine.context_length == 128
     assert Path(params.model.path).name == "tiny-Q4_0.gguf"
+
+
+@pytest.mark.parametrize(("physical", "threads"), [(6, 6), (None, 1)])
+def test_a_thread_for_every_core(
+    physical: int | None, threads: int, llama: Llama, open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 12 if logical else physical)
+    open_()
+    assert llama.params.cpuparams.n_threads == threads
 
 
 def test_one_card_is_used_alone_and_several_together(llama: Llama, open_: Open) -> None:
@@ -127,6 +137,8 @@ def test_one_card_is_used_alone_and_several_together(llama: Llama, open_: Open) 
     open_(device="cuda:1", devices=("cuda:1",))
     assert (llama.params.split_mode, llama.params.main_gpu) == (alone, 1)
     assert llama.params.n_gpu_layers > 100 and llama.params.n_batch == 512
+    open_(device="cuda", devices=("cuda",))
+    assert (llama.params.split_mode, llama.params.main_gpu) == (alone, 0)
     open_(device="cuda:0", devices=("cuda:0", "cuda:1"))
     assert llama.params.split_mode != alone
 

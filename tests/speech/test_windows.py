@@ -157,6 +157,10 @@ def test_word_times_go_on_behind_the_last_word_of_the_earlier_run() -> None:
     decoder = Dictated(heard(2), heard(3))
     run(decoder, 39, done=[earlier, last], word_timestamps=True)
     assert [before for _, before in decoder.timed] == [8.0]
+    decoder = Dictated(heard(2), heard(3))
+    decoder.word_end = 20.0
+    run(decoder, 39, done=[earlier, last], word_timestamps=True)
+    assert [before for _, before in decoder.timed] == [8.0, 20.0]
 
 
 def test_only_the_parts_that_were_asked_for_are_decoded() -> None:

@@ -1,8 +1,9 @@
 """Transcripts as files: one recording in every form, or all of them in one archive."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import streamlit as st
 
@@ -12,7 +13,12 @@ from models.transcripts.formats import FORMATS, MIME, archive, write
 from models.transcripts.recordings import Recording
 from pages.shared.language import remember, tr
 
-Sizes = Mapping[str, int | None]
+
+class Sizes(TypedDict):
+    """How long lines and cues of subtitles may be, as `write` wants it."""
+
+    max_line_width: int | None
+    max_line_count: int | None
 
 
 def files(family: str, recording: Recording, recordings: Sequence[Recording]) -> None:
@@ -29,7 +35,6 @@ def files(family: str, recording: Recording, recordings: Sequence[Recording]) ->
 
 
 def _sizes(family: str) -> Sizes:
-    """How long lines and cues of subtitles may be, as `write` wants it."""
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
         width = st.number_input(
             tr("Most letters in a line", "每行最多字数"),

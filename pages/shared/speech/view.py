@@ -46,6 +46,12 @@ def speech_page(intro: str) -> None:
     loading.show_failure(FAMILY)
     if not mine.recordings:
         st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + loading.first_time(choice))
+    _recognise(mine, choice, options)
+    _draw(mine)
+
+
+def _recognise(mine: Desk, choice: loading.Choice, options: SpeechOptions) -> None:
+    """Begin with what waits, once there is an engine for it; say what the work before broke off with."""
     if not loading.asked(FAMILY):  # given up
         mine.wish = None
     if not mine.waiting and not mine.wish:  # taken away while the model was loading
@@ -55,15 +61,23 @@ def speech_page(intro: str) -> None:
             _hear_again(ready, mine, mine.wish, options)
         mine.start(ready, options)
         st.rerun()
-    if mine.job is not None and not mine.running and (error := mine.job.error):
-        mine.job = None
+    if mine.job is not None and not mine.running and mine.job.error is not None:
+        error, mine.job = mine.job.error, None
         loading.fail(FAMILY, error)
+
+
+def _draw(mine: Desk) -> None:
+    """The queue and the recording that is shown, each drawn again while something happens to it."""
     pause = REFRESH if mine.running else None
     st.fragment(_watched, run_every=pause)(mine, _draw_queue, lambda: mine.running)
-    if (shown := mine.shown) is not None:
-        changing = lambda: mine.running or mine.sound(shown).running  # noqa: E731
-        pause = max(REFRESH, len(shown.lines) / LINES_PER_SECOND) if changing() else None
-        st.fragment(_watched, run_every=pause)(mine, _draw_transcript, changing)
+    if (shown := mine.shown) is None:
+        return
+
+    def changing() -> bool:
+        return mine.running or mine.sound(shown).running
+
+    pause = max(REFRESH, len(shown.lines) / LINES_PER_SECOND) if changing() else None
+    st.fragment(_watched, run_every=pause)(mine, _draw_transcript, changing)
 
 
 # --- what is to be transcribed ---------------------------------------------------------------------

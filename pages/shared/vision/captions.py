@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -66,7 +67,7 @@ class Album:
         self._began, self._before = time.monotonic(), self.done
         captions = self.captions  # which Remove all replaces
 
-        def work(_: Callable[[Any], None], cancel: Event) -> None:
+        def work(report: Callable[[Any], None], cancel: Event) -> None:
             for _ in caption_many(engine, captions, prompt, options, cancel):
                 pass
 
@@ -262,7 +263,7 @@ def _downloads(family: str, mine: Album, prefix: str) -> None:
         for format in FORMATS:
             st.download_button(
                 titles[format],
-                lambda format=format: write(mine.captions, format, prefix),
+                partial(write, mine.captions, format, prefix),
                 f"captions.{format}",
                 MIME[format],
                 key=f"{family}.download.{format}",

@@ -86,8 +86,8 @@ def region(key: str, picture: Picture) -> Box:
     )
     st.caption(tr("Drag on the picture, or use the sliders.", "在图片上拖动，或使用滑块。"))
     columns = st.columns(2)
-    left, right = columns[0].slider(tr("From left to right", "从左到右"), 0, LAST, key=across)
-    top, bottom = columns[1].slider(tr("From top to bottom", "从上到下"), 0, LAST, key=down)
+    columns[0].slider(tr("From left to right", "从左到右"), 0, LAST, key=across)
+    columns[1].slider(tr("From top to bottom", "从上到下"), 0, LAST, key=down)
     return Box(left, top, right, bottom)
 
 

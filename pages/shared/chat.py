@@ -28,6 +28,7 @@ from pages.shared.conversation.usage import show_figures
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import readable
+from pages.shared.sidebar import show_sidebar
 from pages.shared.vision import questions
 from pages.shared.vision.captions import captions
 from pages.shared.vision.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
@@ -80,8 +81,8 @@ def chat_page(
     `about` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
     a family that `sees` is asked about pictures, its starter about those that `example` draws.
     """
-    frame.page(family, intro)
-    choice, values = frame.sidebar(
+    frame.set_up_page(family, intro)
+    choice, values = show_sidebar(
         family, fields(ChatOptions), lambda row: tools.mode(family).options if calls_tools(row) else {}
     )
     try:

@@ -16,6 +16,7 @@ from pages.shared.conversation.sources import send_to_chat
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal
+from pages.shared.sidebar import show_sidebar
 from pages.shared.speech.desk import Desk, clock, desk, queue
 from pages.shared.speech.downloads import files
 from pages.shared.speech.editing import carry_out
@@ -31,10 +32,8 @@ LINES_PER_SECOND = 400
 
 def speech_page(intro: str) -> None:
     """The Whisper page."""
-    frame.page(FAMILY, intro, layout="wide")
-    choice, values = frame.sidebar(
-        FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"]
-    )
+    frame.set_up_page(FAMILY, intro, layout="wide")
+    choice, values = show_sidebar(FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"])
     mine = desk()
     _add(mine, choice)
     try:

@@ -126,7 +126,7 @@ def starter(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def desks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Those of the Whisper page that the visitors of a test got, in order."""
-    from pages.shared.speech.desk import Desk
+    from pages.shared.speech.workspace import Desk
 
     made: list[Any] = []
     begin = Desk.__init__

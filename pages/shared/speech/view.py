@@ -17,11 +17,11 @@ from pages.shared.jobs import Job, when_stopped
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal
 from pages.shared.sidebar import show_sidebar
-from pages.shared.speech.desk import Desk, clock, desk, queue
 from pages.shared.speech.downloads import files
 from pages.shared.speech.editing import carry_out
 from pages.shared.speech.live import live
 from pages.shared.speech.transcript_view import transcript_view
+from pages.shared.speech.workspace import Desk, clock, desk, queue
 
 FAMILY = "whisper"
 SOUND = ["wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff"]

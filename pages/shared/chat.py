@@ -18,19 +18,19 @@ from models.pictures.boxes import without_tags
 from models.tools import Toolbox
 from pages.shared import frame, loading, tools
 from pages.shared.conversation import dictation, sources
-from pages.shared.conversation.completion import completion
+from pages.shared.conversation.completion import show_completion
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.menu import menu
+from pages.shared.conversation.menu import show_menu
 from pages.shared.conversation.steps import ask_for_result, show_steps
 from pages.shared.conversation.streaming import follow
 from pages.shared.conversation.turns import Turn
-from pages.shared.conversation.usage import show_figures
+from pages.shared.conversation.usage import show_usage
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.vision import questions
-from pages.shared.vision.captions import captions
+from pages.shared.vision.captions import show_captions
 from pages.shared.vision.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
 
 
@@ -39,7 +39,7 @@ class Chat:
     """What the page shows: a conversation, and all that it is answered with.
 
     `key` begins the keys of its widgets. Without a `toolbox` nothing can be asked. `sees`: with pictures,
-    of which `example` draws one to try.
+    of which `draw_example` draws one to try.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Chat:
     conversation: Conversation
     toolbox: Toolbox | None
     sees: bool = False
-    example: Callable[[], bytes] | None = None
+    draw_example: Callable[[], bytes] | None = None
 
     @property
     def family(self) -> str:
@@ -71,41 +71,41 @@ class Chat:
 def chat_page(
     family: str,
     intro: str,
-    about: Callable[[Checkpoint], None] | None = None,
+    explain: Callable[[Checkpoint], None] | None = None,
     calls_tools: Callable[[Checkpoint], bool] = lambda checkpoint: False,
     sees: bool = False,
-    example: Callable[[], bytes] | None = None,
+    draw_example: Callable[[], bytes] | None = None,
 ) -> None:
     """A page of one family: a chat, or for a base model a text to be continued.
 
-    `about` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
-    a family that `sees` is asked about pictures, its starter about those that `example` draws.
+    `explain` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
+    a family that `sees` is asked about pictures, its starter about those that `draw_example` draws.
     """
     frame.set_up_page(family, intro)
     choice, values = show_sidebar(
-        family, fields(ChatOptions), lambda row: tools.mode(family).options if calls_tools(row) else {}
+        family, fields(ChatOptions), lambda row: tools.chosen_mode(family).options if calls_tools(row) else {}
     )
     try:
         options = ChatOptions(**values)
     except BadInput as error:
         st.error(sentence(error))
         return
-    if choice.checkpoint and about:
-        about(choice.checkpoint)
+    if choice.checkpoint and explain:
+        explain(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
         sources.explain_waiting(family)
-        completion(choice, options)
+        show_completion(choice, options)
     elif choice.checkpoint and calls_tools(choice.checkpoint):
         tools.choose_mode(family)
-        mode = tools.mode(family)
+        mode = tools.chosen_mode(family)
         key = family if mode is tools.CHAT else f"{family}.{mode.name}"
-        _chat(Chat(key, choice, options, _conversation(key), tools.toolbox(family)))
+        _show_chat(Chat(key, choice, options, _conversation(key), tools.choose_toolbox(family)))
     else:
-        drawn = example if choice.checkpoint and choice.checkpoint.starter else None
-        if sees and questions.mode(family) == questions.MANY:
-            captions(choice, options, drawn)
+        drawn = draw_example if choice.checkpoint and choice.checkpoint.starter else None
+        if sees and questions.choose_mode(family) == questions.MANY:
+            show_captions(choice, options, drawn)
         else:
-            _chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees, drawn))
+            _show_chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees, drawn))
 
 
 # --- chat --------------------------------------------------------------------------------------
@@ -118,36 +118,36 @@ def _conversation(key: str) -> Conversation:
     return found
 
 
-def _chat(chat: Chat) -> None:
+def _show_chat(chat: Chat) -> None:
     family, conversation = chat.family, chat.conversation
     conversation.settle()
     _keep_unsent(chat)
-    loading.turn_to(family, chat.key)
-    menu(chat.key, family, chat.choice.checkpoint, conversation)
-    dropped = _dropped(chat)
+    loading.switch_conversation(family, chat.key)
+    show_menu(chat.key, family, chat.choice.checkpoint, conversation)
+    dropped = _count_dropped(chat)
     with st.container():  # one element, however many turns: what follows keeps its place
-        _turns(chat, conversation.turns_within(dropped))
-    room = st.container()
+        _show_turns(chat, conversation.turns_within(dropped))
+    container = st.container()
     loading.show_failure(family)
-    _context_meter(chat)
+    _show_context(chat)
     if chat.toolbox is None:
-        loading.withdraw(family)
+        loading.withdraw_request(family)
     if chat.sees:
-        questions.workbench(chat.key, family, conversation, chat.example)
+        questions.show_controls(chat.key, family, conversation, chat.draw_example)
     sources.show_waiting(family)
-    typed = _typed(chat, room)
-    with room:
+    typed = _read_question(chat, container)
+    with container:
         if typed:
-            conversation.ask(typed.question, typed.pictures, sources.taken(family))
+            conversation.ask(typed.question, typed.pictures, sources.take(family))
             with st.chat_message("user"):
                 _show_question(chat, conversation.turns)
-            loading.ask(family)
+            loading.request_answer(family)
         if ready := loading.engine_to_answer(chat.choice, ChatEngine):
-            _answer(chat, ready, own_stop=not typed)
+            _stream_answer(chat, ready, own_stop=not typed)
 
 
-def _typed(chat: Chat, room: Any) -> Turn | None:
-    """What was asked in the message field, if anything; `room` shows how dictation goes."""
+def _read_question(chat: Chat, container: Any) -> Turn | None:
+    """What was asked in the message field, if anything; `container` shows how dictation goes."""
     # Its Stop works for the run that a message starts; other runs bring a Stop of their own.
     sent: Any = st.chat_input(
         tr("Your message", "输入消息"),
@@ -156,42 +156,42 @@ def _typed(chat: Chat, room: Any) -> Turn | None:
         disabled=chat.toolbox is None,
         accept_file="multiple" if chat.sees else False,
         file_type=TYPES if chat.sees else None,
-        accept_audio=dictation.possible(),
+        accept_audio=dictation.is_possible(),
     )
-    typed = dictation.written(chat.key, chat.family, sent, room)
+    typed = dictation.write_down(chat.key, chat.family, sent, container)
     if typed and chat.sees:
-        return questions.question(chat.key, chat.family, chat.conversation, typed)
+        return questions.compose_question(chat.key, chat.family, chat.conversation, typed)
     return Turn(typed.text) if typed and typed.text.strip() else None
 
 
 def _keep_unsent(chat: Chat) -> None:
     """What was typed beside a recording that came to nothing is a question without an answer."""
-    unsent = dictation.unsent(chat.key)
+    unsent = dictation.take_unsent(chat.key)
     if unsent is None:
         return
-    questions.keep(chat.key, unsent)
+    questions.keep_files(chat.key, unsent)
     if unsent.text.strip():
-        pictures = questions.pictures_for(chat.key)
-        chat.conversation.ask(unsent.text, pictures, sources.taken(chat.family))
+        pictures = questions.take_pictures(chat.key)
+        chat.conversation.ask(unsent.text, pictures, sources.take(chat.family))
 
 
-def _turns(chat: Chat, unsent: int) -> None:
+def _show_turns(chat: Chat, unsent: int) -> None:
     """All turns, with a line under the oldest `unsent` ones."""
     turns = chat.conversation.turns
     if not turns and chat.toolbox:
         begin = tr("Add a picture and ask about it. ", "添加图片并提问。") if chat.sees else ""
         begin = begin or tr("Write a message to begin. ", "输入消息即可开始。")
-        st.info(begin + loading.first_time(chat.choice))
+        st.info(begin + loading.describe_first_use(chat.choice))
     for index, turn in enumerate(turns):
         if unsent and index == unsent:
             st.caption(
                 ":material/vertical_align_top: "
                 + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送")
             )
-        _turn(chat, index, turn)
+        _show_turn(chat, index, turn)
 
 
-def _dropped(chat: Chat) -> int:
+def _count_dropped(chat: Chat) -> int:
     if chat.engine is None or not chat.conversation.turns:
         return 0
     try:
@@ -200,7 +200,7 @@ def _dropped(chat: Chat) -> int:
         return 0
 
 
-def _context_meter(chat: Chat) -> None:
+def _show_context(chat: Chat) -> None:
     if chat.engine is None or not chat.conversation.turns:
         return
     try:
@@ -217,38 +217,38 @@ def _context_meter(chat: Chat) -> None:
 # --- one turn ----------------------------------------------------------------------------------
 
 
-def _turn(chat: Chat, index: int, turn: Turn) -> None:
+def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
     with st.chat_message("user"):
-        _question(chat, index, turn)
+        _show_editable_question(chat, index, turn)
     last = index == len(chat.conversation.turns) - 1
-    if turn.answer or (last and not loading.asked(chat.family)):
+    if turn.answer or (last and not loading.answer_requested(chat.family)):
         with st.chat_message("assistant"):
             if turn.answer:
                 show_steps(turn.answer)
                 if turn.answer.text or not turn.answer.steps:
                     st.markdown(chat.readable(turn.answer.text) or tr("*no text*", "*无内容*"))
                 show_boxes(f"{chat.key}.boxes", chat.conversation.turns[: index + 1])
-                show_figures(turn.answer)
+                show_usage(turn.answer)
             if last and turn.answer is not None and turn.answer is turn.answers[-1]:
-                _result(chat)
-            _actions(chat, index, turn)
+                _ask_for_result(chat)
+            _show_actions(chat, index, turn)
 
 
-def _result(chat: Chat) -> None:
+def _ask_for_result(chat: Chat) -> None:
     """What a person types where the last answer waits for it."""
     answer = chat.conversation.turns[-1].answers[-1]
-    if answer.waiting is None or loading.asked(chat.family):
+    if answer.waiting is None or loading.answer_requested(chat.family):
         return
     result = ask_for_result(chat.key, len(answer.steps), answer.waiting)
     if result is not None:
         chat.conversation.observe(result)
-        loading.ask(chat.family)
+        loading.request_answer(chat.family)
         st.rerun()
 
 
-def _question(chat: Chat, index: int, turn: Turn) -> None:
+def _show_editable_question(chat: Chat, index: int, turn: Turn) -> None:
     if chat.conversation.editing == index:
-        _edit(chat, index, turn)
+        _edit_question(chat, index, turn)
         return
     text, pen = st.columns([12, 1])
     with text:
@@ -273,14 +273,14 @@ def _show_question(chat: Chat, turns: Sequence[Turn]) -> None:
         show_region(turns)
 
 
-def _edit(chat: Chat, index: int, turn: Turn) -> None:
+def _edit_question(chat: Chat, index: int, turn: Turn) -> None:
     with st.form(f"{chat.key}.edit.form", border=False):
         text = st.text_area(tr("Your message", "输入消息"), turn.question)
         left, right = st.columns(2)
         if left.form_submit_button(tr("Send", "发送"), type="primary"):
             if text.strip():
                 chat.conversation.edit(index, text)
-                loading.ask(chat.family)
+                loading.request_answer(chat.family)
                 st.rerun()
             st.info(tr("Write a message first.", "请先输入消息。"))
         if right.form_submit_button(tr("Cancel", "取消")):
@@ -288,7 +288,7 @@ def _edit(chat: Chat, index: int, turn: Turn) -> None:
             st.rerun()
 
 
-def _actions(chat: Chat, index: int, turn: Turn) -> None:
+def _show_actions(chat: Chat, index: int, turn: Turn) -> None:
     """Under a question: its answers to choose from, the raw text, and, for the last one, another try."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if len(turn.answers) > 1:
@@ -309,7 +309,7 @@ def _actions(chat: Chat, index: int, turn: Turn) -> None:
             if turn.answer
             else tr("Ask again", "重新提问"),
         ):
-            loading.ask(chat.family)
+            loading.request_answer(chat.family)
             st.rerun()
         if turn.answer:
             with st.popover(
@@ -324,7 +324,7 @@ def _actions(chat: Chat, index: int, turn: Turn) -> None:
 # --- the answer as it comes ----------------------------------------------------------------------
 
 
-def _answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
+def _stream_answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
     """Stream the answer to the last question into the conversation.
 
     Whatever interrupts this (Stop, a click, another page) leaves what was written in place.
@@ -339,11 +339,11 @@ def _answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
     toolbox = chat.toolbox or Toolbox()
     job = Job(lambda cancel: toolbox.answer(engine, messages, options, cancel))
     with st.chat_message("assistant"):
-        steps, place = st.empty(), st.empty()
+        steps, placeholder = st.empty(), st.empty()
         if own_stop:  # any click interrupts the script
             st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
         try:
-            follow(job, conversation, chat.readable, steps, place)
+            follow(job, conversation, chat.readable, steps, placeholder)
         except Exception as error:  # the page stays alive, whatever a library throws
             conversation.fail_answer()
             loading.fail(family, error)

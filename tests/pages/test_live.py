@@ -12,7 +12,7 @@ from models import EngineFailed, Segment, Word, loader
 from models.transcripts import live
 from pages.shared.jobs import Background
 from pages.shared.speech import live as view
-from pages.shared.speech.live import Recording
+from pages.shared.speech.live import LiveRecording
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import alive, click, sentences, untranslated, visit
 from tests.fakes.visitor import texts as readings
@@ -44,19 +44,19 @@ def page(stage: Stage) -> AppTest:
 
 
 @pytest.fixture
-def recording(page: AppTest) -> Recording:
+def recording(page: AppTest) -> LiveRecording:
     transcript = live.LiveTranscript(loader.shared().loaded()[0])  # type: ignore[arg-type]
-    made = Recording("a", transcript, Background(transcript.run))
+    made = LiveRecording("a", transcript, Background(transcript.run))
     page.session_state["whisper.live.recording"] = made
     return made
 
 
-def ended(recording: Recording) -> Recording:
+def ended(recording: LiveRecording) -> LiveRecording:
     until(lambda: not recording.job.running)
     return recording
 
 
-def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
+def test_no_piece_is_lost_or_taken_twice(recording: LiveRecording) -> None:
     pieces = [bytes([number, 0]) * 16_000 for number in range(5)]
     recording.take(message(0, pieces[0]))
     recording.take(message(0, pieces[0], pieces[1]))  # the answer to the first came late
@@ -74,13 +74,13 @@ def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
     assert finished.duration == 5
 
 
-def test_what_is_no_sound_is_left_out(recording: Recording) -> None:
+def test_what_is_no_sound_is_left_out(recording: LiveRecording) -> None:
     recording.take({"run": "a", "first": 0, "pieces": ["%%%", None, 5], "over": False})
     recording.take(message(3, b"odd", bytes(view.LONGEST + 2), PIECE, over=True))
     assert recording.taken == 6 and ended(recording).finish().duration == 1
 
 
-def test_a_recording_has_an_end(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_has_an_end(recording: LiveRecording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "LIMIT", 2)
     recording.take(message(0, PIECE, PIECE, PIECE, PIECE))
     assert recording.full and recording.taken == 4
@@ -89,14 +89,14 @@ def test_a_recording_has_an_end(recording: Recording, monkeypatch: pytest.Monkey
 
 
 def test_what_was_said_becomes_a_recording_on_the_page(
-    desks: list[Any], page: AppTest, recording: Recording
+    workspaces: list[Any], page: AppTest, recording: LiveRecording
 ) -> None:
     recording.take(message(0, PIECE))
     recording.take(message(1, PIECE, over=True))
     ended(recording)
     alive(page.run())
     alive(page.run())
-    (result,) = desks[-1].recordings
+    (result,) = workspaces[-1].recordings
     assert [segment.text for segment in result.lines] == [" good morning"]
     assert (result.state, result.duration, result.language) == ("done", 2, "en")
     assert page.subheader[0].value == result.name
@@ -104,7 +104,7 @@ def test_what_was_said_becomes_a_recording_on_the_page(
         assert file.readframes(file.getnframes()) == PIECE + PIECE
 
 
-def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
+def test_how_far_it_is_is_said(page: AppTest, recording: LiveRecording) -> None:
     recording.take(message(0, PIECE))
     until(lambda: bool(recording.transcript.now.shown))
     alive(page.run())
@@ -114,7 +114,7 @@ def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
 
 
 def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
-    stage: Stage, page: AppTest, recording: Recording
+    stage: Stage, page: AppTest, recording: LiveRecording
 ) -> None:
     recording.take(message(0, PIECE))
     stage.breaks = (0, EngineFailed("Whisper stopped; try again.", "Whisper 中断；请重试。"))

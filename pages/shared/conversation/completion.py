@@ -7,23 +7,23 @@ import streamlit as st
 from models import ChatEngine, ChatOptions, Delta, Done
 from pages.shared import loading
 from pages.shared.conversation.turns import Answer
-from pages.shared.conversation.usage import CURSOR, show_figures
+from pages.shared.conversation.usage import CURSOR, show_usage
 from pages.shared.jobs import Job, when_stopped
 from pages.shared.language import tr
 
 
-def completion(choice: loading.Choice, options: ChatOptions) -> None:
+def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
     """A base model does not answer, it continues: one text that grows."""
     family = choice.family
     key = f"{family}.text"
-    loading.turn_to(family, key)
+    loading.switch_conversation(family, key)
     st.info(
         tr(
             "This is a base model: it continues a text and does not answer questions.",
             "这是基座模型：它会续写文本，而不是回答问题。",
         )
         + " "
-        + loading.first_time(choice)
+        + loading.describe_first_use(choice)
     )
     number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
     text = st.text_area(
@@ -34,7 +34,7 @@ def completion(choice: loading.Choice, options: ChatOptions) -> None:
         placeholder=tr("Once upon a time", "很久很久以前"),
     )
     st.session_state[key] = text
-    room = st.container()
+    container = st.container()
     with st.container(horizontal=True):
         go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
         before = st.session_state.get(f"{family}.before")
@@ -42,12 +42,12 @@ def completion(choice: loading.Choice, options: ChatOptions) -> None:
             _take_back(family)
     loading.show_failure(family)
     if answer := st.session_state.get(f"{family}.continued"):
-        show_figures(answer)
+        show_usage(answer)
     if go and text.strip():
-        loading.ask(family)
+        loading.request_answer(family)
     elif go:
         st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
-    with room:
+    with container:
         if ready := loading.engine_to_answer(choice, ChatEngine):
             _continue(family, ready, text, options)
 
@@ -60,7 +60,7 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
     answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
     state[f"{family}.continued"] = answer
     when_stopped(f"{family}.watched")
-    place = st.empty()
+    placeholder = st.empty()
     # Any click interrupts the script.
     st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
     job = Job(lambda cancel: engine.stream(text, options, cancel))
@@ -70,7 +70,7 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
             job.shown = len(text)
             state[f"{family}.text"] = text
             if batch:
-                place.code(text + CURSOR, language=None, wrap_lines=True)
+                placeholder.code(text + CURSOR, language=None, wrap_lines=True)
                 if isinstance(done := batch[-1], Done):
                     state[f"{family}.continued"] = _finished(answer, done)
     except Exception as error:  # the page stays alive, whatever a library throws

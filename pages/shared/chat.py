@@ -1,8 +1,9 @@
 """The chat view that every family of language models shares."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -68,6 +69,14 @@ class Chat:
         return readable(without_tags(text) if self.sees else text)
 
 
+class ContextUse(NamedTuple):
+    """How full the context is, in tokens, and how many of the oldest messages no longer fit."""
+
+    used: int
+    length: int
+    dropped: int
+
+
 def chat_page(
     family: str,
     intro: str,
@@ -124,12 +133,13 @@ def _show_chat(chat: Chat) -> None:
     _keep_unsent(chat)
     loading.switch_conversation(family, chat.key)
     show_menu(chat.key, family, chat.choice.checkpoint, conversation)
-    dropped = _count_dropped(chat)
+    context = _measure_context(chat)
     with st.container():  # one element, however many turns: what follows keeps its place
-        _show_turns(chat, conversation.turns_within(dropped))
+        _show_turns(chat, conversation.turns_within(context.dropped if context else 0))
     container = st.container()
     loading.show_failure(family)
-    _show_context(chat)
+    if context:
+        _show_context(context)
     if chat.toolbox is None:
         loading.withdraw_request(family)
     if chat.sees:
@@ -191,23 +201,21 @@ def _show_turns(chat: Chat, unsent: int) -> None:
         _show_turn(chat, index, turn)
 
 
-def _count_dropped(chat: Chat) -> int:
+def _measure_context(chat: Chat) -> ContextUse | None:
+    """Counted once for all that is drawn of it; None where nobody can count, or there is nothing to."""
     if chat.engine is None or not chat.conversation.turns:
-        return 0
+        return None
+    messages, dropped = chat.messages(), 0
+    with suppress(ModelError):  # said again, where it matters, when the answer is asked for
+        dropped = chat.engine.dropped(messages, chat.options)
     try:
-        return chat.engine.dropped(chat.messages(), chat.options)
-    except ModelError:  # said again, where it matters, when the answer is asked for
-        return 0
-
-
-def _show_context(chat: Chat) -> None:
-    if chat.engine is None or not chat.conversation.turns:
-        return
-    try:
-        used = chat.engine.count_tokens(chat.messages())
+        return ContextUse(chat.engine.count_tokens(messages), chat.engine.context_length, dropped)
     except ModelError:
-        return
-    length = chat.engine.context_length
+        return None
+
+
+def _show_context(context: ContextUse) -> None:
+    used, length = context.used, context.length
     st.progress(
         min(used / length, 1.0),
         text=tr(f"Context: {used} of {length} tokens", f"上下文：{used} / {length} token"),

@@ -246,13 +246,13 @@ def test_one_line_is_recognised_again_with_the_options_of_now(
     stage.heard = HEARD
     at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
     stage.heard = [Segment(0.2, 1.4, " Better.")]
-    workspaces[-1].pending_line = workspaces[-1].shown, HEARD[0]
+    workspaces[-1].pending_edit = workspaces[-1].shown, HEARD[0]
     at.session_state["whisper.asked"] = True
     alive(at.run())
     assert lines(workspaces) == [" Better.", " 世界"] and workspaces[-1].shown.changed
     assert stage.options[-1].clips == "0.000-1.500"  # type: ignore[union-attr]
     stage.heard = []
-    workspaces[-1].pending_line = workspaces[-1].shown, HEARD[1]
+    workspaces[-1].pending_edit = workspaces[-1].shown, HEARD[1]
     at.session_state["whisper.asked"] = True
     alive(at.run())
     assert "stays as it was" in str(workspaces[-1].error) and lines(workspaces) == [" Better.", " 世界"]

@@ -15,8 +15,7 @@ from pages.shared.language import tr
 def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
     """A base model does not answer, it continues: one text that grows."""
     family = choice.family
-    key = f"{family}.text"
-    loading.switch_conversation(family, key)
+    loading.switch_conversation(family, f"{family}.text")
     st.info(
         tr(
             "This is a base model: it continues a text and does not answer questions.",
@@ -25,31 +24,43 @@ def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
         + " "
         + loading.describe_first_use(choice)
     )
-    number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
-    text = st.text_area(
-        tr("Text to continue", "要续写的文本"),
-        st.session_state.get(key, ""),
-        key=f"{family}.text.{number}",
-        height=280,
-        placeholder=tr("Once upon a time", "很久很久以前"),
-    )
-    st.session_state[key] = text
+    text = _edit_text(family)
     container = st.container()
-    with st.container(horizontal=True):
-        go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
-        before = st.session_state.get(f"{family}.before")
-        if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
-            _take_back(family)
+    wanted = _show_buttons(family)
     loading.show_failure(family)
     if answer := st.session_state.get(f"{family}.continued"):
         show_usage(answer)
-    if go and text.strip():
+    if wanted and text.strip():
         loading.request_answer(family)
-    elif go:
+    elif wanted:
         st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
     with container:
         if ready := loading.engine_to_answer(choice, ChatEngine):
             _continue(family, ready, text, options)
+
+
+def _edit_text(family: str) -> str:
+    key = f"{family}.text"
+    number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
+    text: str = st.text_area(
+        tr("Text to continue", "要续写的文本"),
+        st.session_state.get(key, ""),
+        key=f"{key}.{number}",
+        height=280,
+        placeholder=tr("Once upon a time", "很久很久以前"),
+    )
+    st.session_state[key] = text
+    return text
+
+
+def _show_buttons(family: str) -> bool:
+    """Whether a continuation is wanted."""
+    with st.container(horizontal=True):
+        wanted = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
+        before = st.session_state.get(f"{family}.before")
+        if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
+            _take_back(family)
+    return wanted
 
 
 def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:

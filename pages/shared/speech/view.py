@@ -54,12 +54,12 @@ def speech_page(intro: str) -> None:
 def _recognise(workspace: Workspace, choice: loading.Choice, options: SpeechOptions) -> None:
     """Begin with what waits, once there is an engine for it; say what the work before broke off with."""
     if not loading.answer_requested(FAMILY):  # given up
-        workspace.pending_line = None
-    if not workspace.waiting and not workspace.pending_line:  # taken away while the model was loading
+        workspace.pending_edit = None
+    if not workspace.waiting and not workspace.pending_edit:  # taken away while the model was loading
         loading.withdraw_request(FAMILY)
     if ready := loading.engine_to_answer(choice, SpeechEngine):
-        if workspace.pending_line:
-            _hear_again(ready, workspace, workspace.pending_line, options)
+        if workspace.pending_edit:
+            _hear_again(ready, workspace, workspace.pending_edit, options)
         workspace.start(ready, options)
         st.rerun()
     if workspace.job is not None and not workspace.running and workspace.job.error is not None:
@@ -201,7 +201,7 @@ def _take_edit(workspace: Workspace, recording: Recording, edit: dict[str, Any])
     """Do what somebody wants with a line. Recognising it again waits for the engine."""
     workspace.error = None
     if edit["action"] == "again":
-        workspace.pending_line = recording, recording.lines[edit["line"]]
+        workspace.pending_edit = recording, recording.lines[edit["line"]]
         loading.request_answer(FAMILY)
         return
     try:
@@ -214,7 +214,7 @@ def _hear_again(
     engine: SpeechEngine, workspace: Workspace, wish: tuple[Recording, Segment], options: SpeechOptions
 ) -> None:
     """Replace one line by what is recognised in its time with the options as they are now."""
-    (recording, line), workspace.pending_line = wish, None
+    (recording, line), workspace.pending_edit = wish, None
     when_stopped("whisper.watched")
     job = Job(lambda cancel: hear_again(engine, recording, line, options, cancel))
     heard: list[Segment] = []

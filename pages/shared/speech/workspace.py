@@ -43,7 +43,7 @@ class Workspace:
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
         self.shown: Recording | None = None
-        self.pending_line: tuple[Recording, Segment] | None = None  # a line that is to be recognised again
+        self.pending_edit: tuple[Recording, Segment] | None = None  # a line that is to be recognised again
         self.error: BadInput | None = None  # with the last change of a transcript
         self.uploads = 0  # a new number empties the widgets
         self.job: Background[None] | None = None

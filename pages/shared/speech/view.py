@@ -211,10 +211,10 @@ def _take_edit(workspace: Workspace, recording: Recording, edit: dict[str, Any])
 
 
 def _hear_again(
-    engine: SpeechEngine, workspace: Workspace, wish: tuple[Recording, Segment], options: SpeechOptions
+    engine: SpeechEngine, workspace: Workspace, edit: tuple[Recording, Segment], options: SpeechOptions
 ) -> None:
     """Replace one line by what is recognised in its time with the options as they are now."""
-    (recording, line), workspace.pending_edit = wish, None
+    (recording, line), workspace.pending_edit = edit, None
     when_stopped("whisper.watched")
     job = Job(lambda cancel: hear_again(engine, recording, line, options, cancel))
     heard: list[Segment] = []

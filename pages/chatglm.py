@@ -3,7 +3,7 @@
 import streamlit as st
 
 import models
-from pages.shared.chat import chat_page
+from pages.shared.chat_page import chat_page
 from pages.shared.language import tr
 
 

@@ -2,24 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
 from models import (
-    BadInput,
     ChatEngine,
     ChatOptions,
-    Checkpoint,
     Message,
     ModelError,
 )
 from models.pictures.boxes import without_tags
 from models.tools import Toolbox
-from pages.shared import frame, loading, tools
+from pages.shared import loading
 from pages.shared.conversation import dictation, sources
-from pages.shared.conversation.completion import show_completion
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.menu import show_menu
 from pages.shared.conversation.steps import ask_for_result, show_steps
@@ -27,11 +24,9 @@ from pages.shared.conversation.streaming import follow
 from pages.shared.conversation.turns import Turn
 from pages.shared.conversation.usage import show_usage
 from pages.shared.jobs import Job, when_stopped
-from pages.shared.language import sentence, tr
+from pages.shared.language import tr
 from pages.shared.markdown import readable
-from pages.shared.sidebar import show_sidebar
 from pages.shared.vision import questions
-from pages.shared.vision.captions import show_captions
 from pages.shared.vision.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
 
 
@@ -69,7 +64,8 @@ class Chat:
         return readable(without_tags(text) if self.sees else text)
 
 
-class ContextUse(NamedTuple):
+@dataclass(frozen=True)
+class ContextUse:
     """How full the context is, in tokens, and how many of the oldest messages no longer fit."""
 
     used: int
@@ -77,57 +73,8 @@ class ContextUse(NamedTuple):
     dropped: int
 
 
-def chat_page(
-    family: str,
-    intro: str,
-    explain: Callable[[Checkpoint], None] | None = None,
-    calls_tools: Callable[[Checkpoint], bool] = lambda checkpoint: False,
-    sees: bool = False,
-    draw_example: Callable[[], bytes] | None = None,
-) -> None:
-    """A page of one family: a chat, or for a base model a text to be continued.
-
-    `explain` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
-    a family that `sees` is asked about pictures, its starter about those that `draw_example` draws.
-    """
-    frame.set_up_page(family, intro)
-    choice, values = show_sidebar(
-        family, fields(ChatOptions), lambda row: tools.chosen_mode(family).options if calls_tools(row) else {}
-    )
-    try:
-        options = ChatOptions(**values)
-    except BadInput as error:
-        st.error(sentence(error))
-        return
-    if choice.checkpoint and explain:
-        explain(choice.checkpoint)
-    if choice.checkpoint and choice.checkpoint.kind == "completion":
-        sources.explain_waiting(family)
-        show_completion(choice, options)
-    elif choice.checkpoint and calls_tools(choice.checkpoint):
-        tools.choose_mode(family)
-        mode = tools.chosen_mode(family)
-        key = family if mode is tools.CHAT else f"{family}.{mode.name}"
-        _show_chat(Chat(key, choice, options, _conversation(key), tools.choose_toolbox(family)))
-    else:
-        drawn = draw_example if choice.checkpoint and choice.checkpoint.starter else None
-        if sees and questions.choose_mode(family) == questions.MANY:
-            show_captions(choice, options, drawn)
-        else:
-            _show_chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees, drawn))
-
-
-# --- chat --------------------------------------------------------------------------------------
-
-
-def _conversation(key: str) -> Conversation:
-    if f"{key}.conversation" not in st.session_state:
-        st.session_state[f"{key}.conversation"] = Conversation()
-    found: Conversation = st.session_state[f"{key}.conversation"]
-    return found
-
-
-def _show_chat(chat: Chat) -> None:
+def show_chat(chat: Chat) -> None:
+    """Draw it, take what is asked, and answer."""
     family, conversation = chat.family, chat.conversation
     conversation.settle()
     _keep_unsent(chat)

@@ -124,8 +124,8 @@ def bare_transformers(folder: Path) -> Answer:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.generation.streamers import BaseStreamer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
     class Pieces(BaseStreamer):
         """A streamer that only counts: the peer is not charged for turning ids into text."""
@@ -162,10 +162,10 @@ def dequantised(path: Path) -> Path:
     folder = Path(tempfile.gettempdir()) / f"quintet-bench-{path.stem}"
     if (folder / "tokenizer.json").is_file():  # written last
         return folder
-    where = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    where: dict[str, Any] = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
     read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     del read.config.quantization_config  # a model that came from GGUF refuses to be saved
-    plain = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     plain.load_state_dict(read.state_dict())
     plain.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)

@@ -3,11 +3,11 @@
 import streamlit as st
 
 import models
-from pages.shared.chat import chat_page
+from pages.shared.chat_page import chat_page
 from pages.shared.language import tr
 
 
-def about(checkpoint: models.Checkpoint) -> None:
+def explain(checkpoint: models.Checkpoint) -> None:
     """What the chosen checkpoint cannot do, and what it takes to have it."""
     if _is_first(checkpoint):
         st.caption(
@@ -18,9 +18,9 @@ def about(checkpoint: models.Checkpoint) -> None:
             )
         )
     if checkpoint.starter:
-        st.info(_small(checkpoint), icon=":material/child_care:")
+        st.info(_describe_starter(checkpoint), icon=":material/child_care:")
     if checkpoint.path is None:
-        st.info(_needs(checkpoint), icon=":material/download:")
+        st.info(_describe_needs(checkpoint), icon=":material/download:")
 
 
 def calls_tools(checkpoint: models.Checkpoint) -> bool:
@@ -34,7 +34,7 @@ def _is_first(checkpoint: models.Checkpoint) -> bool:
     return shape is not None and shape.kv_heads * shape.head_dim == shape.hidden
 
 
-def _small(checkpoint: models.Checkpoint) -> str:
+def _describe_starter(checkpoint: models.Checkpoint) -> str:
     millions = f"{checkpoint.parameters / 1e6:.1f}"
     return tr(
         f"**This is a toy of our own**, a ChatGLM3 of {millions} million parameters, so that every mode works "
@@ -53,7 +53,7 @@ def _small(checkpoint: models.Checkpoint) -> str:
     )
 
 
-def _needs(checkpoint: models.Checkpoint) -> str:
+def _describe_needs(checkpoint: models.Checkpoint) -> str:
     title, size = checkpoint.title or checkpoint.name, models.gigabytes(checkpoint.bytes)
     disk = f" ({size})" if checkpoint.bytes else ""
     return tr(
@@ -80,6 +80,6 @@ chat_page(
         "在本机以原始文件运行 ChatGLM3 与 ChatGLM-6B：用中文或英文对话，让模型调用工具、运行 Python，"
         "或用基座模型续写文本。",
     ),
-    about,
+    explain,
     calls_tools,
 )

@@ -1,6 +1,6 @@
 """Gemma: chat with the instruction-tuned ones, continue a text with the base models."""
 
-from pages.shared.chat import chat_page
+from pages.shared.chat_page import chat_page
 from pages.shared.language import tr
 
 chat_page(

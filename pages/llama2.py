@@ -1,6 +1,6 @@
 """Chat with LLaMA 2 and everything of its architecture that brings its own chat template."""
 
-from pages.shared.chat import chat_page
+from pages.shared.chat_page import chat_page
 from pages.shared.language import tr
 
 chat_page(

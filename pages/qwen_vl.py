@@ -3,20 +3,20 @@
 import streamlit as st
 
 import models
-from pages.shared.chat import chat_page
+from pages.shared.chat_page import chat_page
 from pages.shared.language import tr
 from starters.qwen_vl.drawing import example
 
 
-def about(checkpoint: models.Checkpoint) -> None:
+def explain(checkpoint: models.Checkpoint) -> None:
     """What the chosen checkpoint cannot do, and what it takes to have it."""
     if checkpoint.starter:
-        st.info(_small(checkpoint), icon=":material/child_care:")
+        st.info(_describe_starter(checkpoint), icon=":material/child_care:")
     if checkpoint.path is None and not models.catalog.format_of(checkpoint).remote:
-        st.info(_needs(checkpoint), icon=":material/download:")
+        st.info(_describe_needs(checkpoint), icon=":material/download:")
 
 
-def _small(checkpoint: models.Checkpoint) -> str:
+def _describe_starter(checkpoint: models.Checkpoint) -> str:
     millions = f"{checkpoint.parameters / 1e6:.1f}"
     return tr(
         f"**This is a toy of our own**, a Qwen-VL of {millions} million parameters, so that this page works on any "
@@ -29,7 +29,7 @@ def _small(checkpoint: models.Checkpoint) -> str:
     )
 
 
-def _needs(checkpoint: models.Checkpoint) -> str:
+def _describe_needs(checkpoint: models.Checkpoint) -> str:
     title, size = checkpoint.title or checkpoint.name, models.gigabytes(checkpoint.bytes)
     disk = f" ({size})" if checkpoint.bytes else ""
     return tr(
@@ -55,7 +55,7 @@ chat_page(
         "whole folders.",
         "在本机对图片提问：描述图片、识别文字、定位物体，并可为整个文件夹批量生成描述。",
     ),
-    about,
+    explain,
     sees=True,
-    example=example,
+    draw_example=example,
 )

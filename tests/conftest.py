@@ -132,11 +132,11 @@ def starter(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def desks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def workspaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Those of the Whisper page that the visitors of a test got, in order."""
-    from pages.shared.speech.desk import Desk
+    from pages.shared.speech.workspace import Workspace
 
     made: list[Any] = []
-    begin = Desk.__init__
-    monkeypatch.setattr(Desk, "__init__", lambda self: (begin(self), made.append(self))[0])
+    begin = Workspace.__init__
+    monkeypatch.setattr(Workspace, "__init__", lambda self: (begin(self), made.append(self))[0])
     return made

@@ -1,36 +1,33 @@
 """The chat view that every family of language models shares."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from models import (
-    BadInput,
     ChatEngine,
     ChatOptions,
-    Checkpoint,
     ModelError,
 )
 from models.pictures.boxes import without_tags
 from models.schema import Tools
 from models.tools import Toolbox
-from pages.shared import frame, loading, tools
+from pages.shared import loading
 from pages.shared.conversation import dictation, sources
-from pages.shared.conversation.completion import completion
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.menu import menu
+from pages.shared.conversation.menu import show_menu
 from pages.shared.conversation.steps import ask_for_result, show_steps
 from pages.shared.conversation.streaming import follow
 from pages.shared.conversation.turns import Turn
-from pages.shared.conversation.usage import show_figures
+from pages.shared.conversation.usage import show_usage
 from pages.shared.jobs import when_stopped
-from pages.shared.language import sentence, tr
+from pages.shared.language import tr
 from pages.shared.markdown import readable
 from pages.shared.vision import questions
-from pages.shared.vision.captions import captions
 from pages.shared.vision.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
 
 
@@ -39,7 +36,7 @@ class Chat:
     """What the page shows: a conversation, and all that it is answered with.
 
     `key` begins the keys of its widgets. Without a `toolbox` nothing can be asked. `sees`: with pictures,
-    of which `example` draws one to try.
+    of which `draw_example` draws one to try.
     """
 
     key: str
@@ -48,7 +45,7 @@ class Chat:
     conversation: Conversation
     toolbox: Toolbox | None
     sees: bool = False
-    example: Callable[[], bytes] | None = None
+    draw_example: Callable[[], bytes] | None = None
 
     @property
     def family(self) -> str:
@@ -68,86 +65,47 @@ class Chat:
         return readable(without_tags(text) if self.sees else text)
 
 
-def chat_page(
-    family: str,
-    intro: str,
-    about: Callable[[Checkpoint], None] | None = None,
-    calls_tools: Callable[[Checkpoint], bool] = lambda checkpoint: False,
-    sees: bool = False,
-    example: Callable[[], bytes] | None = None,
-) -> None:
-    """A page of one family: a chat, or for a base model a text to be continued.
+@dataclass(frozen=True)
+class ContextUse:
+    """How full the context is, in tokens, and how many of the oldest messages no longer fit."""
 
-    `about` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
-    a family that `sees` is asked about pictures, its starter about those that `example` draws.
-    """
-    frame.page(family, intro)
-    choice, values = frame.sidebar(
-        family, fields(ChatOptions), lambda row: tools.mode(family).options if calls_tools(row) else {}
-    )
-    try:
-        options = ChatOptions(**values)
-    except BadInput as error:
-        st.error(sentence(error))
-        return
-    if choice.checkpoint and about:
-        about(choice.checkpoint)
-    if choice.checkpoint and choice.checkpoint.kind == "completion":
-        sources.explain_waiting(family)
-        completion(choice, options)
-    elif choice.checkpoint and calls_tools(choice.checkpoint):
-        tools.choose_mode(family)
-        mode = tools.mode(family)
-        key = family if mode is tools.CHAT else f"{family}.{mode.name}"
-        _chat(Chat(key, choice, options, _conversation(key), tools.toolbox(family)))
-    else:
-        drawn = example if choice.checkpoint and choice.checkpoint.starter else None
-        if sees and questions.mode(family) == questions.MANY:
-            captions(choice, options, drawn)
-        else:
-            _chat(Chat(family, choice, options, _conversation(family), Toolbox(), sees, drawn))
+    used: int
+    length: int
+    dropped: int
 
 
-# --- chat --------------------------------------------------------------------------------------
-
-
-def _conversation(key: str) -> Conversation:
-    if f"{key}.conversation" not in st.session_state:
-        st.session_state[f"{key}.conversation"] = Conversation()
-    found: Conversation = st.session_state[f"{key}.conversation"]
-    return found
-
-
-def _chat(chat: Chat) -> None:
+def show_chat(chat: Chat) -> None:
+    """Draw it, take what is asked, and answer."""
     family, conversation = chat.family, chat.conversation
     conversation.settle()
     _keep_unsent(chat)
-    loading.turn_to(family, chat.key)
-    menu(chat.key, family, chat.choice.checkpoint, conversation)
-    dropped = _dropped(chat)
+    loading.switch_conversation(family, chat.key)
+    show_menu(chat.key, family, chat.choice.checkpoint, conversation)
+    context = _measure_context(chat)
     with st.container():  # one element, however many turns: what follows keeps its place
-        _turns(chat, conversation.turns_within(dropped))
-    room = st.container()
+        _show_turns(chat, conversation.turns_within(context.dropped if context else 0))
+    container = st.container()
     loading.show_failure(family)
-    _context_meter(chat)
+    if context:
+        _show_context(context)
     if chat.toolbox is None:
-        loading.withdraw(family)
+        loading.withdraw_request(family)
     if chat.sees:
-        questions.workbench(chat.key, family, conversation, chat.example)
+        questions.show_controls(chat.key, family, conversation, chat.draw_example)
     sources.show_waiting(family)
-    typed = _typed(chat, room)
-    with room:
+    typed = _read_question(chat, container)
+    with container:
         if typed:
-            conversation.ask(typed.question, typed.pictures, sources.taken(family))
+            conversation.ask(typed.question, typed.pictures, sources.take(family))
             with st.chat_message("user"):
                 _show_question(chat, conversation.turns)
-            loading.ask(family)
+            loading.request_answer(family)
         if ready := loading.engine_to_answer(chat.choice, ChatEngine):
-            _answer(chat, ready, own_stop=not typed)
+            _stream_answer(chat, ready, own_stop=not typed)
 
 
-def _typed(chat: Chat, room: Any) -> Turn | None:
-    """What was asked in the message field, if anything; `room` shows how dictation goes."""
+def _read_question(chat: Chat, container: Any) -> Turn | None:
+    """What was asked in the message field, if anything; `container` shows how dictation goes."""
     # Its Stop works for the run that a message starts; other runs bring a Stop of their own.
     sent: Any = st.chat_input(
         tr("Your message", "输入消息"),
@@ -156,58 +114,58 @@ def _typed(chat: Chat, room: Any) -> Turn | None:
         disabled=chat.toolbox is None,
         accept_file="multiple" if chat.sees else False,
         file_type=TYPES if chat.sees else None,
-        accept_audio=dictation.possible(),
+        accept_audio=dictation.is_possible(),
     )
-    typed = dictation.written(chat.key, chat.family, sent, room)
+    typed = dictation.write_down(chat.key, chat.family, sent, container)
     if typed and chat.sees:
-        return questions.question(chat.key, chat.family, chat.conversation, typed)
+        return questions.compose_question(chat.key, chat.family, chat.conversation, typed)
     return Turn(typed.text) if typed and typed.text.strip() else None
 
 
 def _keep_unsent(chat: Chat) -> None:
     """What was typed beside a recording that came to nothing is a question without an answer."""
-    unsent = dictation.unsent(chat.key)
+    unsent = dictation.take_unsent(chat.key)
     if unsent is None:
         return
-    questions.keep(chat.key, unsent)
+    questions.keep_files(chat.key, unsent)
     if unsent.text.strip():
-        pictures = questions.pictures_for(chat.key)
-        chat.conversation.ask(unsent.text, pictures, sources.taken(chat.family))
+        pictures = questions.take_pictures(chat.key)
+        chat.conversation.ask(unsent.text, pictures, sources.take(chat.family))
 
 
-def _turns(chat: Chat, unsent: int) -> None:
+def _show_turns(chat: Chat, unsent: int) -> None:
     """All turns, with a line under the oldest `unsent` ones."""
     turns = chat.conversation.turns
     if not turns and chat.toolbox:
         begin = tr("Add a picture and ask about it. ", "添加图片并提问。") if chat.sees else ""
         begin = begin or tr("Write a message to begin. ", "输入消息即可开始。")
-        st.info(begin + loading.first_time(chat.choice))
+        st.info(begin + loading.describe_first_use(chat.choice))
     for index, turn in enumerate(turns):
         if unsent and index == unsent:
             st.caption(
                 ":material/vertical_align_top: "
                 + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送")
             )
-        _turn(chat, index, turn)
+        _show_turn(chat, index, turn)
 
 
-def _dropped(chat: Chat) -> int:
+def _measure_context(chat: Chat) -> ContextUse | None:
+    """Counted once for all that is drawn of it; None where nobody can count, or there is nothing to."""
     if chat.engine is None or not chat.conversation.turns:
-        return 0
+        return None
+    messages, dropped = chat.conversation.messages(), 0
+    with suppress(ModelError):  # said again, where it matters, when the answer is asked for
+        dropped = chat.engine.dropped(messages, chat.options, chat.schemas)
     try:
-        return chat.engine.dropped(chat.conversation.messages(), chat.options, chat.schemas)
-    except ModelError:  # said again, where it matters, when the answer is asked for
-        return 0
-
-
-def _context_meter(chat: Chat) -> None:
-    if chat.engine is None or not chat.conversation.turns:
-        return
-    try:
-        used = chat.engine.count_tokens(chat.conversation.messages(), chat.schemas)
+        return ContextUse(
+            chat.engine.count_tokens(messages, chat.schemas), chat.engine.context_length, dropped
+        )
     except ModelError:
-        return
-    length = chat.engine.context_length
+        return None
+
+
+def _show_context(context: ContextUse) -> None:
+    used, length = context.used, context.length
     st.progress(
         min(used / length, 1.0),
         text=tr(f"Context: {used} of {length} tokens", f"上下文：{used} / {length} token"),
@@ -217,38 +175,38 @@ def _context_meter(chat: Chat) -> None:
 # --- one turn ----------------------------------------------------------------------------------
 
 
-def _turn(chat: Chat, index: int, turn: Turn) -> None:
+def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
     with st.chat_message("user"):
-        _question(chat, index, turn)
+        _show_editable_question(chat, index, turn)
     last = index == len(chat.conversation.turns) - 1
-    if turn.answer or (last and not loading.asked(chat.family)):
+    if turn.answer or (last and not loading.answer_requested(chat.family)):
         with st.chat_message("assistant"):
             if turn.answer:
                 show_steps(turn.answer)
                 if turn.answer.text or not turn.answer.steps:
                     st.markdown(chat.readable(turn.answer.text) or tr("*no text*", "*无内容*"))
                 show_boxes(f"{chat.key}.boxes", chat.conversation.turns[: index + 1])
-                show_figures(turn.answer)
+                show_usage(turn.answer)
             if last and turn.answer is not None and turn.answer is turn.answers[-1]:
-                _result(chat)
-            _actions(chat, index, turn)
+                _ask_for_result(chat)
+            _show_actions(chat, index, turn)
 
 
-def _result(chat: Chat) -> None:
+def _ask_for_result(chat: Chat) -> None:
     """What a person types where the last answer waits for it."""
     answer = chat.conversation.turns[-1].answers[-1]
-    if answer.waiting is None or loading.asked(chat.family):
+    if answer.waiting is None or loading.answer_requested(chat.family):
         return
     result = ask_for_result(chat.key, len(answer.steps), answer.waiting)
     if result is not None:
         chat.conversation.observe(result)
-        loading.ask(chat.family)
+        loading.request_answer(chat.family)
         st.rerun()
 
 
-def _question(chat: Chat, index: int, turn: Turn) -> None:
+def _show_editable_question(chat: Chat, index: int, turn: Turn) -> None:
     if chat.conversation.editing == index:
-        _edit(chat, index, turn)
+        _edit_question(chat, index, turn)
         return
     text, pen = st.columns([12, 1])
     with text:
@@ -273,14 +231,14 @@ def _show_question(chat: Chat, turns: Sequence[Turn]) -> None:
         show_region(turns)
 
 
-def _edit(chat: Chat, index: int, turn: Turn) -> None:
+def _edit_question(chat: Chat, index: int, turn: Turn) -> None:
     with st.form(f"{chat.key}.edit.form", border=False):
         text = st.text_area(tr("Your message", "输入消息"), turn.question)
         left, right = st.columns(2)
         if left.form_submit_button(tr("Send", "发送"), type="primary"):
             if text.strip():
                 chat.conversation.edit(index, text)
-                loading.ask(chat.family)
+                loading.request_answer(chat.family)
                 st.rerun()
             st.info(tr("Write a message first.", "请先输入消息。"))
         if right.form_submit_button(tr("Cancel", "取消")):
@@ -288,7 +246,7 @@ def _edit(chat: Chat, index: int, turn: Turn) -> None:
             st.rerun()
 
 
-def _actions(chat: Chat, index: int, turn: Turn) -> None:
+def _show_actions(chat: Chat, index: int, turn: Turn) -> None:
     """Under a question: its answers to choose from, the raw text, and, for the last one, another try."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if len(turn.answers) > 1:
@@ -309,7 +267,7 @@ def _actions(chat: Chat, index: int, turn: Turn) -> None:
             if turn.answer
             else tr("Ask again", "重新提问"),
         ):
-            loading.ask(chat.family)
+            loading.request_answer(chat.family)
             st.rerun()
         if turn.answer:
             with st.popover(
@@ -324,7 +282,7 @@ def _actions(chat: Chat, index: int, turn: Turn) -> None:
 # --- the answer as it comes ----------------------------------------------------------------------
 
 
-def _answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
+def _stream_answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
     """Stream the answer to the last question into the conversation.
 
     Whatever interrupts this (Stop, a click, another page) leaves what was written in place.
@@ -338,13 +296,12 @@ def _answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
     when_stopped(f"{family}.watched", conversation.settle)
     toolbox = chat.toolbox or Toolbox()
     with st.chat_message("assistant"):
-        steps, place = st.empty(), st.empty()
+        steps, placeholder = st.empty(), st.empty()
         if own_stop:  # any click interrupts the script
             st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
         try:
-            follow(
-                partial(toolbox.answer, engine, messages, options), conversation, chat.readable, steps, place
-            )
+            events = partial(toolbox.answer, engine, messages, options)
+            follow(events, conversation, chat.readable, steps, placeholder)
         except Exception as error:  # the page stays alive, whatever a library throws
             conversation.fail_answer()
             loading.fail(family, error)

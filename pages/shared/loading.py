@@ -71,44 +71,46 @@ class Choice:
         forget_failure(self.family)
         if self.loading is None and self.loadable:
             shared, arguments = loader(), self.arguments
-            job = Job(lambda progress, cancel: shared.load(*arguments, progress, cancel))
+            job: Job[Progress, Engine] = Job(
+                lambda progress, cancel: shared.load(*arguments, progress, cancel)
+            )
             st.session_state[f"{self.family}.load"] = Load(arguments, job)
 
 
-def ask(family: str) -> None:
+def request_answer(family: str) -> None:
     """Note that an answer is wanted: `engine_to_answer` sees to it, in this run or the next."""
     forget_failure(family)
     st.session_state[f"{family}.asked"] = True
 
 
-def asked(family: str) -> bool:
+def answer_requested(family: str) -> bool:
     return f"{family}.asked" in st.session_state
 
 
-def withdraw(family: str) -> None:
+def withdraw_request(family: str) -> None:
     """The answer that was asked for is being given, or no longer wanted."""
     st.session_state.pop(f"{family}.asked", None)
 
 
-def turn_to(family: str, conversation: str) -> None:
+def switch_conversation(family: str, conversation: str) -> None:
     """Note which conversation the page shows: what was asked for in another one is not asked for here."""
     if st.session_state.get(f"{family}.current", conversation) != conversation:
-        withdraw(family)
+        withdraw_request(family)
     st.session_state[f"{family}.current"] = conversation
 
 
 def engine_to_answer(choice: Choice, kind: type[Kind]) -> Kind | None:
     """The engine, once an answer is wanted and it is in memory: loaded first if need be, and waited for."""
-    if asked(choice.family) and choice.engine is None and choice.loading is None:
+    if answer_requested(choice.family) and choice.engine is None and choice.loading is None:
         if choice.loadable:
             choice.load()
         else:
-            withdraw(choice.family)
-            st.warning(_not_loadable(choice))
+            withdraw_request(choice.family)
+            st.warning(_explain_obstacle(choice))
     engine = _wait_for_load(choice) or choice.engine
-    if engine is None or not asked(choice.family):
+    if engine is None or not answer_requested(choice.family):
         return None
-    withdraw(choice.family)
+    withdraw_request(choice.family)
     if not isinstance(engine, kind):  # only its files told what it is: now the sidebar knows
         st.rerun()
     return engine
@@ -125,35 +127,36 @@ def _wait_for_load(choice: Choice) -> Engine | None:
     arguments, job = choice.loading
     when_stopped(f"{choice.family}.watched", job.cancel.set)
     left, right = st.columns([5, 1], vertical_alignment="center")
-    place = left.empty()
+    placeholder = left.empty()
     if right.button(tr("Cancel", "取消"), key=f"{choice.family}.cancel_load"):
         job.cancel.set()
     while job.running:
         share, text = _describe_progress(job.latest)
-        place.progress(share, text=f"{arguments[0]}: {text}")
+        placeholder.progress(share, text=f"{arguments[0]}: {text}")
         job.wait(REFRESH)
     del st.session_state[f"{choice.family}.load"]
     if job.error is not None:
         fail(choice.family, job.error)
-    if not asked(choice.family) or arguments != choice.arguments:  # another choice was made meanwhile
+    # another choice was made meanwhile
+    if not answer_requested(choice.family) or arguments != choice.arguments:
         st.rerun()
     return job.value
 
 
-def first_time(choice: Choice) -> str:
+def describe_first_use(choice: Choice) -> str:
     """What will happen before the first answer, or nothing to say once the engine is there."""
     if choice.engine or not choice.checkpoint:
         return ""
     name = choice.checkpoint.title or choice.name
     if not choice.accepted:
-        return _not_loadable(choice)
+        return _explain_obstacle(choice)
     return tr(
         f"{name} is loaded when it is first needed, and fetched before that if it is not here yet.",
         f"{name} 会在首次使用时自动加载；若本机没有，会先下载。",
     )
 
 
-def _not_loadable(choice: Choice) -> str:
+def _explain_obstacle(choice: Choice) -> str:
     """What the visitor has to do first."""
     if choice.checkpoint and not choice.accepted:
         name = choice.checkpoint.title or choice.name
@@ -181,9 +184,9 @@ def _describe_progress(progress: Progress | None) -> tuple[float, str]:
 def fail(family: str, error: Exception) -> NoReturn:
     """End this run; the next one says why the load or the answer came to nothing."""
     if isinstance(error, models.EngineClosed):  # unloaded for somebody else since it was looked up
-        ask(family)
+        request_answer(family)
         st.rerun()
-    withdraw(family)
+    withdraw_request(family)
     st.session_state[f"{family}.failure"] = error
     if not isinstance(error, ModelError):
         logging.getLogger(__name__).error("on the page of %s", family, exc_info=error)

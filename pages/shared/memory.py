@@ -8,7 +8,7 @@ from pages.shared.language import tr
 COLOURS = {"others": "#9aa5b1", "quintet": "#4c6ef5", "needed": "#f59f00", "free": "#e9ecef"}
 
 
-def bar(plan: Plan, loader: Loader) -> None:
+def show_memory(plan: Plan, loader: Loader) -> None:
     """One bar for the planned device, in proportion, with its legend."""
     device = next((found for found in devices() if found.name == plan.placement.device), None)
     if device is None:  # a remote server's memory is not ours to show
@@ -32,10 +32,10 @@ def bar(plan: Plan, loader: Loader) -> None:
         f":blue[■] Quintet {gigabytes(held)}",
         f":gray[■] {tr('free', '空闲')} {gigabytes(device.free)}",
     ]
-    way = plan.placement.precision
-    if way == "file":
-        way = tr("the file's own precision", "文件自身的精度")
-    st.caption(" · ".join(legend) + f"  \n{device.title} · {way}")
+    precision = plan.placement.precision
+    if precision == "file":
+        precision = tr("the file's own precision", "文件自身的精度")
+    st.caption(" · ".join(legend) + f"  \n{device.title} · {precision}")
 
 
 def _shares(device: Device, held: int, needed: int) -> dict[str, float]:

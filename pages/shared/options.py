@@ -9,7 +9,7 @@ import streamlit as st
 from pages.shared.language import remember, say, tr
 
 
-def widgets(family: str, specs: Sequence[Field[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def choose(family: str, specs: Sequence[Field[Any]], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Draw the fields, rare ones folded away; return name -> value.
 
     Args:
@@ -20,17 +20,17 @@ def widgets(family: str, specs: Sequence[Field[Any]], defaults: Mapping[str, Any
     common = [spec for spec in specs if not spec.metadata["advanced"]]
     rare = [spec for spec in specs if spec.metadata["advanced"]]
     for spec in common:
-        values[spec.name] = _widget(family, spec, defaults.get(spec.name, spec.default))
+        values[spec.name] = _choose(family, spec, defaults.get(spec.name, spec.default))
     if rare:
         with st.expander(tr("More options", "更多选项")):
             for spec in rare:
-                values[spec.name] = _widget(family, spec, defaults.get(spec.name, spec.default))
+                values[spec.name] = _choose(family, spec, defaults.get(spec.name, spec.default))
     return values
 
 
-def _widget(family: str, spec: Field[Any], default: Any) -> Any:
+def _choose(family: str, spec: Field[Any], default: Any) -> Any:
     label, help = say(spec.metadata["label"]), say(spec.metadata["help"])
-    key = remember(f"set.{family}.{spec.name}.{default}", _shown(spec, default))
+    key = remember(f"set.{family}.{spec.name}.{default}", _widget_value(spec, default))
     low, high, step = (spec.metadata[name] for name in ("low", "high", "step"))
     if choices := spec.metadata["choices"]:
         names = {choice: say(name) for choice, name in choices.items()}
@@ -48,7 +48,7 @@ def _widget(family: str, spec: Field[Any], default: Any) -> Any:
     return st.slider(label, low, high, step=step, key=key, help=help)
 
 
-def _shown(spec: Field[Any], default: Any) -> Any:
+def _widget_value(spec: Field[Any], default: Any) -> Any:
     """A default in the form its widget holds."""
     if isinstance(default, tuple):
         return "\n".join(default)

@@ -28,7 +28,7 @@ CODE = Mode("code", Text("Code Interpreter", "代码解释器"), PRECISE)
 MODES = {mode.name: mode for mode in (CHAT, TOOL, CODE)}
 
 
-def mode(family: str) -> Mode:
+def chosen_mode(family: str) -> Mode:
     """The one that the visitor chose."""
     return MODES[st.session_state.get(f"set.{family}.mode", CHAT.name)]
 
@@ -44,12 +44,12 @@ def choose_mode(family: str) -> None:
     )
 
 
-def toolbox(family: str) -> Toolbox | None:
+def choose_toolbox(family: str) -> Toolbox | None:
     """What the chosen mode lets the model call, chosen and explained on the page; None: not possible."""
-    if mode(family) is TOOL:
-        return _with_tools(family)
-    if mode(family) is CODE:
-        return _with_interpreter(family)
+    if chosen_mode(family) is TOOL:
+        return _choose_tools(family)
+    if chosen_mode(family) is CODE:
+        return _offer_interpreter(family)
     return Toolbox()
 
 
@@ -64,7 +64,7 @@ parameters:
   required: [article]"""
 
 
-def _with_tools(family: str) -> Toolbox | None:
+def _choose_tools(family: str) -> Toolbox | None:
     try:
         ready = {tool.name: tool for tool in available()}
         with st.expander(tr("Tools", "工具"), icon=":material/build:"):
@@ -76,14 +76,14 @@ def _with_tools(family: str) -> Toolbox | None:
             )
             for tool in map(ready.__getitem__, chosen):
                 st.caption(f"`{tool.name}` {tool.description}")
-            pasted = _pasted(family)
-        return _distinct([ready[name] for name in chosen], pasted)
+            pasted = _read_pasted(family)
+        return _merge_tools([ready[name] for name in chosen], pasted)
     except ModelError as error:
         st.error(sentence(error))
         return None
 
 
-def _pasted(family: str) -> list[Tool]:
+def _read_pasted(family: str) -> list[Tool]:
     text = st.text_area(
         tr("Further tools, as JSON or YAML", "其他工具（JSON 或 YAML）"),
         key=remember(f"set.{family}.pasted", ""),
@@ -97,7 +97,7 @@ def _pasted(family: str) -> list[Tool]:
     return from_schema(text) if text.strip() else []
 
 
-def _distinct(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
+def _merge_tools(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
     """A pasted tool takes the place of a ready one with its name."""
     names = {tool.name for tool in pasted}
     return Toolbox([*(tool for tool in ready if tool.name not in names), *pasted])
@@ -107,21 +107,21 @@ def _distinct(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
 
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=sandbox.Interpreter.close)
-def interpreter(family: str) -> sandbox.Interpreter:
+def get_interpreter(family: str) -> sandbox.Interpreter:
     """The visitor's own, until the browser tab is closed."""
     return sandbox.Interpreter()
 
 
-def _with_interpreter(family: str) -> Toolbox | None:
-    said = sandbox.confinement()
-    if said.refused:
+def _offer_interpreter(family: str) -> Toolbox | None:
+    confinement = sandbox.confinement()
+    if confinement.refused:
         st.info(
             tr(
                 "In this mode the model writes Python, which runs on the server; what it prints and draws appears "
                 "in the chat. ",
                 "在此模式下，模型会编写 Python 代码并在服务器上运行，输出和图形显示在对话中。",
             )
-            + sentence(said.refused),
+            + sentence(confinement.refused),
             icon=":material/terminal:",
         )
         return None
@@ -135,14 +135,14 @@ def _with_interpreter(family: str) -> Toolbox | None:
                 "模型编写的 Python 代码在服务器上您专属的进程中运行。变量和文件保留到关闭此标签页为止。",
             )
         )
-        st.markdown("\n".join(f"- {say(text)}" for text in said.enforced))
-        if said.missing:
+        st.markdown("\n".join(f"- {say(text)}" for text in confinement.enforced))
+        if confinement.missing:
             st.warning(
                 tr("Not enforced here:", "此处未能限制：")
                 + "\n\n"
-                + "\n".join(f"- {say(text)}" for text in said.missing)
+                + "\n".join(f"- {say(text)}" for text in confinement.missing)
             )
         if st.button(tr("Start Python afresh", "重新启动 Python"), key=f"{family}.restart"):
-            interpreter(family).close()
+            get_interpreter(family).close()
             st.toast(tr("All variables are gone.", "所有变量已清除。"))
-    return Toolbox(interpreter=interpreter(family))
+    return Toolbox(interpreter=get_interpreter(family))

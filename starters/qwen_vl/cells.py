@@ -86,7 +86,7 @@ def ideal(codes: Tensor, width: int) -> Tensor:
 
 def loss(features: Tensor, codes: Tensor) -> Tensor:
     """How far features are from what they should be: each column's cross entropy, and the squared distance."""
-    columns = (features[..., :CHANNELS] / LOUD).split(SIZES, -1)
+    columns = torch.split_with_sizes(features[..., :CHANNELS] / LOUD, SIZES, -1)
     seen = codes[..., 0] != NOTHING
     total = even(((features - ideal(codes, features.shape[-1])) / LOUD).square().sum(-1), seen)
     for n, column in enumerate(columns):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from models.qwen_vl.pixels import pixels
-from models.qwen_vl.prompt import DEFAULT_SYSTEM, content
+from models.qwen_vl.prompt import DEFAULT_SYSTEM, read_content
 from models.qwen_vl.tokenizer import PICTURE_END, START, STOP, load_tokenizer
 from models.schema import Message
 from starters.qwen_vl.cells import truth
@@ -92,7 +92,7 @@ class Writer:
 
     def turn(self, turn: Turn, numbers: Iterator[int]) -> tuple[list[int], list[int]]:
         """What the model is given and what it says. `numbers` are for the pictures."""
-        asked = self.tokenizer.content_ids(content(message(turn, b""), numbers))
+        asked = self.tokenizer.content_ids(read_content(message(turn, b""), numbers))
         said = self.tokenizer.content_ids([turn.answer])
         return [*self.question, *asked, *self.answer], [*said, self.end]
 

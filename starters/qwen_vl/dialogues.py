@@ -96,7 +96,9 @@ class Asker:
             words = self.speak.bar(item.label, item.text)
         else:
             words = self.speak.some(count, item.colour, item.kind, size)
-        return self.speak.bearing(words, item.text) if item.kind in KINDS and item.text else words
+        if item.kind in KINDS and item.text:
+            words = self.speak.bearing(words, item.text)
+        return words
 
     def contents(self, items: Sequence[Item]) -> str:
         """The items, equal ones counted together, texts last."""
@@ -104,19 +106,24 @@ class Asker:
         first = {(item.colour, item.kind, item.text): item for item in reversed(items)}
         parts = [self.some(first[group], count=count) for group, count in groups.items()]
         texts = [item.text for item in items if item.kind == "text"]
-        return self.speak.listing([*parts, *([self.speak.the_text(texts)] if texts else [])])
+        whole: str = self.speak.listing([*parts, *([self.speak.the_text(texts)] if texts else [])])
+        return whole
 
     def depiction(self) -> str:
         """The whole scene in one phrase."""
         scene, speak = self.scene, self.speak
+        phrase: str
         if scene.layout == "bars":
-            return speak.bars([(item.label, item.text) for item in scene.items])
-        if scene.layout == "pie":
-            return speak.pie([item.colour for item in scene.items])
-        if scene.layout == "sign" and scene.panel:
-            return speak.sign(scene.panel[0], speak.the_text(scene.texts))
-        things = self.contents(scene.items) if scene.items else ""
-        return things if scene.layout == "free" else speak.lattice(scene.layout, scene.shape, things)
+            phrase = speak.bars([(item.label, item.text) for item in scene.items])
+        elif scene.layout == "pie":
+            phrase = speak.pie([item.colour for item in scene.items])
+        elif scene.layout == "sign" and scene.panel:
+            phrase = speak.sign(scene.panel[0], speak.the_text(scene.texts))
+        else:
+            phrase = self.contents(scene.items) if scene.items else ""
+            if scene.layout != "free":
+                phrase = speak.lattice(scene.layout, scene.shape, phrase)
+        return phrase
 
     def named(self) -> list[tuple[str, list[Item]]]:
         """Names that a question may use, with all that each stands for."""
@@ -375,11 +382,11 @@ _COUNTED = re.compile(
 
 class Told(NamedTuple):
     """Things of one sort that a text names with their number and colour in text[start:end], in English with the
-    space before. `count` is 0 for "no"."""
+    space before. `number` is 0 for "no"."""
 
     start: int
     end: int
-    count: int
+    number: int
     colour: str
     kind: str
 
@@ -402,8 +409,9 @@ def _grammar(speak: ModuleType) -> tuple[re.Pattern[str], dict[str, int], dict[s
         words = r" ?\b({}) (?:\w+ )??({}) ({})\b"
     else:
         words = f"({{}})(?:{_any(MEASURES)})(?:{_any({*chinese.SIZES.values()})})?({{}})({{}})"
-    names = (NUMBERS[speak], tints, kinds)
-    return re.compile(words.format(*map(_any, names)), re.IGNORECASE), *names
+    numbers = NUMBERS[speak]
+    pattern = re.compile(words.format(_any(numbers), _any(tints), _any(kinds)), re.IGNORECASE)
+    return pattern, numbers, tints, kinds
 
 
 def counted(text: str) -> Iterator[tuple[int, int, int]]:

@@ -40,7 +40,7 @@ def things(text: str) -> Counter[Thing]:
     """How many of which things a sentence names."""
     found: Counter[Thing] = Counter()
     for named in told(text):
-        found[named.colour, named.kind] += named.count
+        found[named.colour, named.kind] += named.number
     return found
 
 
@@ -90,7 +90,7 @@ def answers(model: Any, tokenizer: QwenTokenizer, asked: Sequence[Turn], batch: 
         shown = torch.stack([seen(scene) for n in rows for scene in asked[n].pictures])
         made = model.generate(**given, pixel_values=shown, max_new_tokens=200, do_sample=False)
         for n, ids in zip(rows, made[:, given["input_ids"].shape[1] :].tolist(), strict=True):
-            said[n] = tokenizer.decode(list(takewhile(going_on, ids)))
+            said[n] = str(tokenizer.decode(list(takewhile(going_on, ids))))
         log.info("%d of %d answered", start + len(rows), len(order))
     return [Answered(turn, said[n]) for n, turn in enumerate(asked)]
 

@@ -70,7 +70,7 @@ def prepare(model: Any, tokenizer: QwenTokenizer) -> None:
     embeddings[:, [*RANK, *WORDS]] = 0
     head = model.lm_head.weight.normal_(std=0.02)
     for token in range(len(embeddings)):
-        for channel in meanings(tokenizer.decode([token])):
+        for channel in meanings(str(tokenizer.decode([token]))):
             head[token, channel] += 0.5
             if channel in NAMES:
                 embeddings[token, WORDS[NAMES.index(channel)]] = LOUD
@@ -97,7 +97,9 @@ def held(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """What a training should hold on to, as weights and masks: the heads that are set, and all that could write
     into the channels of words; first of all the words themselves."""
     words = torch.tensor(WORDS)
-    parts = [(model.model.embed_tokens.weight, (slice(None), words))]
+    parts: list[tuple[torch.Tensor, tuple[slice | torch.Tensor, ...]]] = [
+        (model.model.embed_tokens.weight, (slice(None), words))
+    ]
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
         rows = torch.arange(attention.q_proj.out_features).view(-1, attention.head_dim)
@@ -117,7 +119,8 @@ def held(model: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def _slow(attention: Any, number: int) -> torch.Tensor:
     """Rows of a head that positions do not turn: 36 of 64."""
     half = attention.head_dim // 2
-    return number * attention.head_dim + torch.tensor([*range(SLOW, half), *range(half + SLOW, 2 * half)])
+    rows = torch.tensor([*range(SLOW, half), *range(half + SLOW, 2 * half)])
+    return rows + number * int(attention.head_dim)
 
 
 def _look_back(attention: Any, number: int, pairs: Sequence[int]) -> None:

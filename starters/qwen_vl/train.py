@@ -100,11 +100,12 @@ def look_at_own_place(resampler: Resampler, sharpness: float = 4) -> None:
     channels = len(resampler.ln_q.weight)
     quick = torch.cat([torch.arange(channels // 16) + channels // 4 * part for part in range(4)])
     others = torch.tensor(sorted(set(range(channels)) - set(quick.tolist())))
-    heads = resampler.attn.num_heads
+    heads, projection = resampler.attn.num_heads, resampler.kv_proj
+    assert isinstance(projection, nn.Linear)  # the tower is narrower than what it hands on
     with torch.no_grad():
         resampler.ln_q.weight.zero_()
-        resampler.kv_proj.weight.zero_()
-        resampler.kv_proj.weight[others] = torch.eye(len(others), resampler.kv_proj.in_features)
+        projection.weight.zero_()
+        projection.weight[others] = torch.eye(len(others), projection.in_features)
         matrix = resampler.attn.in_proj_weight.view(3, heads, -1, channels)
         matrix[:2] *= 0.1
         matrix[:2, :, : len(quick)] = sharpness * F.one_hot(quick, channels)
@@ -217,7 +218,7 @@ class Hinting:
         """Mean cross entropy of the hint's digits, where the last batch that the model has seen has it."""
         wanted, bases = batch.hints[self.hint][:, 1:], HINTS[self.hint]
         there = wanted != IGNORED
-        said = (self.output.last[:, :-1][there] @ self.directions).split(bases, -1)
+        said = torch.split_with_sizes(self.output.last[:, :-1][there] @ self.directions, bases, -1)
         wanted, total = wanted[there], torch.zeros(())
         if there.any():
             for part, base in zip(said[::-1], bases[::-1], strict=True):
@@ -314,7 +315,7 @@ class Course:
 
     def step(self, losses: dict[str, Tensor]) -> dict[str, float]:
         self.model.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -391,7 +392,7 @@ class Together(Talking):
 def export(model: QwenVLForCausalLM, folder: Path) -> None:
     """Write the files of an original checkpoint, in bfloat16."""
     register()
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.bfloat16().save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2) + "\n", "utf-8")
     (folder / "generation_config.json").write_text(json.dumps(GENERATION, indent=2) + "\n", "utf-8")
 

@@ -10,7 +10,7 @@ import pytest
 from models.chat.messages import drop_oldest
 from models.interpreter import Output
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.turns import Answer, Picture, Turn
+from pages.shared.conversation.turns import Answer, PictureFile, Turn
 from tests.fakes.pictures import DOT
 
 
@@ -174,7 +174,7 @@ def test_the_file_is_read_by_whoever_knows_messages() -> None:
 
 def test_pictures_are_sent_edited_and_saved_with_their_question() -> None:
     made = Conversation()
-    made.ask("What?", [Picture("a.png", DOT), Picture("b.png", DOT)])
+    made.ask("What?", [PictureFile("a.png", DOT), PictureFile("b.png", DOT)])
     parts = [{"type": "image", "image": DOT}] * 2
     assert made.messages() == [{"role": "user", "content": [*parts, {"type": "text", "text": "What?"}]}]
     made.edit(0, "Where?")

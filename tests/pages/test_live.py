@@ -12,7 +12,7 @@ from models import DoesNotFit, EngineFailed, Segment, Word, loader
 from models.jobs import Job
 from models.transcripts import live
 from pages.shared.speech import live as view
-from pages.shared.speech.live import Recording
+from pages.shared.speech.live import LiveRecording
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import alive, click, sentences, untranslated, visit
 from tests.fakes.visitor import texts as readings
@@ -44,14 +44,14 @@ def page(stage: Stage) -> AppTest:
 
 
 @pytest.fixture
-def recording(page: AppTest) -> Recording:
+def recording(page: AppTest) -> LiveRecording:
     transcript = live.LiveTranscript(loader.shared().loaded()[0])  # type: ignore[arg-type]
-    made = Recording("a", transcript, Job(transcript.run))
+    made = LiveRecording("a", transcript, Job(transcript.run))
     page.session_state["whisper.live.recording"] = made
     return made
 
 
-def ended(recording: Recording) -> Recording:
+def ended(recording: LiveRecording) -> LiveRecording:
     assert recording.job.wait(WAIT)
     return recording
 
@@ -61,7 +61,7 @@ def sound_of(finished: view.Finished) -> bytes:
         return file.readframes(file.getnframes())
 
 
-def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
+def test_no_piece_is_lost_or_taken_twice(recording: LiveRecording) -> None:
     pieces = [bytes([number, 0]) * 16_000 for number in range(5)]
     recording.take(message(0, pieces[0]))
     recording.take(message(0, pieces[0], pieces[1]))  # the answer to the first came late
@@ -76,13 +76,13 @@ def test_no_piece_is_lost_or_taken_twice(recording: Recording) -> None:
     assert sound_of(finished) == b"".join(pieces) and finished.duration == 5
 
 
-def test_what_is_no_sound_is_left_out(recording: Recording) -> None:
+def test_what_is_no_sound_is_left_out(recording: LiveRecording) -> None:
     recording.take({"run": "a", "first": 0, "pieces": ["%%%", None, 5], "over": False})
     recording.take(message(3, b"odd", bytes(view.LONGEST + 2), PIECE, over=True))
     assert recording.taken == 6 and ended(recording).finish().duration == 1
 
 
-def test_a_recording_has_an_end(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_has_an_end(recording: LiveRecording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "LIMIT", 2)
     recording.take(message(0, PIECE, PIECE, PIECE, PIECE))
     assert recording.full and recording.taken == 4
@@ -91,14 +91,14 @@ def test_a_recording_has_an_end(recording: Recording, monkeypatch: pytest.Monkey
 
 
 def test_what_was_said_becomes_a_recording_on_the_page(
-    desks: list[Any], page: AppTest, recording: Recording
+    workspaces: list[Any], page: AppTest, recording: LiveRecording
 ) -> None:
     recording.take(message(0, PIECE))
     recording.take(message(1, PIECE, over=True))
     ended(recording)
     alive(page.run())
     alive(page.run())
-    (result,) = desks[-1].recordings
+    (result,) = workspaces[-1].recordings
     assert [segment.text for segment in result.lines] == [" good morning"]
     assert (result.state, result.duration, result.language) == ("done", 2, "en")
     assert page.subheader[0].value == result.name
@@ -106,7 +106,7 @@ def test_what_was_said_becomes_a_recording_on_the_page(
         assert file.readframes(file.getnframes()) == PIECE + PIECE
 
 
-def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
+def test_how_far_it_is_is_said(page: AppTest, recording: LiveRecording) -> None:
     recording.take(message(0, PIECE))
     until(lambda: bool(recording.transcript.now.shown))
     alive(page.run())
@@ -116,7 +116,7 @@ def test_how_far_it_is_is_said(page: AppTest, recording: Recording) -> None:
 
 
 def test_what_waits_when_somebody_stops_is_still_recognised(
-    stage: Stage, desks: list[Any], page: AppTest, recording: Recording
+    stage: Stage, workspaces: list[Any], page: AppTest, recording: LiveRecording
 ) -> None:
     stage.hold = 0, threading.Event()
     recording.take(message(0, PIECE))
@@ -130,14 +130,14 @@ def test_what_waits_when_somebody_stops_is_still_recognised(
     ended(recording)
     alive(page.run())
     alive(page.run())
-    (result,) = desks[-1].recordings
+    (result,) = workspaces[-1].recordings
     assert (result.state, result.duration) == ("done", 61)
     assert recording.transcript.now.shown == 61
     assert not any("still being recognised" in caption.value for caption in page.caption)
 
 
 def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
-    stage: Stage, page: AppTest, recording: Recording
+    stage: Stage, page: AppTest, recording: LiveRecording
 ) -> None:
     stage.breaks = (0, EngineFailed("Whisper stopped; try again.", "Whisper 中断；请重试。"))
     recording.take(message(0, PIECE))
@@ -152,7 +152,7 @@ def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
 
 
 def test_somebody_who_is_gone_is_not_waited_for(
-    page: AppTest, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, recording: LiveRecording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording.take(message(0, PIECE))
     monkeypatch.setattr(live, "PATIENCE", -1.0)
@@ -163,7 +163,7 @@ def test_somebody_who_is_gone_is_not_waited_for(
 
 
 def test_a_full_disk_ends_a_recording_with_a_sentence(
-    page: AppTest, recording: Recording, monkeypatch: pytest.MonkeyPatch
+    page: AppTest, recording: LiveRecording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording.take(message(0, PIECE))
     full = DoesNotFit("The disk is full.", "磁盘已满。")

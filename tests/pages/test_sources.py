@@ -213,10 +213,10 @@ def test_a_failure_is_a_sentence_and_loses_no_word(
 
 
 def test_stop_while_it_listens_keeps_what_was_typed(listening: AppTest) -> None:
-    from pages.shared.conversation.dictation import Typed
+    from pages.shared.conversation.dictation import MessageInput
 
     at = listening
-    at.session_state["llama2.unsent"] = Typed("Hello.")  # what a run that was interrupted leaves
+    at.session_state["llama2.unsent"] = MessageInput("Hello.")  # what a run that was interrupted leaves
     alive(at.run())
     assert [turn.question for turn in conversation(at).turns] == ["Hello."]
     assert "llama2.unsent" not in at.session_state

@@ -9,7 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from models.errors import EngineFailed
-from pages.shared.conversation.turns import Picture
+from pages.shared.conversation.turns import PictureFile
 from pages.shared.vision import questions
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import (
@@ -278,7 +278,7 @@ def fetch_address(at: AppTest, address: str) -> AppTest:
 def test_a_picture_comes_from_an_address(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "fetch", {"https://x.example/a/cat.png?b": png()}.__getitem__)
     at = fetch_address(page(), "https://x.example/a/cat.png?b")
-    assert at.session_state["qwen_vl.waiting"] == [Picture("cat.png", png())]
+    assert at.session_state["qwen_vl.waiting"] == [PictureFile("cat.png", png())]
     click(at, "qwen_vl.task.caption")
     assert asked_questions(at)[0][1] == ["cat.png"]
 
@@ -332,7 +332,7 @@ def test_everything_about_pictures_is_in_both_languages(mode: str, stage: Stage)
     def shown_texts(locale: str) -> list[str]:
         at = visit(locale=locale)
         at.session_state["set.qwen_vl.mode"] = mode
-        at.session_state["qwen_vl.waiting"] = [Picture("1.png", png())]
+        at.session_state["qwen_vl.waiting"] = [PictureFile("1.png", png())]
         at.session_state["qwen_vl.in_region.0"] = True
         return list(texts(to(at, "qwen_vl")))
 

@@ -17,7 +17,7 @@ from models.jobs import Job
 from models.schema import Segment, Word
 from models.transcripts.formats import FORMATS
 from models.transcripts.recordings import Recording
-from pages.shared.speech.editing import carry_out
+from pages.shared.speech.editing import apply_edit
 from tests.fakes.engines import Stage
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.visitor import alive, click, keys, sentences, texts, to, untranslated, visit
@@ -40,33 +40,33 @@ def add(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
     return at
 
 
-def transcribe(at: AppTest, desks: list[Any]) -> AppTest:
-    return settled(click(at, "whisper.go"), desks)
+def transcribe(at: AppTest, workspaces: list[Any]) -> AppTest:
+    return settled(click(at, "whisper.go"), workspaces)
 
 
-def settled(at: AppTest, desks: list[Any]) -> AppTest:
-    until(lambda: not desks[-1].running)
+def settled(at: AppTest, workspaces: list[Any]) -> AppTest:
+    until(lambda: not workspaces[-1].running)
     return alive(at.run())
 
 
-def states(desks: list[Any]) -> list[str]:
-    return [recording.state for recording in desks[-1].recordings]
+def states(workspaces: list[Any]) -> list[str]:
+    return [recording.state for recording in workspaces[-1].recordings]
 
 
-def lines(desks: list[Any]) -> list[str]:
-    return [line.text for line in desks[-1].shown.lines]
+def lines(workspaces: list[Any]) -> list[str]:
+    return [line.text for line in workspaces[-1].shown.lines]
 
 
 # --- the queue -------------------------------------------------------------------------------------
 
 
 def test_a_recording_becomes_lines_and_five_files(
-    stage: Stage, downloads: dict[str, Any], desks: list[Any], wav: bytes
+    stage: Stage, downloads: dict[str, Any], workspaces: list[Any], wav: bytes
 ) -> None:
     stage.heard = HEARD
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
     assert at.subheader[0].value == "talk.wav" and "language: en" in facts(at)
-    assert lines(desks) == [" Hello & <b>", " 世界"]
+    assert lines(workspaces) == [" Hello & <b>", " 世界"]
     assert {name for name in downloads if "talk" in name} == {f"talk.{format}" for format in FORMATS}
     assert downloads["talk.txt"].splitlines() == ["Hello & <b>", "世界"]
     assert "00:00:01,500 --> 01:02:03,250" in downloads["talk.srt"]
@@ -79,19 +79,19 @@ def facts(at: AppTest) -> str:
     return "\n".join(element.value for element in at.markdown)
 
 
-def test_options_reach_the_engine(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_options_reach_the_engine(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
     stage.heard = HEARD
     at = visit("whisper")
     next(box for box in at.selectbox if box.label == "Spoken language").set_value("zh")
     next(box for box in at.selectbox if box.label == "Task").set_value("translate")
-    transcribe(add(alive(at.run()), ("talk.wav", wav)), desks)
+    transcribe(add(alive(at.run()), ("talk.wav", wav)), workspaces)
     (options,) = stage.options
     assert isinstance(options, SpeechOptions)
     assert (options.language, options.task) == ("zh", "translate")
 
 
 def test_each_bad_file_has_its_sentence_and_the_others_are_done(
-    stage: Stage, downloads: dict[str, Any], desks: list[Any], wav: bytes
+    stage: Stage, downloads: dict[str, Any], workspaces: list[Any], wav: bytes
 ) -> None:
     stage.heard = HEARD
     stage.refused = {
@@ -99,8 +99,8 @@ def test_each_bad_file_has_its_sentence_and_the_others_are_done(
         "odd.wav": RuntimeError("out of something"),
     }
     files = [("talk.wav", wav), ("cut.mp3", b""), ("odd.wav", wav), ("talk.mp3", wav)]
-    at = transcribe(add(visit("whisper"), *files), desks)
-    assert states(desks) == ["done", "failed", "failed", "done"]
+    at = transcribe(add(visit("whisper"), *files), workspaces)
+    assert states(workspaces) == ["done", "failed", "failed", "done"]
     first, second = sentences(at)
     assert first == "There is no sound in it." and "did not foresee" in second
     with zipfile.ZipFile(io.BytesIO(downloads["transcripts.zip"])) as archive:
@@ -108,36 +108,38 @@ def test_each_bad_file_has_its_sentence_and_the_others_are_done(
         assert set(archive.namelist()) == names
         assert archive.read("talk-2.txt").decode() == "Hello & <b>\n世界\n"
     click(at, "whisper.remove.1")
-    assert [recording.name for recording in desks[-1].recordings] == ["talk.wav", "odd.wav", "talk.mp3"]
+    assert [recording.name for recording in workspaces[-1].recordings] == ["talk.wav", "odd.wav", "talk.mp3"]
     assert len(sentences(at)) == 1
 
 
-def test_stop_keeps_what_is_there_and_continue_goes_on(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_stop_keeps_what_is_there_and_continue_goes_on(
+    stage: Stage, workspaces: list[Any], wav: bytes
+) -> None:
     stage.heard, stage.hold = HEARD, (1, threading.Event())
     at = click(add(visit("whisper"), ("talk.wav", wav), ("next.wav", wav)), "whisper.go")
-    until(lambda: len(desks[-1].recordings[0].lines) == 1)
+    until(lambda: len(workspaces[-1].recordings[0].lines) == 1)
     at = alive(at.run())
-    assert states(desks) == ["running", "waiting"] and "running" in facts(at)
+    assert states(workspaces) == ["running", "waiting"] and "running" in facts(at)
     assert not keys(at) & {"whisper.remove.0", "whisper.again.0"} and "whisper.remove.1" in keys(at)
-    settled(click(at, "whisper.stop"), desks)
-    assert states(desks) == ["stopped", "waiting"] and "what was recognised is kept" in facts(at)
+    settled(click(at, "whisper.stop"), workspaces)
+    assert states(workspaces) == ["stopped", "waiting"] and "what was recognised is kept" in facts(at)
     stage.hold = None
-    settled(click(at, "whisper.resume.0"), desks)
-    assert states(desks) == ["done", "done"] and stage.resumed == [0, 1, 0]
-    assert lines(desks) == [line.text for line in HEARD]
-    settled(click(at, "whisper.again.1"), desks)
+    settled(click(at, "whisper.resume.0"), workspaces)
+    assert states(workspaces) == ["done", "done"] and stage.resumed == [0, 1, 0]
+    assert lines(workspaces) == [line.text for line in HEARD]
+    settled(click(at, "whisper.again.1"), workspaces)
     assert stage.resumed == [0, 1, 0, 0] and at.subheader[0].value == "next.wav"
 
 
-def test_a_recording_that_breaks_off_keeps_its_lines(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_a_recording_that_breaks_off_keeps_its_lines(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
     stage.heard, stage.breaks = HEARD, (1, RuntimeError("out of something"))
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
-    assert states(desks) == ["failed"] and lines(desks) == [" Hello & <b>"]
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
+    assert states(workspaces) == ["failed"] and lines(workspaces) == [" Hello & <b>"]
     assert {"whisper.resume.0", "whisper.again.0"} <= keys(at) and "did not foresee" in sentences(at)[0]
 
 
-def test_silence_is_said_to_be_silence(stage: Stage, desks: list[Any], wav: bytes) -> None:
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
+def test_silence_is_said_to_be_silence(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
     assert "No speech was found" in at.info[0].value and sentences(at) == []
 
 
@@ -148,44 +150,44 @@ def test_a_file_taken_away_during_the_load_is_not_waited_for(stage: Stage) -> No
     assert "whisper.asked" not in at.session_state and stage.options == []
 
 
-def test_what_is_recorded_joins_the_queue(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_what_is_recorded_joins_the_queue(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
     stage.heard = HEARD
     at = visit("whisper")
     at.get("audio_input")[0].upload("spoken.wav", wav, "audio/wav")
-    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), desks)
-    assert [recording.name for recording in desks[-1].recordings] == ["recording 1.wav", "talk.wav"]
-    assert states(desks) == ["done", "done"]
+    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), workspaces)
+    assert [recording.name for recording in workspaces[-1].recordings] == ["recording 1.wav", "talk.wav"]
+    assert states(workspaces) == ["done", "done"]
 
 
-def test_hostile_names_stay_names(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_hostile_names_stay_names(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
     name = "../../" + "é" * 300 + "![x](http:__e)*.wav"
     at = add(visit("whisper"), (name, wav))
-    (recording,) = desks[-1].recordings
-    assert recording.path.parent.parent == Path(desks[-1]._folder.name) and recording.path.is_file()
+    (recording,) = workspaces[-1].recordings
+    assert recording.path.parent.parent == Path(workspaces[-1]._folder.name) and recording.path.is_file()
     assert r"!\[x\](http\:\_\_e)\*.wav" in at.subheader[0].value
 
 
-def test_corrections_survive_another_page(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_corrections_survive_another_page(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
     stage.heard = HEARD
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
-    wish(desks, "remove", line=0)
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
+    edit(workspaces, "remove", line=0)
     at = to(to(at, "llama2"), "whisper")
-    assert len(desks) == 1 and lines(desks) == [" 世界"] and at.subheader[0].value == "talk.wav"
+    assert len(workspaces) == 1 and lines(workspaces) == [" 世界"] and at.subheader[0].value == "talk.wav"
 
 
 # --- the transcript --------------------------------------------------------------------------------
 
 
-def wish(desks: list[Any], action: str, **more: Any) -> None:
-    shown = desks[-1].shown
-    carry_out(shown, {"action": action, "version": shown.version, **more})
+def edit(workspaces: list[Any], action: str, **more: Any) -> None:
+    shown = workspaces[-1].shown
+    apply_edit(shown, {"action": action, "version": shown.version, **more})
 
 
-def test_a_browsers_wishes_are_carried_out() -> None:
+def test_a_browsers_edits_are_carried_out() -> None:
     recording = Recording("a", Path("a"), state="done", lines=tuple(HEARD))
 
     def ask(action: str, **more: Any) -> list[str]:
-        carry_out(recording, {"action": action, "version": recording.version, **more})
+        apply_edit(recording, {"action": action, "version": recording.version, **more})
         return [line.text for line in recording.lines]
 
     first = {"line": 0, "text": "Hello there", "start": 0.0, "end": 1.5}
@@ -196,18 +198,18 @@ def test_a_browsers_wishes_are_carried_out() -> None:
     assert ask("remove", line=0) == [" there 世界"]
     assert [ask("undo")[0], ask("undo")[0]] == [" Hell0", " Hello"]
     with pytest.raises(BadInput, match="changed meanwhile"):
-        carry_out(recording, {"action": "remove", "line": 0, "version": 0})
+        apply_edit(recording, {"action": "remove", "line": 0, "version": 0})
     recording.state, recording.options = "running", SpeechOptions()
     with pytest.raises(BadInput, match="changed meanwhile"):
         ask("remove", line=0)
 
 
 def test_files_are_of_the_corrected_lines_with_their_limits(
-    stage: Stage, downloads: dict[str, Any], desks: list[Any], wav: bytes
+    stage: Stage, downloads: dict[str, Any], workspaces: list[Any], wav: bytes
 ) -> None:
     stage.heard = [Segment(0.0, 4.0, " one two three four")]
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
-    wish(desks, "replace", find="three", **{"with": "3"})
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
+    edit(workspaces, "replace", find="three", **{"with": "3"})
     at.number_input(key="set.whisper.max_line_width").set_value(7)
     alive(at.run())
     assert downloads["talk.srt"].splitlines()[2:4] == ["one two", "3 four"]
@@ -215,28 +217,28 @@ def test_files_are_of_the_corrected_lines_with_their_limits(
 
 
 def test_a_translation_comes_beside_it(
-    stage: Stage, downloads: dict[str, Any], desks: list[Any], wav: bytes
+    stage: Stage, downloads: dict[str, Any], workspaces: list[Any], wav: bytes
 ) -> None:
     stage.heard = [Segment(0.0, 1.0, " hallo")]
     at = visit("whisper")
     next(box for box in at.selectbox if box.label == "Spoken language").set_value("de")
-    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), desks)
-    settled(click(at, "whisper.translate"), desks)
+    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), workspaces)
+    settled(click(at, "whisper.translate"), workspaces)
     assert "hallo\nHALLO\n" in downloads["talk.de-en.srt"] and downloads["talk.en.txt"] == "HALLO\n"
     assert "whisper.translate" not in keys(at)
     assert [options.task for options in stage.options] == ["transcribe", "translate"]
 
 
 def test_a_model_that_cannot_translate_says_so_and_the_transcript_stays(
-    stage: Stage, desks: list[Any], wav: bytes
+    stage: Stage, workspaces: list[Any], wav: bytes
 ) -> None:
     stage.heard = [Segment(0.0, 1.0, " hallo")]
     at = visit("whisper")
     next(box for box in at.selectbox if box.label == "Spoken language").set_value("de")
-    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), desks)
+    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), workspaces)
     stage.refused = {"talk.wav": BadInput("It knows only English.", "只懂英语。")}
-    settled(click(at, "whisper.translate"), desks)
-    assert sentences(at) == ["It knows only English."] and lines(desks) == [" hallo"]
+    settled(click(at, "whisper.translate"), workspaces)
+    assert sentences(at) == ["It knows only English."] and lines(workspaces) == [" hallo"]
     assert "whisper.translate" in keys(at)
 
 
@@ -257,58 +259,58 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return asked
 
 
-def again(desks: list[Any], line: int) -> dict[str, Any]:
-    return {"action": "again", "line": line, "version": desks[-1].shown.version}
+def again(workspaces: list[Any], line: int) -> dict[str, Any]:
+    return {"action": "again", "line": line, "version": workspaces[-1].shown.version}
 
 
 def test_one_line_is_recognised_again_with_the_options_of_now(
-    stage: Stage, desks: list[Any], browser: list[dict[str, Any]], wav: bytes
+    stage: Stage, workspaces: list[Any], browser: list[dict[str, Any]], wav: bytes
 ) -> None:
     stage.heard = HEARD
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
     stage.heard = [Segment(0.2, 1.4, " Better.")]
-    browser.append(again(desks, 0))
+    browser.append(again(workspaces, 0))
     alive(alive(at.run()).run())
-    assert lines(desks) == [" Better.", " 世界"] and desks[-1].shown.changed
+    assert lines(workspaces) == [" Better.", " 世界"] and workspaces[-1].shown.changed
     assert stage.options[-1].clips == "0.000-1.500"  # type: ignore[union-attr]
     stage.heard = []
-    browser.append(again(desks, 1))
+    browser.append(again(workspaces, 1))
     alive(alive(at.run()).run())
-    assert "stays as it was" in str(desks[-1].trouble) and lines(desks) == [" Better.", " 世界"]
+    assert "stays as it was" in str(workspaces[-1].error) and lines(workspaces) == [" Better.", " 世界"]
 
 
 @pytest.mark.parametrize("changed", ["before", "while it waits for the engine", "while it is heard"])
 def test_a_line_recognised_again_among_lines_that_changed_meanwhile_is_refused(
-    changed: str, stage: Stage, desks: list[Any], browser: list[dict[str, Any]], wav: bytes
+    changed: str, stage: Stage, workspaces: list[Any], browser: list[dict[str, Any]], wav: bytes
 ) -> None:
     stage.heard = [*HEARD, Segment(3723.25, 3724.0, " end")]
-    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), desks)
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
     stage.heard = [Segment(0.0, 1.0, " wrong")]
-    browser.append(again(desks, 1))
+    browser.append(again(workspaces, 1))
     if changed == "before":
-        wish(desks, "remove", line=0)
+        edit(workspaces, "remove", line=0)
     alive(at.run())
     if changed == "while it waits for the engine":
-        wish(desks, "remove", line=0)
+        edit(workspaces, "remove", line=0)
     if changed == "while it is heard":
         stage.hold = 0, threading.Event()
 
     def somebody_else(*_: Any) -> None:
         until(lambda: len(stage.options) == 2)
-        wish(desks, "remove", line=0)
+        edit(workspaces, "remove", line=0)
         stage.hold[1].set()  # type: ignore[index]
 
     other: Job[Any, None] | None = Job(somebody_else) if changed == "while it is heard" else None
     alive(at.run())
-    assert "changed meanwhile" in str(desks[-1].trouble)
-    assert lines(desks) == [" 世界", " end"]
+    assert "changed meanwhile" in str(workspaces[-1].error)
+    assert lines(workspaces) == [" 世界", " end"]
     assert len(stage.options) == (2 if other else 1)  # it was not even listened to, where that was known
 
 
-def test_all_of_it_is_said_in_both_languages(stage: Stage, desks: list[Any], wav: bytes) -> None:
+def test_all_of_it_is_said_in_both_languages(stage: Stage, workspaces: list[Any], wav: bytes) -> None:
     stage.heard = HEARD
     shown = []
     for locale in ("en-US", "zh-CN"):
-        at = transcribe(add(visit("whisper", locale), ("1.wav", wav), ("2.wav", wav)), desks)
+        at = transcribe(add(visit("whisper", locale), ("1.wav", wav), ("2.wav", wav)), workspaces)
         shown.append(list(texts(at)))
     assert untranslated(*shown) == []

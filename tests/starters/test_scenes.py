@@ -336,11 +336,11 @@ def test_a_step_is_read_as_it_was_written() -> None:
 
 def test_things_are_told_in_both_languages() -> None:
     said = "There are twelve red fish, no blue stars and a large green house."
-    assert [(one.count, one.colour, one.kind) for one in told(said)] == [
+    assert [(one.number, one.colour, one.kind) for one in told(said)] == [
         (12, "red", "fish"), (0, "blue", "star"), (1, "green", "house"),
     ]  # fmt: skip
     said = "白色背景上有十二条红色鱼、一座大绿色房子和两个中等大小的蓝色圆形。"
-    assert [(one.count, one.colour, one.kind) for one in told(said)] == [
+    assert [(one.number, one.colour, one.kind) for one in told(said)] == [
         (12, "red", "fish"), (1, "green", "house"), (2, "blue", "circle"),
     ]  # fmt: skip
 

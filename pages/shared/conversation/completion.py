@@ -8,49 +8,60 @@ import streamlit as st
 from models import ChatEngine, ChatOptions, Delta, Done
 from pages.shared import loading
 from pages.shared.conversation.turns import Answer
-from pages.shared.conversation.usage import CURSOR, show_figures
+from pages.shared.conversation.usage import CURSOR, show_usage
 from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr
 
 
-def completion(choice: loading.Choice, options: ChatOptions) -> None:
+def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
     """A base model does not answer, it continues: one text that grows."""
     family = choice.family
-    key = f"{family}.text"
-    loading.turn_to(family, key)
+    loading.switch_conversation(family, f"{family}.text")
     st.info(
         tr(
             "This is a base model: it continues a text and does not answer questions.",
             "这是基座模型：它会续写文本，而不是回答问题。",
         )
         + " "
-        + loading.first_time(choice)
+        + loading.describe_first_use(choice)
     )
+    text = _edit_text(family)
+    container = st.container()
+    wanted = _show_buttons(family)
+    loading.show_failure(family)
+    if answer := st.session_state.get(f"{family}.continued"):
+        show_usage(answer)
+    if wanted and text.strip():
+        loading.request_answer(family)
+    elif wanted:
+        st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
+    with container:
+        if ready := loading.engine_to_answer(choice, ChatEngine):
+            _continue(family, ready, text, options)
+
+
+def _edit_text(family: str) -> str:
+    key = f"{family}.text"
     number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
-    text = st.text_area(
+    text: str = st.text_area(
         tr("Text to continue", "要续写的文本"),
         st.session_state.get(key, ""),
-        key=f"{family}.text.{number}",
+        key=f"{key}.{number}",
         height=280,
         placeholder=tr("Once upon a time", "很久很久以前"),
     )
     st.session_state[key] = text
-    room = st.container()
+    return text
+
+
+def _show_buttons(family: str) -> bool:
+    """Whether a continuation is wanted."""
     with st.container(horizontal=True):
-        go = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
+        wanted = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
         before = st.session_state.get(f"{family}.before")
         if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
             _take_back(family)
-    loading.show_failure(family)
-    if answer := st.session_state.get(f"{family}.continued"):
-        show_figures(answer)
-    if go and text.strip():
-        loading.ask(family)
-    elif go:
-        st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
-    with room:
-        if ready := loading.engine_to_answer(choice, ChatEngine):
-            _continue(family, ready, text, options)
+    return wanted
 
 
 def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
@@ -61,7 +72,7 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
     answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
     state[f"{family}.continued"] = answer
     when_stopped(f"{family}.watched")
-    place = st.empty()
+    placeholder = st.empty()
     # Any click interrupts the script.
     st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
     try:
@@ -69,7 +80,7 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
             text += "".join(event.text for event in batch if isinstance(event, Delta))
             state[f"{family}.text"] = text
             if batch:
-                place.code(text + CURSOR, language=None, wrap_lines=True)
+                placeholder.code(text + CURSOR, language=None, wrap_lines=True)
                 if isinstance(done := batch[-1], Done):
                     state[f"{family}.continued"] = _finished(answer, done)
     except Exception as error:  # the page stays alive, whatever a library throws

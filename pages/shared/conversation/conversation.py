@@ -11,7 +11,16 @@ from typing import Any
 
 from models.interpreter import Output
 from models.schema import Message
-from pages.shared.conversation.turns import Answer, Picture, Source, Step, Turn, encoded, read_text, read_turn
+from pages.shared.conversation.turns import (
+    Answer,
+    PictureFile,
+    Source,
+    Step,
+    Turn,
+    encoded,
+    read_text,
+    read_turn,
+)
 
 VERSION = 1
 
@@ -32,7 +41,9 @@ class Conversation:
         self.turns = turns
         self.editing = None
 
-    def ask(self, question: str, pictures: Sequence[Picture] = (), sources: Sequence[Source] = ()) -> None:
+    def ask(
+        self, question: str, pictures: Sequence[PictureFile] = (), sources: Sequence[Source] = ()
+    ) -> None:
         self._change((*self.turns, Turn(question, pictures=tuple(pictures), sources=tuple(sources))))
 
     def edit(self, index: int, question: str) -> None:

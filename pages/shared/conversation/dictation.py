@@ -18,63 +18,63 @@ from pages.shared.markdown import readable
 
 
 @dataclass(frozen=True)
-class Typed:
+class MessageInput:
     """What was sent from a message field, spoken words among the typed ones."""
 
     text: str
     files: Sequence[Any] = ()
 
 
-def possible() -> bool:
+def is_possible() -> bool:
     """Whether somebody is there to listen: no second model is loaded for a message."""
-    return _listener() is not None
+    return _find_speech_engine() is not None
 
 
-def _listener() -> SpeechEngine | None:
+def _find_speech_engine() -> SpeechEngine | None:
     return next((engine for engine in loading.loader().loaded() if isinstance(engine, SpeechEngine)), None)
 
 
-def written(key: str, family: str, sent: Any, room: Any) -> Typed | None:
+def write_down(key: str, family: str, sent: Any, container: Any) -> MessageInput | None:
     """What a message field gave, with the words of its recording behind the typed ones.
 
-    They come in the `room`. Where that ends early (Stop, a failure), `unsent` has what was typed.
+    They come in the `container`. Where that ends early (Stop, a failure), `take_unsent` has what was typed.
     """
     if sent is None or isinstance(sent, str):
-        return Typed(sent) if sent else None
-    typed = Typed(sent.text, tuple(getattr(sent, "files", ())))
+        return MessageInput(sent) if sent else None
+    typed = MessageInput(sent.text, tuple(getattr(sent, "files", ())))
     recording = getattr(sent, "audio", None)
     if recording is None:
         return typed
     st.session_state[f"{key}.unsent"] = typed
     when_stopped(f"{key}.listened")
-    place = room.empty()
+    placeholder = container.empty()
     try:
-        spoken = _spoken(recording.getvalue(), Path(recording.name).suffix, place)
+        spoken = _transcribe(recording.getvalue(), Path(recording.name).suffix, placeholder)
     except EngineClosed:
-        loading.fail(family, _nobody_listens())
+        loading.fail(family, _no_speech_engine())
     except Exception as error:  # the page stays alive, whatever a library throws
         loading.fail(family, error)
-    place.empty()
-    unsent(key)
-    return Typed(" ".join(filter(None, (typed.text.strip(), spoken))), typed.files)
+    placeholder.empty()
+    take_unsent(key)
+    return MessageInput(" ".join(filter(None, (typed.text.strip(), spoken))), typed.files)
 
 
-def unsent(key: str) -> Typed | None:
+def take_unsent(key: str) -> MessageInput | None:
     """What was typed beside a recording that was never written down; given once."""
-    left: Typed | None = st.session_state.pop(f"{key}.unsent", None)
+    left: MessageInput | None = st.session_state.pop(f"{key}.unsent", None)
     return left
 
 
-def _spoken(data: bytes, suffix: str, place: Any) -> str:
-    engine = _listener()
+def _transcribe(data: bytes, suffix: str, placeholder: Any) -> str:
+    engine = _find_speech_engine()
     if engine is None:
-        raise _nobody_listens()
+        raise _no_speech_engine()
     text = ""
-    place.caption(tr("Writing down what you said…", "正在转写您说的话……"))
-    for batch in batches(partial(_segments, engine, data, suffix)):
+    placeholder.caption(tr("Writing down what you said…", "正在转写您说的话……"))
+    for batch in batches(partial(_transcribe_file, engine, data, suffix)):
         text += "".join(segment.text for segment in batch)
         if batch:
-            place.caption(f":material/mic: {readable(text)}")
+            placeholder.caption(f":material/mic: {readable(text)}")
     if not text.strip():
         raise BadInput(
             "No words were heard in the recording: say it again, or type it.",
@@ -83,7 +83,7 @@ def _spoken(data: bytes, suffix: str, place: Any) -> str:
     return text.strip()
 
 
-def _segments(engine: SpeechEngine, data: bytes, suffix: str, cancel: Event) -> Iterator[Segment]:
+def _transcribe_file(engine: SpeechEngine, data: bytes, suffix: str, cancel: Event) -> Iterator[Segment]:
     """In the worker thread: the engines read files."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"message{suffix}"
@@ -91,7 +91,7 @@ def _segments(engine: SpeechEngine, data: bytes, suffix: str, cancel: Event) -> 
         yield from engine.transcribe(path, cancel=cancel)
 
 
-def _nobody_listens() -> BadInput:
+def _no_speech_engine() -> BadInput:
     return BadInput(
         "No speech model is loaded to write down what you said: load one on the Whisper page, then say it again.",
         "没有已加载的语音模型来转写您说的话：请先在 Whisper 页面加载，然后再说一遍。",

@@ -8,7 +8,7 @@ from pages.shared.conversation.conversation import Conversation
 from pages.shared.language import remember, tr
 
 
-def menu(key: str, family: str, checkpoint: Checkpoint | None, conversation: Conversation) -> None:
+def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation: Conversation) -> None:
     """Draw it. `key` tells apart the widgets of a page's conversations."""
     with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
         number = st.session_state.setdefault(f"{key}.imports", 0)  # a new key empties the widgets
@@ -61,6 +61,6 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
 
 def _rerun(family: str) -> None:
     """Draw another conversation: what was asked for in the one before, or failed there, is past."""
-    loading.withdraw(family)
+    loading.withdraw_request(family)
     loading.forget_failure(family)
     st.rerun()

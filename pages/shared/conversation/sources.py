@@ -12,7 +12,7 @@ from pages.shared.markdown import readable
 LONG, HEIGHT = 1500, 300  # characters of a source that scrolls when it is open, and pixels of it
 
 
-def send_to_chat(name: str, text: str) -> None:
+def show_send_to_chat(name: str, text: str) -> None:
     """Draw the way from the transcript of the recording `name` to the chat pages."""
     with st.popover(tr("Ask about it", "就此提问"), icon=":material/forum:", disabled=not text.strip()):
         st.caption(
@@ -26,16 +26,18 @@ def send_to_chat(name: str, text: str) -> None:
             if frame.KINDS.get(family) == "speech":
                 continue
             if st.button(page.title, icon=page.icon, key=f"send.{family}", width="stretch"):
-                _waiting(family).append(Source(tr(f"Transcript of {name}", f"{name} 的转写"), text.strip()))
+                _waiting_sources(family).append(
+                    Source(tr(f"Transcript of {name}", f"{name} 的转写"), text.strip())
+                )
                 st.switch_page(page.file)
 
 
-def _waiting(family: str) -> list[Source]:
+def _waiting_sources(family: str) -> list[Source]:
     sources: list[Source] = st.session_state.setdefault(f"{family}.sources", [])
     return sources
 
 
-def taken(family: str) -> list[Source]:
+def take(family: str) -> list[Source]:
     """The sources of the question that is asked now."""
     sources: list[Source] = st.session_state.pop(f"{family}.sources", [])
     return sources
@@ -43,7 +45,7 @@ def taken(family: str) -> list[Source]:
 
 def show_waiting(family: str) -> None:
     """What goes with the next question, each with a way to remove it."""
-    waiting = _waiting(family)
+    waiting = _waiting_sources(family)
     if not waiting:
         return
     with st.container(horizontal=True):
@@ -60,7 +62,7 @@ def show_waiting(family: str) -> None:
 
 def explain_waiting(family: str) -> None:
     """Where nothing can be asked: what to do about what waits."""
-    for source in _waiting(family):
+    for source in _waiting_sources(family):
         title = readable(source.title)
         st.info(
             tr(

@@ -19,32 +19,32 @@ from pages.shared.markdown import readable
 def follow(
     events: Callable[[threading.Event], Iterator[Event | Output | Observation]],
     conversation: Conversation,
-    shown: Callable[[str], str],
+    render: Callable[[str], str],
     steps: Any,
-    place: Any,
+    placeholder: Any,
 ) -> None:
-    """Write what comes into the conversation, and show it: `steps` and `place` are empty elements.
+    """Write what comes into the conversation, and show it: `steps` and `placeholder` are empty elements.
 
     `events(cancel)` runs in another thread.
     """
     show = True  # the steps: some may be there from before
     for batch in batches(events, lambda: len(conversation.turns[-1].answers[-1].text)):
         for event in batch:
-            show = _take(event, conversation) or show
+            show = _apply(event, conversation) or show
         answer = conversation.turns[-1].answers[-1]
         if any(isinstance(event, ToolCall) for event in batch):
-            place.empty()  # what was written before the call stands above it now
+            placeholder.empty()  # what was written before the call stands above it now
         if show:
             with steps.container():
                 show_steps(answer)
         show = False
         if answer.text and batch:
-            place.markdown(shown(answer.text) + CURSOR)
-        elif status := _status(batch):
-            place.caption(status)
+            placeholder.markdown(render(answer.text) + CURSOR)
+        elif status := _describe_status(batch):
+            placeholder.caption(status)
 
 
-def _take(event: Event | Output | Observation, conversation: Conversation) -> bool:
+def _apply(event: Event | Output | Observation, conversation: Conversation) -> bool:
     """Put an event into the answer being written; whether it changed a step."""
     match event:
         case Delta():
@@ -63,7 +63,7 @@ def _take(event: Event | Output | Observation, conversation: Conversation) -> bo
     return False
 
 
-def _status(batch: list[Event | Output | Observation]) -> str:
+def _describe_status(batch: list[Event | Output | Observation]) -> str:
     """What happens where no word comes."""
     last = batch[-1] if batch else None
     if isinstance(last, Queued):

@@ -17,7 +17,7 @@ from models.tools import exchange
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureFile:
     """A picture as it came: an encoded file."""
 
     name: str
@@ -90,7 +90,7 @@ class Turn:
     question: str
     answers: tuple[Answer, ...] = ()
     chosen: int = -1  # index into answers; the newest by default
-    pictures: tuple[Picture, ...] = ()  # that come with the question
+    pictures: tuple[PictureFile, ...] = ()  # that come with the question
     sources: tuple[Source, ...] = ()  # that it is about
 
     @property
@@ -127,8 +127,8 @@ def read_turn(data: dict[str, Any]) -> Turn:
     return Turn(read_text(data["question"]), answers, chosen, pictures, sources)
 
 
-def _picture(data: dict[str, Any]) -> Picture:
-    picture = Picture(read_text(data["name"]), base64.b64decode(read_text(data["data"]), validate=True))
+def _picture(data: dict[str, Any]) -> PictureFile:
+    picture = PictureFile(read_text(data["name"]), base64.b64decode(read_text(data["data"]), validate=True))
     try:
         check(picture.data)
     except BadInput as error:

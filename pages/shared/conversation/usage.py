@@ -14,7 +14,7 @@ ANSWERED = {
 }
 
 
-def show_figures(answer: Answer) -> None:
+def show_usage(answer: Answer) -> None:
     figures = answer.figures
     parts = [tr(*ANSWERED[answer.reason])] if answer.reason in ANSWERED else []
     if figures.get("completion_tokens"):

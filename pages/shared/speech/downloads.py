@@ -1,8 +1,9 @@
 """Transcripts as files: one recording in every form, or all of them in one archive."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import streamlit as st
 
@@ -12,24 +13,30 @@ from models.transcripts.formats import FORMATS, MIME, archive, write
 from models.transcripts.recordings import Recording
 from pages.shared.language import remember, tr
 
-Sizes = Mapping[str, int | None]
+
+class Sizes(TypedDict):
+    """How long lines and cues of subtitles may be, as `write` wants it."""
+
+    max_line_width: int | None
+    max_line_count: int | None
 
 
-def files(family: str, recording: Recording, recordings: Sequence[Recording]) -> None:
+def show_downloads(family: str, recording: Recording, recordings: Sequence[Recording]) -> None:
     """Buttons for every form of the transcript as it is now, for its translation, and for all at once."""
     with st.container(horizontal=True):
-        sizes = _sizes(family)
-        _of_one(family, recording, sizes)
+        sizes = _choose_sizes(family)
+        _show_files(family, recording, sizes)
         if recording.translation and recording.translation.lines:
-            _of_both(family, recording, recording.translation.lines, sizes)
+            _show_bilingual_files(family, recording, recording.translation.lines, sizes)
         done = [other for other in recordings if other.lines]
         if len(done) > 1:
             title = tr("All transcripts (zip)", "全部文稿（zip）")
-            _button(family, "zip", title, lambda: _zipped(done, sizes), "transcripts.zip", "application/zip")
+            _show_download(
+                family, "zip", title, lambda: _zip(done, sizes), "transcripts.zip", "application/zip"
+            )
 
 
-def _sizes(family: str) -> Sizes:
-    """How long lines and cues of subtitles may be, as `write` wants it."""
+def _choose_sizes(family: str) -> Sizes:
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
         width = st.number_input(
             tr("Most letters in a line", "每行最多字数"),
@@ -53,25 +60,27 @@ def _sizes(family: str) -> Sizes:
     return {"max_line_width": width, "max_line_count": count}
 
 
-def _of_one(family: str, recording: Recording, sizes: Sizes) -> None:
+def _show_files(family: str, recording: Recording, sizes: Sizes) -> None:
     for format in FORMATS:
         text = partial(write, recording.lines, format, recording.language, **sizes)
-        _button(family, format, format, text, f"{Path(recording.name).stem}.{format}", MIME[format])
+        _show_download(family, format, format, text, f"{Path(recording.name).stem}.{format}", MIME[format])
 
 
-def _of_both(family: str, recording: Recording, translation: Lines, sizes: Sizes) -> None:
+def _show_bilingual_files(family: str, recording: Recording, translation: Lines, sizes: Sizes) -> None:
     stem = Path(recording.name).stem
     for format in ("srt", "vtt"):
         text = partial(write, recording.lines, format, **sizes, translation=translation)
         name = f"{stem}.{recording.language}-en.{format}"
         title = tr(f"{format}, both languages", f"{format}（双语）")
-        _button(family, f"both.{format}", title, text, name, MIME[format])
+        _show_download(family, f"both.{format}", title, text, name, MIME[format])
     title = tr("txt, translation", "txt（译文）")
     text = partial(write, translation, "txt")
-    _button(family, "translation", title, text, f"{stem}.en.txt", MIME["txt"])
+    _show_download(family, "translation", title, text, f"{stem}.en.txt", MIME["txt"])
 
 
-def _button(family: str, key: str, title: str, data: Callable[[], str | bytes], name: str, mime: str) -> None:
+def _show_download(
+    family: str, key: str, title: str, data: Callable[[], str | bytes], name: str, mime: str
+) -> None:
     st.download_button(
         title,
         data,
@@ -83,7 +92,7 @@ def _button(family: str, key: str, title: str, data: Callable[[], str | bytes], 
     )
 
 
-def _zipped(recordings: Sequence[Recording], sizes: Sizes) -> bytes:
+def _zip(recordings: Sequence[Recording], sizes: Sizes) -> bytes:
     names = file_names([recording.name for recording in recordings])
     return archive(
         {

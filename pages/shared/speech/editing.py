@@ -8,40 +8,40 @@ from models.transcripts.edit import merge, put, remove, rewrite, split, substitu
 from models.transcripts.recordings import Recording
 
 
-def check_version(recording: Recording, wish: Mapping[str, Any]) -> None:
+def check_version(recording: Recording, edit: Mapping[str, Any]) -> None:
     """Raises BadInput where something was asked of lines that are no longer there."""
-    if wish.get("version") != recording.version or recording.busy:
+    if edit.get("version") != recording.version or recording.busy:
         raise BadInput(
             "The transcript has changed meanwhile: try again with the lines as they are now.",
             "文稿在此期间已有变化：请在当前内容上重试。",
         )
 
 
-def carry_out(recording: Recording, wish: Mapping[str, Any]) -> None:
+def apply_edit(recording: Recording, edit: Mapping[str, Any]) -> None:
     """Change the lines as a browser asks: see `transcript_view.js`.
 
-    To recognise a line again takes a model: that wish is completed by what was then "heard".
+    To recognise a line again takes a model: that edit is completed by what was then "heard".
 
     Raises:
         BadInput: that cannot be done, or was asked of lines that are no longer there.
     """
-    check_version(recording, wish)
+    check_version(recording, edit)
     lines = recording.lines
-    match wish["action"]:
+    match edit["action"]:
         case "undo" if recording.changed:
             recording.undo()
             return
         case "replace":
-            lines, _ = substitute(lines, wish["find"], wish["with"])
+            lines, _ = substitute(lines, edit["find"], edit["with"])
         case "remove":
-            lines = remove(lines, wish["line"])
+            lines = remove(lines, edit["line"])
         case "again":
-            lines = put(lines, wish["line"], wish["heard"])
+            lines = put(lines, edit["line"], edit["heard"])
         case "save" | "split" | "merge" as action:
-            index = wish["line"]
-            lines = rewrite(lines, index, wish["text"], wish["start"], wish["end"])
+            index = edit["line"]
+            lines = rewrite(lines, index, edit["text"], edit["start"], edit["end"])
             if action == "split":
-                lines = split(lines, index, wish["position"])
+                lines = split(lines, index, edit["position"])
             elif action == "merge":
                 lines = merge(lines, index)
     recording.change(lines)

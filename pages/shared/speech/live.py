@@ -40,7 +40,7 @@ class Finished:
 
 
 @dataclass
-class Recording:
+class LiveRecording:
     """One recording, from Start on; `run` is the browser's name for it."""
 
     run: str
@@ -101,7 +101,7 @@ def _decoded(piece: Any) -> bytes:
 # --- the view ------------------------------------------------------------------------------------
 
 
-def live(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
+def show_live_text(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
     """Draw it; return the last recording once it has ended and all of it is text."""
     recording = _recording(key)
     engine = choice.engine if isinstance(choice.engine, SpeechEngine) else None
@@ -115,8 +115,8 @@ def live(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
     return recording.finished if recording else None
 
 
-def _recording(key: str) -> Recording | None:
-    found: Recording | None = st.session_state.get(f"{key}.recording")
+def _recording(key: str) -> LiveRecording | None:
+    found: LiveRecording | None = st.session_state.get(f"{key}.recording")
     return found
 
 
@@ -162,12 +162,12 @@ def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOpt
         if recording is not None:
             recording.job.cancel.set()
         transcript = LiveTranscript(engine, options)
-        recording = Recording(str(message["run"]), transcript, Job(transcript.run))
+        recording = LiveRecording(str(message["run"]), transcript, Job(transcript.run))
         st.session_state[f"{key}.recording"] = recording
     recording.take(message)
 
 
-def _data(recording: Recording | None, ready: bool) -> dict[str, Any]:
+def _data(recording: LiveRecording | None, ready: bool) -> dict[str, Any]:
     """What the component shows, and how far it has been heard."""
     now = recording.transcript.now if recording else LiveText()
     is_open = recording is not None and recording.open
@@ -206,7 +206,7 @@ def _words() -> dict[str, str]:
     }
 
 
-def _say_how_far(recording: Recording) -> None:
+def _say_how_far(recording: LiveRecording) -> None:
     error = recording.job.error
     if error is not None:
         st.error(

@@ -1,7 +1,7 @@
 // A recording and its lines: plays, follows, searches, and tells the page what somebody wants changed.
 //
 // data: bytes of JSON: { id, sound, seconds, peaks: [[low, high], …], lines, version, editable, again, growing, changed,
-//   trouble, words }
+//   error, words }
 // A line: [start, end, text, doubts, facts, words | null, other | null]; a word: [start, end, text]; facts are
 // numbers in the order of words.facts, or null; doubts are keys of words.doubts.
 // Sends "edit": { version, action, line, … }. The lines are not changed here: the page sends the new ones.
@@ -100,8 +100,8 @@ class View {
       this.find(`.${name}`).title = words[name];
       this.find(`.${name}`).setAttribute("aria-label", words[name]);
     }
-    this.find(".trouble").textContent = data.trouble;
-    this.find(".trouble").hidden = !data.trouble;
+    this.find(".error").textContent = data.error;
+    this.find(".error").hidden = !data.error;
     this.canvas.setAttribute("aria-label", words.wave);
     this.find(".replace").textContent = words.replace;
     this.find("input.search").placeholder = words.search;

@@ -21,13 +21,13 @@ HTML, CSS, JS = (
 )
 
 
-def transcript_view(
+def show_transcript(
     key: str,
     recording: Recording,
     sound: Sound | None,
     editable: bool,
     again: bool,
-    trouble: str,
+    error: str,
     on_edit: Callable[[dict[str, Any]], None],
 ) -> None:
     """Draw it.
@@ -37,12 +37,12 @@ def transcript_view(
         recording: its lines, and those of its translation beside them.
         sound: None as long as it is being prepared.
         editable: whether lines can be changed, and `again`: recognised again.
-        trouble: why the last change could not be made.
+        error: why the last change could not be made.
         on_edit: is given what somebody wants changed: see `transcript_view.js`.
     """
     mount = st.components.v2.component("quintet_transcript", html=HTML, css=CSS, js=JS)
     data = {
-        "sound": _address(key, sound) if sound else "",
+        "sound": _sound_url(key, sound) if sound else "",
         "seconds": sound.seconds if sound else recording.duration,
         "peaks": sound.peaks if sound else [],
         "lines": _lines(recording),
@@ -51,7 +51,7 @@ def transcript_view(
         "again": again,
         "growing": recording.state == "running",
         "changed": recording.changed,
-        "trouble": trouble,
+        "error": error,
         "words": _words(),
     }
     # As bytes: a dictionary would be searched for tables, for which pandas is imported.
@@ -62,7 +62,7 @@ def transcript_view(
     )
 
 
-def _address(key: str, sound: Sound) -> str:
+def _sound_url(key: str, sound: Sound) -> str:
     """Where the browser finds the sound. The file is held in memory while the page shows it."""
     return runtime.get_instance().media_file_mgr.add(str(sound.path), sound.mime, f"{key}.sound")
 

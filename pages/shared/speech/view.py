@@ -12,15 +12,16 @@ from models.languages import LANGUAGES
 from models.transcripts.formats import write
 from models.transcripts.recordings import Recording, hear_again
 from pages.shared import frame, loading
-from pages.shared.conversation.sources import send_to_chat
+from pages.shared.conversation.sources import show_send_to_chat
 from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal
-from pages.shared.speech.desk import Desk, clock, desk, queue
-from pages.shared.speech.downloads import files
-from pages.shared.speech.editing import carry_out, check_version
-from pages.shared.speech.live import live
-from pages.shared.speech.transcript_view import transcript_view
+from pages.shared.sidebar import show_sidebar
+from pages.shared.speech.downloads import show_downloads
+from pages.shared.speech.editing import apply_edit, check_version
+from pages.shared.speech.live import show_live_text
+from pages.shared.speech.transcript_view import show_transcript
+from pages.shared.speech.workspace import Workspace, clock, get_workspace, show_queue
 
 FAMILY = "whisper"
 SOUND = ["wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff"]
@@ -31,70 +32,86 @@ LINES_PER_SECOND = 400
 
 def speech_page(intro: str) -> None:
     """The Whisper page."""
-    frame.page(FAMILY, intro, layout="wide")
-    choice, values = frame.sidebar(
-        FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"]
-    )
-    mine = desk()
-    _add(mine, choice)
+    frame.set_up_page(FAMILY, intro, layout="wide")
+    choice, values = show_sidebar(FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"])
+    workspace = get_workspace()
+    _add_recordings(workspace, choice)
     try:
-        options = SpeechOptions(language=_language(), **values)
+        options = SpeechOptions(language=_choose_language(), **values)
     except BadInput as error:
         st.error(sentence(error))
         return
-    _buttons(mine)
+    _show_buttons(workspace)
     loading.show_failure(FAMILY)
-    if not mine.recordings:
-        st.info(tr("Upload or record something. ", "请上传或录制一段声音。") + loading.first_time(choice))
-    if not loading.asked(FAMILY):  # given up
-        mine.wish = None
-    if not mine.waiting and not mine.wish:  # taken away while the model was loading
-        loading.withdraw(FAMILY)
+    if not workspace.recordings:
+        st.info(
+            tr("Upload or record something. ", "请上传或录制一段声音。") + loading.describe_first_use(choice)
+        )
+    _recognise(workspace, choice, options)
+    _show_results(workspace)
+
+
+def _recognise(workspace: Workspace, choice: loading.Choice, options: SpeechOptions) -> None:
+    """Begin with what waits, once there is an engine for it; say what the work before broke off with."""
+    if not loading.answer_requested(FAMILY):  # given up
+        workspace.pending_edit = None
+    if not workspace.waiting and not workspace.pending_edit:  # taken away while the model was loading
+        loading.withdraw_request(FAMILY)
     if ready := loading.engine_to_answer(choice, SpeechEngine):
-        if mine.wish:
-            _hear_again(ready, mine, mine.wish, options)
-        mine.start(ready, options)
+        if workspace.pending_edit:
+            _hear_again(ready, workspace, workspace.pending_edit, options)
+        workspace.start(ready, options)
         st.rerun()
-    if mine.job is not None and not mine.running and (error := mine.job.error):
-        mine.job = None
+    if workspace.job is not None and not workspace.running and workspace.job.error is not None:
+        error, workspace.job = workspace.job.error, None
         loading.fail(FAMILY, error)
-    pause = REFRESH if mine.running else None
-    st.fragment(_watched, run_every=pause)(mine, _draw_queue, lambda: mine.running)
-    if (shown := mine.shown) is not None:
-        changing = lambda: mine.running or mine.sound(shown).running  # noqa: E731
-        pause = max(REFRESH, len(shown.lines) / LINES_PER_SECOND) if changing() else None
-        st.fragment(_watched, run_every=pause)(mine, _draw_transcript, changing)
+
+
+def _show_results(workspace: Workspace) -> None:
+    """The queue and the recording that is shown, each drawn again while something happens to it."""
+    pause = REFRESH if workspace.running else None
+    st.fragment(_show_part, run_every=pause)(workspace, _show_queue, lambda: workspace.running)
+    if (shown := workspace.shown) is None:
+        return
+
+    def changing() -> bool:
+        return workspace.running or workspace.get_sound(shown).running
+
+    pause = max(REFRESH, len(shown.lines) / LINES_PER_SECOND) if changing() else None
+    st.fragment(_show_part, run_every=pause)(workspace, _show_recording, changing)
 
 
 # --- what is to be transcribed ---------------------------------------------------------------------
 
 
-def _add(mine: Desk, choice: loading.Choice) -> None:
+def _add_recordings(workspace: Workspace, choice: loading.Choice) -> None:
     upload, record, speak = st.tabs([tr("Upload", "上传"), tr("Record", "录音"), tr("Live", "实时")])
     with speak:
         language = st.session_state.get("set.whisper.language") or None
-        if finished := live("whisper.live", choice, SpeechOptions(language)):
-            mine.take_over(finished)
+        if finished := show_live_text("whisper.live", choice, SpeechOptions(language)):
+            workspace.add_live(finished)
     added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
         type=SOUND + VIDEO,
         accept_multiple_files=True,
-        key=f"whisper.files.{mine.uploads}",
+        key=f"whisper.files.{workspace.uploads}",
     )
     spoken = record.audio_input(
         tr("Speak, then stop the recording", "开始说话，然后停止录音"),
-        key=f"whisper.record.{mine.uploads}",
+        key=f"whisper.record.{workspace.uploads}",
     )
     if spoken:
-        mine.add(tr(f"recording {mine.uploads + 1}.wav", f"录音 {mine.uploads + 1}.wav"), spoken)
+        workspace.add(
+            tr(f"recording {workspace.uploads + 1}.wav", f"录音 {workspace.uploads + 1}.wav"), spoken
+        )
     for file in added:
-        mine.add(file.name, file)
+        workspace.add(file.name, file)
     if added or spoken:
-        mine.uploads += 1
+        workspace.uploads += 1
         st.rerun()
 
 
-def _language() -> str | None:
+def _choose_language() -> str | None:
     names = {"": tr("detect", "自动检测")} | {code: say(name) for code, name in LANGUAGES.items()}
     return (
         st.selectbox(
@@ -107,64 +124,64 @@ def _language() -> str | None:
     )
 
 
-def _buttons(mine: Desk) -> None:
+def _show_buttons(workspace: Workspace) -> None:
     with st.container(horizontal=True):
         if st.button(
             tr("Transcribe", "开始转写"),
             type="primary",
             icon=":material/play_arrow:",
-            disabled=mine.running or not mine.waiting,
+            disabled=workspace.running or not workspace.waiting,
             key="whisper.go",
         ):
-            loading.ask(FAMILY)
+            loading.request_answer(FAMILY)
         if st.button(
-            tr("Stop", "停止"), icon=":material/stop:", disabled=not mine.running, key="whisper.stop"
+            tr("Stop", "停止"), icon=":material/stop:", disabled=not workspace.running, key="whisper.stop"
         ):
-            mine.stop()
+            workspace.stop()
 
 
 # --- drawn again and again while something happens -------------------------------------------------
 
 
-def _watched(mine: Desk, draw: Callable[[Desk], None], busy: Callable[[], bool]) -> None:
+def _show_part(workspace: Workspace, draw: Callable[[Workspace], None], busy: Callable[[], bool]) -> None:
     """Draw one part; once it stands still, the whole page, without the timer."""
     key = f"whisper.watching.{draw.__name__}"
     was_busy, st.session_state[key] = st.session_state.get(key, False), busy()
-    if loading.asked(FAMILY) or (was_busy and not st.session_state[key]):
+    if loading.answer_requested(FAMILY) or (was_busy and not st.session_state[key]):
         st.rerun()
-    draw(mine)
+    draw(workspace)
 
 
-def _draw_queue(mine: Desk) -> None:
-    queue(FAMILY, mine)
+def _show_queue(workspace: Workspace) -> None:
+    show_queue(FAMILY, workspace)
 
 
-def _draw_transcript(mine: Desk) -> None:
-    recording = mine.shown
+def _show_recording(workspace: Workspace) -> None:
+    recording = workspace.shown
     if recording is None:
         return
     st.subheader(literal(recording.name))
-    sound = mine.sound(recording)
+    sound = workspace.get_sound(recording)
     if sound.running:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
-    transcript_view(
+    show_transcript(
         f"whisper.view.{recording.path.parent.name}",
         recording,
         sound.value,
         editable=not recording.busy,
-        again=not mine.running,
-        trouble=sentence(mine.trouble) if mine.trouble else "",
-        on_edit=lambda wish: _take(mine, recording, wish),
+        again=not workspace.running,
+        error=sentence(workspace.error) if workspace.error else "",
+        on_edit=lambda edit: _take_edit(workspace, recording, edit),
     )
     if recording.state == "done" and not recording.lines and not recording.changed:
         st.info(tr("No speech was found in this recording.", "此录音中未发现语音。"))
     if recording.lines and not recording.busy:
-        _translate_button(mine, recording)
-        files(FAMILY, recording, mine.recordings)
-        send_to_chat(recording.name, write(recording.lines, "txt"))
+        _offer_translation(workspace, recording)
+        show_downloads(FAMILY, recording, workspace.recordings)
+        show_send_to_chat(recording.name, write(recording.lines, "txt"))
 
 
-def _translate_button(mine: Desk, recording: Recording) -> None:
+def _offer_translation(workspace: Workspace, recording: Recording) -> None:
     translation = recording.translation
     if translation is not None and (translation.busy or translation.state == "done"):
         return
@@ -176,41 +193,44 @@ def _translate_button(mine: Desk, recording: Recording) -> None:
         key="whisper.translate",
     ):
         recording.translate()
-        loading.ask(FAMILY)
+        loading.request_answer(FAMILY)
         st.rerun()
 
 
-def _take(mine: Desk, recording: Recording, wish: dict[str, Any]) -> None:
+def _take_edit(workspace: Workspace, recording: Recording, edit: dict[str, Any]) -> None:
     """Do what somebody wants with a line. Recognising it again waits for the engine."""
-    mine.trouble = None
+    workspace.error = None
     try:
-        if wish["action"] == "again":
-            check_version(recording, wish)
-            mine.wish = recording, wish
-            loading.ask(FAMILY)
+        if edit["action"] == "again":
+            check_version(recording, edit)
+            workspace.pending_edit = recording, edit
+            loading.request_answer(FAMILY)
         else:
-            carry_out(recording, wish)
+            apply_edit(recording, edit)
     except BadInput as error:
-        mine.trouble = error
+        workspace.error = error
 
 
 def _hear_again(
-    engine: SpeechEngine, mine: Desk, asked: tuple[Recording, Mapping[str, Any]], options: SpeechOptions
+    engine: SpeechEngine,
+    workspace: Workspace,
+    pending: tuple[Recording, Mapping[str, Any]],
+    options: SpeechOptions,
 ) -> None:
     """Replace one line by what is recognised in its time with the options as they are now."""
-    (recording, wish), mine.wish = asked, None
+    (recording, edit), workspace.pending_edit = pending, None
     when_stopped("whisper.watched")
     heard: list[Segment] = []
     try:
-        check_version(recording, wish)  # the engine may have been loaded first
-        line = recording.lines[wish["line"]]
+        check_version(recording, edit)  # the engine may have been loaded first
+        line = recording.lines[edit["line"]]
         with st.spinner(
             tr(f"Listening again at {clock(line.start)}", f"正在重新聆听 {clock(line.start)} 处")
         ):
             for batch in batches(partial(hear_again, engine, recording, line, options)):
                 heard += batch
-        carry_out(recording, {**wish, "heard": heard})
+        apply_edit(recording, {**edit, "heard": heard})
     except BadInput as error:
-        mine.trouble = error
+        workspace.error = error
     except Exception as error:  # the page stays alive, whatever a library throws
         loading.fail(FAMILY, error)

@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -66,7 +67,7 @@ class Album:
         self._began, self._before = time.monotonic(), self.done
         captions = self.captions  # which Remove all replaces
 
-        def work(_: Callable[[Any], None], cancel: Event) -> None:
+        def work(report: Callable[[Any], None], cancel: Event) -> None:
             for _ in caption_many(engine, captions, prompt, options, cancel):
                 pass
 
@@ -85,43 +86,43 @@ class Album:
 
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=Album.stop)
-def album(family: str) -> Album:
+def get_album(family: str) -> Album:
     """The visitor's own, until the browser tab is closed."""
     return Album()
 
 
-def captions(
-    choice: loading.Choice, options: ChatOptions, example: Callable[[], bytes] | None = None
+def show_captions(
+    choice: loading.Choice, options: ChatOptions, draw_example: Callable[[], bytes] | None = None
 ) -> None:
-    """The page's second mode; `example` draws a picture to try."""
-    family, mine = choice.family, album(choice.family)
-    loading.turn_to(family, f"{family}.captions")
-    _add(family, mine)
-    if example:
-        _draw(family, mine, example)
-    prompt, prefix = _wording(family)
-    _buttons(family, mine, ready=bool(prompt.strip()))
+    """The page's second mode; `draw_example` draws a picture to try."""
+    family, album = choice.family, get_album(choice.family)
+    loading.switch_conversation(family, f"{family}.captions")
+    _add_pictures(family, album)
+    if draw_example:
+        _draw_examples(family, album, draw_example)
+    prompt, prefix = _choose_wording(family)
+    _show_buttons(family, album, ready=bool(prompt.strip()))
     loading.show_failure(family)
-    if not mine.captions:
+    if not album.captions:
         st.info(
             tr("Add pictures: each gets a caption. ", "添加图片，每张都会得到一段描述。")
-            + loading.first_time(choice)
+            + loading.describe_first_use(choice)
         )
         return
     if ready := loading.engine_to_answer(choice, ChatEngine):
-        mine.start(ready, prompt, options)
+        album.start(ready, prompt, options)
         st.rerun()
-    if mine.job is not None and not mine.running and (error := mine.job.error):
-        mine.job = None
+    if album.job is not None and not album.running and (error := album.job.error):
+        album.job = None
         loading.fail(family, error)
     with st.spinner(tr("Reading the pictures", "正在读取图片")):
-        mine.thumbnails()
-    pause = max(REFRESH, len(mine.captions) / ROWS_PER_SECOND) if mine.running else None
-    st.fragment(_progress_and_table, run_every=pause)(family, mine)
-    _downloads(family, mine, prefix)
+        album.thumbnails()
+    pause = max(REFRESH, len(album.captions) / ROWS_PER_SECOND) if album.running else None
+    st.fragment(_show_progress_and_table, run_every=pause)(family, album)
+    _show_downloads(family, album, prefix)
 
 
-def _add(family: str, mine: Album) -> None:
+def _add_pictures(family: str, album: Album) -> None:
     number = st.session_state.setdefault(f"{family}.albums", 0)  # a new key empties the widgets
     single, folder = st.tabs([tr("Pictures", "图片"), tr("Folder", "文件夹")])
     files = single.file_uploader(
@@ -129,35 +130,35 @@ def _add(family: str, mine: Album) -> None:
         type=TYPES,
         accept_multiple_files=True,
         key=f"{family}.album.{number}",
-        disabled=mine.running,
+        disabled=album.running,
     )
     files += folder.file_uploader(
         tr("A folder of pictures", "图片文件夹"),
         type=TYPES,
         accept_multiple_files="directory",
         key=f"{family}.folder.{number}",
-        disabled=mine.running,
+        disabled=album.running,
     )
     if files:
         for file in files:
-            mine.add(file.name, file.getvalue())
+            album.add(file.name, file.getvalue())
         st.session_state[f"{family}.albums"] = number + 1
         st.rerun()
 
 
-def _draw(family: str, mine: Album, example: Callable[[], bytes]) -> None:
+def _draw_examples(family: str, album: Album, draw_example: Callable[[], bytes]) -> None:
     if st.button(
         tr(f"Draw {DRAWN} scenes", f"画 {DRAWN} 个场景"),
         icon=":material/draw:",
         key=f"{family}.caption_draw",
-        disabled=mine.running,
+        disabled=album.running,
     ):
-        for number in range(len(mine.captions) + 1, len(mine.captions) + DRAWN + 1):
-            mine.add(tr(f"scene {number}.png", f"场景 {number}.png"), example())
+        for number in range(len(album.captions) + 1, len(album.captions) + DRAWN + 1):
+            album.add(tr(f"scene {number}.png", f"场景 {number}.png"), draw_example())
         st.rerun()
 
 
-def _wording(family: str) -> tuple[str, str]:
+def _choose_wording(family: str) -> tuple[str, str]:
     """What is asked of every picture, and what is put before every caption."""
     usual = tr("Describe this picture in one sentence.", "用一句话描述这张图片。")
     left, right = st.columns([2, 1])
@@ -176,60 +177,62 @@ def _wording(family: str) -> tuple[str, str]:
     return prompt, prefix
 
 
-def _buttons(family: str, mine: Album, ready: bool) -> None:
-    left = len(mine.captions) - mine.done
+def _show_buttons(family: str, album: Album, ready: bool) -> None:
+    left = len(album.captions) - album.done
     with st.container(horizontal=True):
-        begun = any(caption.text for caption in mine.captions)
+        begun = any(caption.text for caption in album.captions)
         if st.button(
             tr("Continue", "继续") if begun and left else tr("Caption all", "全部描述"),
             type="primary",
             icon=":material/play_arrow:",
             key=f"{family}.caption",
-            disabled=mine.running or not left or not ready,
+            disabled=album.running or not left or not ready,
         ):
-            loading.ask(family)
+            loading.request_answer(family)
         if st.button(
             tr("Stop", "停止"),
             icon=":material/stop:",
             key=f"{family}.caption_stop",
-            disabled=not mine.running,
+            disabled=not album.running,
         ):
-            mine.stop()
-        if st.button(tr("Remove all", "全部移除"), key=f"{family}.caption_clear", disabled=not mine.captions):
-            mine.clear()
-            loading.withdraw(family)
+            album.stop()
+        if st.button(
+            tr("Remove all", "全部移除"), key=f"{family}.caption_clear", disabled=not album.captions
+        ):
+            album.clear()
+            loading.withdraw_request(family)
             st.rerun()
 
 
 # --- the table -----------------------------------------------------------------------------------
 
 
-def _progress_and_table(family: str, mine: Album) -> None:
+def _show_progress_and_table(family: str, album: Album) -> None:
     """Drawn again and again while captions come, without the rest of the page."""
     was_running = st.session_state.get(f"{family}.captioning", False)
-    st.session_state[f"{family}.captioning"] = mine.running
-    if was_running and not mine.running:
+    st.session_state[f"{family}.captioning"] = album.running
+    if was_running and not album.running:
         st.rerun()
-    _progress(mine)
-    _table(family, mine)
+    _show_progress(album)
+    _show_table(family, album)
 
 
-def _progress(mine: Album) -> None:
-    done, all_of_them = mine.done, len(mine.captions)
+def _show_progress(album: Album) -> None:
+    done, all_of_them = album.done, len(album.captions)
     text = tr(f"{done} of {all_of_them}", f"{done} / {all_of_them}")
-    if mine.running and (left := mine.seconds_left) is not None:
+    if album.running and (left := album.seconds_left) is not None:
         text += tr(f" · {left:.0f} s left", f" · 剩余 {left:.0f} 秒")
     st.progress(done / all_of_them, text=text)
 
 
-def _table(family: str, mine: Album) -> None:
-    key = f"{family}.captions.{mine.editor}"
+def _show_table(family: str, album: Album) -> None:
+    key = f"{family}.captions.{album.editor}"
     st.data_editor(
         {
-            "picture": mine.thumbnails(),
-            "name": [caption.name for caption in mine.captions],
-            "text": [caption.text for caption in mine.captions],
-            "note": [sentence(caption.trouble) if caption.trouble else "" for caption in mine.captions],
+            "picture": album.thumbnails(),
+            "name": [caption.name for caption in album.captions],
+            "text": [caption.text for caption in album.captions],
+            "note": [sentence(caption.trouble) if caption.trouble else "" for caption in album.captions],
         },
         column_config={
             "picture": st.column_config.ImageColumn(tr("Picture", "图片"), width="small"),
@@ -241,18 +244,18 @@ def _table(family: str, mine: Album) -> None:
         row_height=72,
         hide_index=True,
         key=key,
-        on_change=_take_edits,
-        args=(key, mine),
+        on_change=_apply_edits,
+        args=(key, album),
     )
 
 
-def _take_edits(key: str, mine: Album) -> None:
+def _apply_edits(key: str, album: Album) -> None:
     for row, change in st.session_state[key]["edited_rows"].items():
         if "text" in change:
-            mine.captions[int(row)].text = change["text"] or ""
+            album.captions[int(row)].text = change["text"] or ""
 
 
-def _downloads(family: str, mine: Album, prefix: str) -> None:
+def _show_downloads(family: str, album: Album, prefix: str) -> None:
     titles = {
         "csv": "CSV",
         "json": "JSON",
@@ -262,11 +265,11 @@ def _downloads(family: str, mine: Album, prefix: str) -> None:
         for format in FORMATS:
             st.download_button(
                 titles[format],
-                lambda format=format: write(mine.captions, format, prefix),
+                partial(write, album.captions, format, prefix),
                 f"captions.{format}",
                 MIME[format],
                 key=f"{family}.download.{format}",
                 on_click="ignore",
                 icon=":material/download:",
-                disabled=mine.running or not any(caption.text for caption in mine.captions),
+                disabled=album.running or not any(caption.text for caption in album.captions),
             )

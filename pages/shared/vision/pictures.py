@@ -10,7 +10,7 @@ import streamlit as st
 from models import BadInput
 from models.pictures.boxes import Box
 from models.pictures.drawing import annotated, boxes_by_picture, check, in_pixels, named_picture, preview
-from pages.shared.conversation.turns import Picture, Turn
+from pages.shared.conversation.turns import PictureFile, Turn
 from pages.shared.language import tr
 from pages.shared.markdown import literal
 
@@ -18,36 +18,36 @@ TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"]
 SMALL, LARGE = 480, 1280  # pixels of the longer side, as pictures are shown
 
 
-def taken(files: Iterable[Any]) -> tuple[list[Picture], BadInput | None]:
+def read_uploads(files: Iterable[Any]) -> tuple[list[PictureFile], BadInput | None]:
     """Uploaded files as pictures, and what is wrong with the first that is none."""
-    pictures: list[Picture] = []
-    trouble: BadInput | None = None
+    pictures: list[PictureFile] = []
+    refusal: BadInput | None = None
     for file in files:
-        picture = Picture(file.name, file.getvalue())
+        picture = PictureFile(file.name, file.getvalue())
         try:
             check(picture.data)
             pictures.append(picture)
         except BadInput as error:
-            trouble = trouble or type(error)(f"{file.name}: {error.en}", f"{file.name}：{error.zh}")
-    return pictures, trouble
+            refusal = refusal or type(error)(f"{file.name}: {error.en}", f"{file.name}：{error.zh}")
+    return pictures, refusal
 
 
-def pictures_of(turns: Iterable[Turn]) -> list[Picture]:
+def pictures_of(turns: Iterable[Turn]) -> list[PictureFile]:
     """In the order in which the model counts them."""
     return [picture for turn in turns for picture in turn.pictures]
 
 
-def show_pictures(pictures: Sequence[Picture], before: int = 0) -> None:
+def show_pictures(pictures: Sequence[PictureFile], before: int = 0) -> None:
     """Side by side, numbered on from the `before` pictures of earlier questions."""
     if not pictures:
         return
     with st.container(horizontal=True):
         for number, picture in enumerate(pictures, before + 1):
-            st.image(small(picture.data), f"{number} · {literal(picture.name)}", width=200)
+            st.image(make_thumbnail(picture.data), f"{number} · {literal(picture.name)}", width=200)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def small(data: bytes) -> bytes:
+def make_thumbnail(data: bytes) -> bytes:
     """A JPEG for the browser."""
     return preview(data, SMALL)
 
@@ -57,14 +57,14 @@ def small(data: bytes) -> bytes:
 
 def show_region(turns: Sequence[Turn]) -> None:
     """The box in the last question, drawn on the picture that it is about."""
-    for picture, boxes in _boxes(turns, turns[-1].question):
+    for picture, boxes in _find_boxes(turns, turns[-1].question):
         st.image(_with_boxes(picture.data, boxes, SMALL), width=300)
 
 
 def show_boxes(key: str, turns: Sequence[Turn]) -> None:
     """The boxes in the last answer: drawn, as a table, and as files."""
     text = turns[-1].answer.text if turns[-1].answer else ""
-    for number, (picture, boxes) in enumerate(_boxes(turns, text)):
+    for number, (picture, boxes) in enumerate(_find_boxes(turns, text)):
         st.image(_with_boxes(picture.data, boxes, LARGE))
         width, height, corners = _in_pixels(picture.data, boxes)
         columns = {tr("label", "标签"): [literal(box.label) for box in boxes]}
@@ -75,10 +75,10 @@ def show_boxes(key: str, turns: Sequence[Turn]) -> None:
         st.table({tr("no.", "序号"): list(range(1, len(boxes) + 1)), **columns})
         found = [{"label": box.label, "box": corner} for box, corner in zip(boxes, corners, strict=True)]
         data = {"picture": picture.name, "width": width, "height": height, "boxes": found}
-        _downloads(f"{key}.{len(turns)}.{number}", picture, boxes, data)
+        _show_downloads(f"{key}.{len(turns)}.{number}", picture, boxes, data)
 
 
-def _downloads(key: str, picture: Picture, boxes: tuple[Box, ...], data: dict[str, Any]) -> None:
+def _show_downloads(key: str, picture: PictureFile, boxes: tuple[Box, ...], data: dict[str, Any]) -> None:
     stem = Path(picture.name).stem
     with st.container(horizontal=True):
         st.download_button(
@@ -101,7 +101,7 @@ def _downloads(key: str, picture: Picture, boxes: tuple[Box, ...], data: dict[st
         )
 
 
-def _boxes(turns: Sequence[Turn], text: str) -> list[tuple[Picture, tuple[Box, ...]]]:
+def _find_boxes(turns: Sequence[Turn], text: str) -> list[tuple[PictureFile, tuple[Box, ...]]]:
     """Pictures and the boxes on them that a text has.
 
     Where the text names no picture it means the one that the last question names, or else the newest.

@@ -13,18 +13,18 @@ from models.pictures.drawing import check
 from pages.shared import loading
 from pages.shared.conversation import sources
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.dictation import Typed
-from pages.shared.conversation.turns import Picture, Turn
+from pages.shared.conversation.dictation import MessageInput
+from pages.shared.conversation.turns import PictureFile, Turn
 from pages.shared.language import remember, say, tr
 from pages.shared.markdown import literal
-from pages.shared.vision.pictures import TYPES, pictures_of, small, taken
-from pages.shared.vision.region import region
+from pages.shared.vision.pictures import TYPES, make_thumbnail, pictures_of, read_uploads
+from pages.shared.vision.region import choose_region
 
 ASK, MANY = "ask", "many"
 MODES = {ASK: Text("Ask", "提问"), MANY: Text("Caption many", "批量描述")}
 
 
-def mode(family: str) -> str:
+def choose_mode(family: str) -> str:
     """What the visitor chose to do, chosen here."""
     return str(
         st.segmented_control(
@@ -41,64 +41,64 @@ def mode(family: str) -> str:
 # --- pictures that wait for their question -------------------------------------------------------
 
 
-def _waiting(key: str) -> list[Picture]:
-    pictures: list[Picture] = st.session_state.setdefault(f"{key}.waiting", [])
+def _waiting_pictures(key: str) -> list[PictureFile]:
+    pictures: list[PictureFile] = st.session_state.setdefault(f"{key}.waiting", [])
     return pictures
 
 
-def question(key: str, family: str, conversation: Conversation, typed: Typed) -> Turn | None:
+def compose_question(key: str, family: str, conversation: Conversation, typed: MessageInput) -> Turn | None:
     """What is asked by the message field: its text, with its files and the pictures that wait.
 
     Pictures without words wait for some. With a file that is none nothing is asked yet, and no word lost.
     """
-    trouble = keep(key, typed)
-    if typed.text.strip() and trouble:
-        conversation.ask(typed.text, pictures_for(key), sources.taken(family))
-    if trouble:
-        loading.fail(family, trouble)
+    error = keep_files(key, typed)
+    if typed.text.strip() and error:
+        conversation.ask(typed.text, take_pictures(key), sources.take(family))
+    if error:
+        loading.fail(family, error)
     if not typed.text.strip():
         st.rerun()
-    return Turn(typed.text, pictures=tuple(pictures_for(key)))
+    return Turn(typed.text, pictures=tuple(take_pictures(key)))
 
 
-def keep(key: str, typed: Typed) -> BadInput | None:
+def keep_files(key: str, typed: MessageInput) -> BadInput | None:
     """Let the files of the message field wait for their question; return what is wrong with one."""
-    pictures, trouble = taken(typed.files)
-    _waiting(key).extend(pictures)
-    return trouble
+    pictures, error = read_uploads(typed.files)
+    _waiting_pictures(key).extend(pictures)
+    return error
 
 
-def pictures_for(key: str) -> list[Picture]:
+def take_pictures(key: str) -> list[PictureFile]:
     """Those that waited for the question that is asked now."""
-    pictures: list[Picture] = st.session_state.pop(f"{key}.waiting", [])
+    pictures: list[PictureFile] = st.session_state.pop(f"{key}.waiting", [])
     return pictures
 
 
 def _ask(key: str, family: str, conversation: Conversation, text: str) -> None:
-    conversation.ask(text, pictures_for(key), sources.taken(family))
-    loading.ask(family)
+    conversation.ask(text, take_pictures(key), sources.take(family))
+    loading.request_answer(family)
     st.rerun()
 
 
-def workbench(
-    key: str, family: str, conversation: Conversation, example: Callable[[], bytes] | None = None
+def show_controls(
+    key: str, family: str, conversation: Conversation, draw_example: Callable[[], bytes] | None = None
 ) -> None:
-    """What stands above the message field; `example` draws a picture to try."""
-    waiting = _waiting(key)
+    """What stands above the message field; `draw_example` draws a picture to try."""
+    waiting = _waiting_pictures(key)
     _show_waiting(key, waiting)
-    _ways_in(key, family, example)
+    _add_pictures(key, family, draw_example)
     pictures = [*pictures_of(conversation.turns), *waiting]
     if pictures:
-        _tasks(key, family, conversation, pictures)
+        _show_tasks(key, family, conversation, pictures)
 
 
-def _show_waiting(key: str, waiting: list[Picture]) -> None:
+def _show_waiting(key: str, waiting: list[PictureFile]) -> None:
     if not waiting:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for number, picture in enumerate(waiting):
             with st.container(width=130):
-                st.image(small(picture.data))
+                st.image(make_thumbnail(picture.data))
                 if st.button(
                     "",
                     icon=":material/close:",
@@ -113,12 +113,14 @@ def _show_waiting(key: str, waiting: list[Picture]) -> None:
 # --- ways in -------------------------------------------------------------------------------------
 
 
-def _ways_in(key: str, family: str, example: Callable[[], bytes] | None) -> None:
+def _add_pictures(key: str, family: str, draw_example: Callable[[], bytes] | None) -> None:
     number = st.session_state.setdefault(f"{key}.taken", 0)  # a new key empties the widgets
     drawn = None
     with st.container(horizontal=True):
-        if example and st.button(tr("Draw a scene", "画一个场景"), icon=":material/draw:", key=f"{key}.draw"):
-            drawn = Picture(tr("scene.png", "场景.png"), example())
+        if draw_example and st.button(
+            tr("Draw a scene", "画一个场景"), icon=":material/draw:", key=f"{key}.draw"
+        ):
+            drawn = PictureFile(tr("scene.png", "场景.png"), draw_example())
         with st.popover(tr("Add pictures", "添加图片"), icon=":material/add_photo_alternate:"):
             files = st.file_uploader(
                 tr("Pictures", "图片"),
@@ -133,20 +135,20 @@ def _ways_in(key: str, family: str, example: Callable[[], bytes] | None) -> None
         with st.popover(tr("Camera", "拍照"), icon=":material/photo_camera:"):
             photo = st.camera_input(tr("Take a photo", "拍摄照片"), key=f"{key}.camera.{number}")
         with st.popover(tr("Web address", "网址"), icon=":material/link:"):
-            fetched = _fetched(key, family)
+            fetched = _fetch_picture(key, family)
     made = [picture for picture in (fetched, drawn) if picture]
     if not (files or photo or made):
         return
     st.session_state[f"{key}.taken"] = number + 1
-    pictures, trouble = taken([*files, *([photo] if photo else [])])
-    _waiting(key).extend([*pictures, *made])
-    if trouble:
-        loading.fail(family, trouble)
+    pictures, error = read_uploads([*files, *([photo] if photo else [])])
+    _waiting_pictures(key).extend([*pictures, *made])
+    if error:
+        loading.fail(family, error)
     loading.forget_failure(family)
     st.rerun()
 
 
-def _fetched(key: str, family: str) -> Picture | None:
+def _fetch_picture(key: str, family: str) -> PictureFile | None:
     """The picture at an address that was typed and sent."""
     with st.form(f"{key}.address.form", border=False, clear_on_submit=True):
         address = st.text_input(
@@ -161,7 +163,7 @@ def _fetched(key: str, family: str) -> Picture | None:
             check(data)
     except BadInput as error:
         loading.fail(family, error)
-    return Picture(PurePosixPath(urlsplit(address).path).name or "picture", data)
+    return PictureFile(PurePosixPath(urlsplit(address).path).name or "picture", data)
 
 
 # --- tasks ---------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ TASKS = (
 )
 
 
-def _tasks(key: str, family: str, conversation: Conversation, pictures: list[Picture]) -> None:
+def _show_tasks(key: str, family: str, conversation: Conversation, pictures: list[PictureFile]) -> None:
     """Buttons that ask about these pictures."""
     turns = len(conversation.turns)  # in keys of what closes when something was asked
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -225,14 +227,14 @@ def _tasks(key: str, family: str, conversation: Conversation, pictures: list[Pic
             key=f"{key}.finding.{turns}",
             on_change="rerun",  # without it a key does not close it
         ):
-            if wanted := _wanted(key):
+            if wanted := _ask_what_to_find(key):
                 _ask(key, family, conversation, wanted)
         in_region = st.toggle(tr("Ask about a region", "询问某个区域"), key=f"{key}.in_region.{turns}")
     if in_region:
         _ask_about_region(key, family, conversation, pictures)
 
 
-def _wanted(key: str) -> str | None:
+def _ask_what_to_find(key: str) -> str | None:
     """The question for what is to be found, once it was typed."""
     with st.form(f"{key}.find.form", border=False, clear_on_submit=True):
         what = st.text_input(
@@ -244,7 +246,7 @@ def _wanted(key: str) -> str | None:
     return tr(f"Draw a box around {what}.", f"框出图中{what}的位置。") if sent and what else None
 
 
-def _ask_about_region(key: str, family: str, conversation: Conversation, pictures: list[Picture]) -> None:
+def _ask_about_region(key: str, family: str, conversation: Conversation, pictures: list[PictureFile]) -> None:
     chosen = number = len(pictures)
     if number > 1:
         chosen = st.selectbox(
@@ -254,7 +256,7 @@ def _ask_about_region(key: str, family: str, conversation: Conversation, picture
             format_func=lambda n: f"{n} · {pictures[n - 1].name}",
             key=f"{key}.region_of.{number}",
         )
-    box = region(key, pictures[chosen - 1])
+    box = choose_region(key, pictures[chosen - 1])
     with st.form(f"{key}.region.form", border=False):
         text = st.text_input(
             tr("Question", "问题"),

@@ -6,7 +6,7 @@ import streamlit as st
 
 from models.pictures.boxes import Box
 from models.pictures.drawing import preview
-from pages.shared.conversation.turns import Picture
+from pages.shared.conversation.turns import PictureFile
 from pages.shared.language import tr
 
 SIDE = 900  # pixels of the picture that is dragged on
@@ -67,7 +67,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
 """
 
 
-def region(key: str, picture: Picture) -> Box:
+def choose_region(key: str, picture: PictureFile) -> Box:
     """Draw the picture to be dragged on, and sliders that say and set the same."""
     across, down = f"{key}.across", f"{key}.down"  # the sliders hold the region
     for slider in (across, down):
@@ -78,25 +78,25 @@ def region(key: str, picture: Picture) -> Box:
     mount(
         key=canvas,
         data={
-            "picture": _address(picture.data),
+            "picture": _data_url(picture.data),
             "box": [left, top, right, bottom],
             "alt": tr("Drag on the picture to choose a region", "在图片上拖动以选择区域"),
         },
-        on_drawn_change=lambda: _take(canvas, across, down),
+        on_drawn_change=lambda: _move_sliders(canvas, across, down),
     )
     st.caption(tr("Drag on the picture, or use the sliders.", "在图片上拖动，或使用滑块。"))
     columns = st.columns(2)
-    left, right = columns[0].slider(tr("From left to right", "从左到右"), 0, LAST, key=across)
-    top, bottom = columns[1].slider(tr("From top to bottom", "从上到下"), 0, LAST, key=down)
+    columns[0].slider(tr("From left to right", "从左到右"), 0, LAST, key=across)
+    columns[1].slider(tr("From top to bottom", "从上到下"), 0, LAST, key=down)
     return Box(left, top, right, bottom)
 
 
-def _take(canvas: str, across: str, down: str) -> None:
+def _move_sliders(canvas: str, across: str, down: str) -> None:
     """What was dragged becomes what the sliders say."""
     left, top, right, bottom = (max(0, min(int(value), LAST)) for value in st.session_state[canvas]["drawn"])
     st.session_state[across], st.session_state[down] = (left, right), (top, bottom)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _address(data: bytes) -> str:
+def _data_url(data: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(preview(data, SIDE)).decode()

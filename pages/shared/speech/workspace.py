@@ -36,14 +36,15 @@ STATES = {
 }
 
 
-class Desk:
+class Workspace:
     """The recordings, the work on them, and which one is shown. Their files last as long as this does."""
 
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
         self.shown: Recording | None = None
-        self.wish: tuple[Recording, Mapping[str, Any]] | None = None  # for a line to be recognised again
-        self.trouble: BadInput | None = None  # with the last change of a transcript
+        # A line that is to be recognised again, as the browser asked for it.
+        self.pending_edit: tuple[Recording, Mapping[str, Any]] | None = None
+        self.error: BadInput | None = None  # with the last change of a transcript
         self.uploads = 0  # a new number empties the widgets
         self.job: Job[Any, None] | None = None
         self._spoken: Finished | None = None  # live, and taken over
@@ -73,7 +74,7 @@ class Desk:
         if self.shown is None or self.shown.state != "running":
             self.shown = self.recordings[-1]
 
-    def take_over(self, finished: Finished) -> None:
+    def add_live(self, finished: Finished) -> None:
         """What was said live, once, as a recording that is done."""
         if finished is self._spoken:
             return
@@ -111,7 +112,7 @@ class Desk:
         if self.job is not None:
             self.job.cancel.set()
 
-    def sound(self, recording: Recording) -> Job[Any, Sound]:
+    def get_sound(self, recording: Recording) -> Job[Any, Sound]:
         """What is heard and seen of a recording, prepared in the background when it is first asked for."""
         if recording not in self._sounds:
             path = recording.path
@@ -126,41 +127,43 @@ class Desk:
         self._folder.cleanup()
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=Desk.close)
-def desk() -> Desk:
+@st.cache_resource(scope="session", show_spinner=False, on_release=Workspace.close)
+def get_workspace() -> Workspace:
     """The visitor's own, until the browser tab is closed."""
-    return Desk()
+    return Workspace()
 
 
-def queue(family: str, mine: Desk) -> None:
+def show_queue(family: str, workspace: Workspace) -> None:
     """Every recording with its state, and what can be done with it; drawn again while they are recognised."""
-    if mine.recordings:
-        many = len(mine.recordings) > MANY
+    if workspace.recordings:
+        many = len(workspace.recordings) > MANY
         with st.container(border=True, gap="xsmall", height=HEIGHT if many else "content"):
-            for number, recording in enumerate(mine.recordings):
-                _row(family, mine, number, recording)
+            for number, recording in enumerate(workspace.recordings):
+                _show_row(family, workspace, number, recording)
 
 
-def _row(family: str, mine: Desk, number: int, recording: Recording) -> None:
+def _show_row(family: str, workspace: Workspace, number: int, recording: Recording) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         en, zh, icon = STATES[recording.state]
         if st.button(
             literal(recording.name),
             icon=icon,
-            type="primary" if recording is mine.shown else "secondary",
+            type="primary" if recording is workspace.shown else "secondary",
             key=f"{family}.show.{number}",
             help=tr("Show this recording", "显示此录音"),
         ):
-            mine.shown, mine.trouble = recording, None
+            workspace.shown, workspace.error = recording, None
             st.rerun()
-        for action in _actions(mine, recording):  # before the facts, which are the first to go to a new line
-            _button(family, mine, number, recording, action)
+        for action in _actions(
+            workspace, recording
+        ):  # before the facts, which are the first to go to a new line
+            _show_action(family, workspace, number, recording, action)
         st.markdown(f":small[:gray[{_facts(recording, tr(en, zh))}]]", width="content")
     for part in filter(None, (recording, recording.translation)):
         if part.state == "running":
-            _progress(part)
+            _show_progress(part)
         if part.trouble is not None:
-            st.error(_sentence(part.trouble), icon=":material/error:")
+            st.error(_describe_error(part.trouble), icon=":material/error:")
 
 
 def _facts(recording: Recording, state: str) -> str:
@@ -176,7 +179,7 @@ def _facts(recording: Recording, state: str) -> str:
     return " · ".join(parts)
 
 
-def _progress(recording: Recording) -> None:
+def _show_progress(recording: Recording) -> None:
     if not recording.duration:
         queued = tr(
             f"In the queue: {recording.ahead} ahead of you", f"排队中：前面还有 {recording.ahead} 个请求"
@@ -197,36 +200,36 @@ ACTIONS = {
 }
 
 
-def _actions(mine: Desk, recording: Recording) -> Sequence[str]:
-    if recording.busy and mine.running:
+def _actions(workspace: Workspace, recording: Recording) -> Sequence[str]:
+    if recording.busy and workspace.running:
         return ()
     begun = recording.state in ("stopped", "failed", "done")
     resumable = recording.state in ("stopped", "failed") and recording.heard
     return [
         *(["resume"] if resumable else []),
         *(["again"] if begun else []),
-        *(["remove"] if not _translating(mine, recording) else []),
+        *(["remove"] if not _is_translating(workspace, recording) else []),
     ]
 
 
-def _translating(mine: Desk, recording: Recording) -> bool:
-    return mine.running and recording.translation is not None and recording.translation.busy
+def _is_translating(workspace: Workspace, recording: Recording) -> bool:
+    return workspace.running and recording.translation is not None and recording.translation.busy
 
 
-def _button(family: str, mine: Desk, number: int, recording: Recording, action: str) -> None:
+def _show_action(family: str, workspace: Workspace, number: int, recording: Recording, action: str) -> None:
     icon, en, zh = ACTIONS[action]
     if not st.button("", icon=icon, help=tr(en, zh), type="tertiary", key=f"{family}.{action}.{number}"):
         return
     if action == "remove":
-        mine.remove(recording)
+        workspace.remove(recording)
     else:
         getattr(recording, action)()
-        mine.shown = recording
-        loading.ask(family)
+        workspace.shown = recording
+        loading.request_answer(family)
     st.rerun()
 
 
-def _sentence(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, ModelError):
         return readable(sentence(error))
     return tr(

@@ -1,0 +1,65 @@
+"""The page of a family of language models: which of its views is shown, and with which options."""
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import streamlit as st
+
+from models import BadInput, ChatOptions, Checkpoint
+from models.tools import Toolbox
+from pages.shared import frame, tools
+from pages.shared.chat import Chat, show_chat
+from pages.shared.conversation import sources
+from pages.shared.conversation.completion import show_completion
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.language import sentence
+from pages.shared.sidebar import show_sidebar
+from pages.shared.vision import questions
+from pages.shared.vision.captions import show_captions
+
+
+def chat_page(
+    family: str,
+    intro: str,
+    explain: Callable[[Checkpoint], None] | None = None,
+    calls_tools: Callable[[Checkpoint], bool] = lambda checkpoint: False,
+    sees: bool = False,
+    draw_example: Callable[[], bytes] | None = None,
+) -> None:
+    """A page of one family: a chat, or for a base model a text to be continued.
+
+    `explain` draws what there is to say of the chosen checkpoint; one that `calls_tools` is offered some;
+    a family that `sees` is asked about pictures, its starter about those that `draw_example` draws.
+    """
+    frame.set_up_page(family, intro)
+    choice, values = show_sidebar(
+        family, fields(ChatOptions), lambda row: tools.chosen_mode(family).options if calls_tools(row) else {}
+    )
+    try:
+        options = ChatOptions(**values)
+    except BadInput as error:
+        st.error(sentence(error))
+        return
+    if choice.checkpoint and explain:
+        explain(choice.checkpoint)
+    if choice.checkpoint and choice.checkpoint.kind == "completion":
+        sources.explain_waiting(family)
+        show_completion(choice, options)
+    elif choice.checkpoint and calls_tools(choice.checkpoint):
+        tools.choose_mode(family)
+        mode = tools.chosen_mode(family)
+        key = family if mode is tools.CHAT else f"{family}.{mode.name}"
+        show_chat(Chat(key, choice, options, _get_conversation(key), tools.choose_toolbox(family)))
+    else:
+        drawn = draw_example if choice.checkpoint and choice.checkpoint.starter else None
+        if sees and questions.choose_mode(family) == questions.MANY:
+            show_captions(choice, options, drawn)
+        else:
+            show_chat(Chat(family, choice, options, _get_conversation(family), Toolbox(), sees, drawn))
+
+
+def _get_conversation(key: str) -> Conversation:
+    if f"{key}.conversation" not in st.session_state:
+        st.session_state[f"{key}.conversation"] = Conversation()
+    found: Conversation = st.session_state[f"{key}.conversation"]
+    return found

@@ -109,11 +109,11 @@ def test_the_prompt_and_the_prefix_are_the_visitors(stage: Stage, downloads: dic
 def test_stop_keeps_what_is_done_and_continue_goes_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, stream = threading.Semaphore(3), FakeVisionEngine._stream
 
-    def gated(self: FakeVisionEngine, messages: Any, options: Any, cancel: threading.Event) -> Any:
+    def gated(self: FakeVisionEngine, request: Any, cancel: threading.Event) -> Any:
         while not gate.acquire(timeout=0.01):
             if cancel.is_set():
                 break
-        return stream(self, messages, options, cancel)
+        return stream(self, request, cancel)
 
     monkeypatch.setattr(FakeVisionEngine, "_stream", gated)
     at = click(many(*((f"{n}.png", png(n + 1, 5)) for n in range(9))), "qwen_vl.caption")

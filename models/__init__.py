@@ -10,7 +10,7 @@ Importing this costs milliseconds; torch and its kin are imported when a model i
 import threading
 
 from models import catalog, placement
-from models.engines.base import ChatEngine, Engine, SpeechEngine, Transcript
+from models.engines.base import ChatEngine, Engine, SpeechEngine
 from models.errors import (
     AccessDenied,
     BadInput,
@@ -48,6 +48,7 @@ from models.schema import (
     Usage,
     Word,
 )
+from models.speech.transcript import Transcript
 
 __all__ = [
     "AccessDenied",

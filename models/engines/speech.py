@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models import languages
-from models.engines.base import Audio, SpeechEngine, Transcript
+from models.engines.base import Audio, SpeechEngine
 from models.errors import (
     BadInput,
     Cancelled,
@@ -37,6 +37,7 @@ from models.schema import (
 from models.sound.decoding import blocks, duration
 from models.speech.doubts import doubts
 from models.speech.library import Decoder, Library
+from models.speech.transcript import Transcript
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed
 LONG = 600  # seconds from which a recording is cut into pieces that are decoded together

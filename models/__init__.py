@@ -11,7 +11,7 @@ import contextlib
 import threading
 
 from models import catalog, placement
-from models.engines.base import ChatEngine, Engine, SpeechEngine, Transcript
+from models.engines.base import ChatEngine, Engine, SpeechEngine
 from models.errors import (
     AccessDenied,
     BadInput,
@@ -49,6 +49,7 @@ from models.schema import (
     Usage,
     Word,
 )
+from models.speech.transcript import Transcript
 
 __all__ = [
     "AccessDenied",

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.engines.base import Audio, SpeechEngine, Transcript
+from models.engines.base import Audio, SpeechEngine
 from models.errors import (
     Cancelled,
     CheckpointCorrupt,
@@ -36,6 +36,7 @@ from models.sound.decoding import SAMPLE_RATE, blocks, duration
 from models.speech.abilities import spoken
 from models.speech.doubts import doubts
 from models.speech.library import Decoder, Library
+from models.speech.transcript import Transcript
 from models.speech.voice import Blocks
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed

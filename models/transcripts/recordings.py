@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from models.engines.base import SpeechEngine, Transcript
+from models.engines.base import SpeechEngine
 from models.errors import EngineClosed
 from models.schema import Progress, Segment, SpeechOptions, Text
+from models.speech.transcript import Transcript
 from models.transcripts.edit import Lines
 
 State = Literal["waiting", "running", "done", "stopped", "failed"]

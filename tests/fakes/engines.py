@@ -12,7 +12,7 @@ from models import placement
 from models.catalog import formats
 from models.chat.messages import text_only
 from models.chat.request import ChatRequest
-from models.engines.base import Audio, ChatEngine, SpeechEngine, Transcript
+from models.engines.base import Audio, ChatEngine, SpeechEngine
 from models.pictures.reading import read_picture
 from models.schema import (
     ChatOptions,
@@ -31,6 +31,7 @@ from models.schema import (
     Tools,
     Usage,
 )
+from models.speech.transcript import Transcript
 from models.tools import parse_json_call
 
 

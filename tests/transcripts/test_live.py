@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import models
-from models.engines.base import Audio, SpeechEngine, Transcript
+from models.engines.base import Audio, SpeechEngine
 from models.errors import EngineFailed
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, Word
 from models.sound import decoding
+from models.speech.transcript import Transcript
 from models.transcripts import live
 from models.transcripts.live import LiveText, LiveTranscript
 

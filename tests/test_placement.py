@@ -151,6 +151,7 @@ def test_half_precision_never_lands_on_the_processor() -> None:
     """Not even where the accelerator that could do it is full."""
     made = plan(GLM, precision="fp16", found=[cuda(0, 4), cpu(64)])
     assert not made.fits and made.placement.device == "cuda:0"
+    assert made.alternatives
     assert all((other.device, other.precision) != ("cpu", "fp16") for other in made.alternatives)
 
 

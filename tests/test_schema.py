@@ -42,7 +42,7 @@ def test_what_lies_outside_a_range_is_refused(kind: Any, spec: Any) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", True, [1], None])
 def test_what_is_no_number_is_refused(kind: Any, spec: Any, value: Any) -> None:
     if value is None and spec.default is None:
-        kind(**{spec.name: None})
+        assert getattr(kind(**{spec.name: None}), spec.name) is None
         return
     with pytest.raises(BadInput, match=spec.name):
         kind(**{spec.name: value})
@@ -56,8 +56,8 @@ def test_counts_are_whole(kind: Any, spec: Any) -> None:
         with pytest.raises(BadInput, match="whole number"):
             kind(**{spec.name: middle})
     else:
-        kind(**{spec.name: middle})
-        kind(**{spec.name: int(spec.metadata["high"])})  # a whole number is a number too
+        for value in (middle, int(spec.metadata["high"])):  # a whole number is a number too
+            assert getattr(kind(**{spec.name: value}), spec.name) == value
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,13 @@ def test_every_option_explains_itself(kind: Any, spec: Any) -> None:
 
 @every
 def test_the_default_of_every_option_is_allowed(kind: Any, spec: Any) -> None:
-    kind(**{spec.name: spec.default})
+    assert getattr(kind(**{spec.name: spec.default}), spec.name) == spec.default
 
 
 @pytest.mark.parametrize("row", CHECKPOINTS.values(), ids=lambda row: row.name)
 def test_the_options_of_every_checkpoint_are_allowed(row: Any) -> None:
-    (SpeechOptions if row.kind == "speech" else ChatOptions)(**row.options)
+    made = (SpeechOptions if row.kind == "speech" else ChatOptions)(**row.options)
+    assert {name: getattr(made, name) for name in row.options} == dict(row.options)
 
 
 def test_a_plan_adds_up() -> None:

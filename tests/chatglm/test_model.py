@@ -90,6 +90,7 @@ def test_chatglm3_32k_far_into_its_context() -> None:
 def test_chatglm_6b_computes_what_the_original_did(name: str) -> None:
     folder = SHARED / "fixtures" / name
     model, reference = load(folder), load_file(folder / "reference.safetensors")
+    assert sum(key.endswith(".greedy") for key in reference) == 4
     for case in sorted({key.split(".")[0] for key in reference if key.endswith(".input_ids")}):
         ids, expected = reference[f"{case}.input_ids"], reference[f"{case}.logits"]
         valid = (ids != tiny.PAD).long()

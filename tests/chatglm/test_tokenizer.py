@@ -4,6 +4,7 @@ import io
 import json
 import random
 import string
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ def test_replies_of_chatglm_6b() -> None:
 
 @needs_fixtures
 def test_replies_of_chatglm3() -> None:
+    seen = Counter[str]()
     for case in cases("glm3")["process_response"]:
         if "early" in case["variant"]:
             continue
@@ -136,11 +138,15 @@ def test_replies_of_chatglm3() -> None:
         assert kept == case["appended"], case["name"]
         expected, last = case["response"], parts[-1]
         if isinstance(expected, str):
+            seen["text"] += 1
             assert prompt.second_reply(last.content) == expected
         elif "content" in expected:
+            seen["call as it is"] += 1
             assert {"name": last.metadata.strip(), "content": last.content} == expected
         elif expected["name"] != "interpreter":  # its content is code, which the original evaluated
+            seen["call"] += 1
             assert parse_arguments(last.content) == expected["parameters"]
+    assert seen == {"text": 13, "call as it is": 2, "call": 3}
 
 
 @pytest.mark.parametrize("name", ["glm3", "glm1"])

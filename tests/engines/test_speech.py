@@ -350,6 +350,7 @@ def test_transcribes_what_is_said(starter: WhisperEngine, jfk: Path) -> None:
 @pytest.mark.weights
 def test_words_lie_within_their_segments_and_in_order(starter: WhisperEngine, jfk: Path) -> None:
     segments = list(starter.transcribe(jfk, SpeechOptions(beam_size=1, word_timestamps=True)))
+    assert segments
     for segment in segments:
         assert "".join(word.text for word in segment.words) == segment.text
         assert segment.start <= segment.words[0].start and segment.words[-1].end <= segment.end

@@ -222,7 +222,9 @@ def test_chunks_are_decoded_together(
 
 
 def test_figures_are_always_filled(engine: WhisperEngine, asked: Asked, talk: np.ndarray) -> None:
-    for segment in run(engine, talk, logprob_threshold=-0.5):
+    segments = run(engine, talk, logprob_threshold=-0.5)
+    assert segments
+    for segment in segments:
         assert segment.avg_logprob is not None and segment.compression_ratio is not None
         assert 0 <= (segment.no_speech_prob or 0) <= 1
         assert segment.tokens

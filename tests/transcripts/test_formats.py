@@ -93,12 +93,10 @@ def test_json_holds_all_that_is_known() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_nothing_recognised_is_a_valid_file(name: str) -> None:
-    text = write([], name)
-    assert text == {"txt": "", "srt": "", "vtt": "WEBVTT\n\n", "tsv": "start\tend\ttext\n"}.get(name, text)
-    if name == "json":
-        assert json.loads(text)["segments"] == []
+def test_nothing_recognised_is_a_valid_file() -> None:
+    *texts, document = (write([], name) for name in FORMATS)
+    assert texts == ["", "", "WEBVTT\n\n", "start\tend\ttext\n"]
+    assert json.loads(document)["segments"] == []
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -10,12 +10,16 @@ from gguf import GGUFWriter
 
 
 def write_gguf(
-    path: Path, architecture: str = "llama", template: str | None = "{{ x }}", **facts: int
+    path: Path,
+    architecture: str = "llama",
+    template: str | None = "{{ x }}",
+    length: int = 512,
+    **facts: int,
 ) -> Path:
     """A whole GGUF file of two layers, written by the format's own package."""
     writer = GGUFWriter(path, architecture)
     writer.add_block_count(2)
-    writer.add_context_length(512)
+    writer.add_context_length(length)
     writer.add_embedding_length(64)
     writer.add_head_count(4)
     writer.add_head_count_kv(2)

@@ -1,0 +1,209 @@
+"""What the pages say in numbers: memory, progress, figures, choices."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import models
+from models.loader import shared
+from models.schema import Device, GiB, Progress
+from pages.shared.conversation.turns import Answer, Turn
+from tests.fakes.engines import FakeEngine
+from tests.fakes.tiny_checkpoints import write_folder, write_gguf
+from tests.fakes.visitor import alive, ask, captions, choose, click, conversation, sentences, visit
+
+CPU = Device("cpu", "Our processor", 100 * GiB, 60 * GiB, ("bf16", "fp32", "int8", "int4"))
+GPU = Device("cuda:0", "Our card", 10 * GiB, 8 * GiB, ("fp16", "fp32"))
+
+
+@pytest.fixture
+def machine(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Device]]:
+    """A machine that is made up."""
+    found = [CPU]
+    for name in ("models.placement.devices", "models.devices", "pages.shared.memory.devices"):
+        monkeypatch.setattr(name, lambda: list(found))
+    yield found
+
+
+def shares(at: AppTest) -> list[float]:
+    """Of others, Quintet, what is needed, and what is free, in percent."""
+    (html,) = (node.proto.body for node in at.sidebar if node.type == "html")
+    return [float(share) for share in re.findall(r"width:([\d.]+)%", html)]
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+def test_the_memory_bar_shows_what_a_load_needs_and_then_what_it_took(machine: list[Device]) -> None:
+    at = visit()
+    need = models.plan(at.selectbox(key="set.llama2.checkpoint").value).total
+    percent = 100 * need / CPU.total
+    assert shares(at) == pytest.approx([40, 0, percent, 60 - percent], abs=0.01)
+    said = captions(at)
+    assert (
+        f":orange[■] needed {models.gigabytes(need)} · :blue[■] Quintet 0 MB · :gray[■] free 60.0 GB" in said
+    )
+    assert "Our processor · the file's own precision" in said
+    at = click(at, "llama2.load_button")
+    assert shares(at) == pytest.approx([39, 1, 0, 60], abs=0.01)
+    assert "■] needed" not in captions(at) and ":blue[■] Quintet 1.0 GB" in captions(at)
+
+
+def test_the_memory_of_another_device_is_not_counted(machine: list[Device], tmp_path: Any) -> None:
+    click(visit(), "llama2.load_button")
+    machine.insert(0, GPU)
+    name = str(write_folder(tmp_path / "folder"))
+    at = choose(visit(), name)
+    need = models.plan(name).total
+    assert models.plan(name).placement.device == "cuda:0"
+    percent = 100 * need / GPU.total
+    assert shares(at) == pytest.approx([20, 0, percent, 80 - percent], abs=0.01)
+    assert "Our card · fp16" in captions(at)
+
+
+def test_what_does_not_fit_fills_the_bar_and_is_refused(machine: list[Device], tmp_path: Any) -> None:
+    machine[:] = [Device("cpu", "Small", 100 * GiB, GiB // 100, ("fp32",))]
+    at = choose(visit(), str(write_folder(tmp_path / "folder")))
+    assert shares(at) == pytest.approx([99.99, 0, 0.01, 0], abs=0.01)
+    (html,) = (node.proto.body for node in at.sidebar if node.type == "html")
+    assert "outline:2px solid" in html
+    assert "needs" in sentences(at)[0] and at.button(key="llama2.load_button").disabled
+
+
+# --- choices -------------------------------------------------------------------------------------
+
+
+def test_devices_and_their_precisions_are_offered(
+    machine: list[Device], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.insert(0, GPU)
+    monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_folder(tmp_path / "folder")))
+    at = visit()
+    device, precision = at.selectbox[1], at.selectbox[2]
+    assert device.options == ["auto", "Our card", "Our processor"]
+    assert precision.options == ["auto", "fp16", "fp32", "bf16", "int8", "int4"]
+    at = alive(device.set_value("cuda:0").run())
+    assert at.selectbox[2].options == ["auto", "fp16", "fp32"]
+    at = alive(at.selectbox[2].set_value("fp32").run())
+    assert "Our card · fp32" in captions(at)
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "value"),
+    [
+        (512, None, None),
+        (3000, [1024, 2048, 3000], 3000),
+        (8192, [1024, 2048, 4096, 8192], 8192),
+        (40_000, [1024, 2048, 4096, 8192, 16384, 32768, 40_000], 8192),
+    ],
+)
+def test_context_lengths_up_to_the_models_own(
+    length: int,
+    options: list[int] | None,
+    value: int | None,
+    machine: list[Device],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LLAMA2_MODEL_PATH", str(write_gguf(tmp_path / "long.gguf", length=length)))
+    at = visit()
+    found = [slider for slider in at.select_slider if "Context length" in slider.label]
+    if options is None:  # nothing to slide
+        assert found == []
+        click(at, "llama2.load_button")
+        assert shared().loaded()[0].placement.context == length
+        return
+    (slider,) = found
+    assert (list(map(int, slider.options)), slider.value) == (options, value)
+    click(alive(slider.set_value(1024).run()), "llama2.load_button")
+    assert shared().loaded()[0].placement.context == 1024
+
+
+def test_what_was_loaded_is_said(machine: list[Device]) -> None:
+    at = click(visit(), "llama2.load_button")
+    assert ":material/check_circle: fake · 1.0 GB · cpu · 0.0 s" in captions(at)
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("progress", "share", "text"),
+    [
+        (Progress("queue", 1, 3), 33, "Waiting for another load"),
+        (Progress("find"), 0, "Looking for the files"),
+        (
+            Progress("download", 3 * GiB, 4 * GiB, 5 * 1024**2, 200.4),
+            75,
+            "Downloading · 3.0 GB / 4.0 GB · 5 MB/s · 200 s left",
+        ),
+        (Progress("verify", 1024**2, 2 * 1024**2), 50, "Checking the files · 1 MB / 2 MB"),
+        (Progress("load", 5, 4), 100, "Reading into memory · 0 MB / 0 MB"),
+        (Progress("convert"), 0, "convert"),
+    ],
+)
+def test_how_far_a_load_is(
+    progress: Progress, share: int, text: str, machine: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import streamlit as st
+
+    shown: list[tuple[float, str]] = []
+    begin = FakeEngine.__init__
+
+    def slow(
+        self: Any, path: Any, checkpoint: Any, placement: Any, report: Any = None, cancel: Any = None
+    ) -> None:
+        report(progress)
+        self.stage.go.wait(10)
+        begin(self, path, checkpoint, placement, None, cancel)
+
+    class Bar:
+        def progress(self, value: float, text: str) -> None:
+            shown.append((value, text))
+            if len(shown) > 1 and not text.endswith("starting"):
+                machine_stage.go.set()
+
+    machine_stage = FakeEngine.stage
+    machine_stage.go.clear()
+    monkeypatch.setattr(FakeEngine, "__init__", slow)
+    empty = st.delta_generator.DeltaGenerator.empty
+    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "empty", lambda self: (empty(self), Bar())[1])
+    click(visit(), "llama2.load_button")
+    value, said = shown[-1]
+    assert round(100 * value) == share
+    assert said.partition(": ")[2] == text
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+def show(answer: Answer) -> str:
+    at = visit()
+    conversation(at).turns = (Turn("?", (answer,)),)
+    return captions(alive(at.run()))
+
+
+def test_the_line_under_an_answer_has_its_figures() -> None:
+    figures = {
+        "completion_tokens": 12, "tokens_per_second": 3.456, "seconds_to_first_token": 0.789, "cached_tokens": 7,
+    }  # fmt: skip
+    line = show(Answer("text", "length", figures, "tiny"))
+    assert (
+        "stopped at the longest answer allowed · 12 tokens · 3.5 tokens/s · first after 0.79 s · "
+        "7 prompt tokens from the cache · tiny" in line
+    )
+    assert "stopped · " in show(Answer("text", "cancelled", figures))
+    assert "broke off" in show(Answer("text", "failed", {}))
+    line = show(Answer("text", "stop", {"completion_tokens": 0, "cached_tokens": 5}, "tiny"))
+    assert "tokens" not in line.splitlines()[-1]
+
+
+def test_the_context_meter_counts_against_the_context(machine: list[Device]) -> None:
+    at = ask(click(visit(), "llama2.load_button"), "one two three")
+    (meter,) = [node for node in at.main if node.type == "progress"]
+    engine = shared().loaded()[0]
+    assert meter.proto.text == f"Context: 8 of {engine.context_length} tokens"  # type: ignore[attr-defined]
+    assert meter.proto.value == int(100 * 8 / engine.context_length)  # type: ignore[attr-defined]

@@ -204,9 +204,9 @@ class ChatEngine(Engine):
 class Transcript(Iterator[Segment]):
     """The segments of one recording as they are recognised.
 
-    `duration` (seconds of audio), `language`, `language_probability` and `notes` (what somebody should
-    know of how it is done) are known from the first segment on, and for a recording without speech when
-    the iteration has ended. `position` is how many seconds are done; it moves on through silence too.
+    `duration` (seconds of audio), `language` and `language_probability` are known from the first
+    segment on, and for a recording without speech when the iteration has ended. `position` is how
+    many seconds are done; it moves on through silence too.
     """
 
     def __init__(self, progress: OnProgress | None = None) -> None:
@@ -215,7 +215,6 @@ class Transcript(Iterator[Segment]):
         self.duration = self.position = 0.0
         self.language: str | None = None
         self.language_probability: float | None = None
-        self.notes: tuple[Text, ...] = ()
         self._segments: Iterator[Segment] = iter(())
 
     def start(self, segments: Iterator[Segment]) -> "Transcript":
@@ -253,6 +252,10 @@ class SpeechEngine(Engine):
     def __init__(self, checkpoint: Checkpoint, placement: Placement) -> None:
         super().__init__(checkpoint, placement)
         self.queue = FairQueue(1)
+
+    def notes(self, options: SpeechOptions) -> tuple[Text, ...]:
+        """What somebody should know of these options before anything is transcribed."""
+        return ()
 
     @abstractmethod
     def _transcribe(

@@ -37,7 +37,7 @@ from models.schema import (
 from models.sound.decoding import SAMPLE_RATE, blocks, duration
 from models.speech.abilities import spoken
 from models.speech.doubts import doubts
-from models.speech.library import Decoder, Library
+from models.speech.library import PROMPT, Decoder, Library
 from models.speech.voice import Blocks
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed
@@ -85,6 +85,11 @@ class WhisperEngine(SpeechEngine):
         library = self.library
         self.report = LoadReport(library.dtype, library.weights, {"": placement.device}, seconds, notes)
 
+    def notes(self, options: SpeechOptions) -> tuple[Text, ...]:
+        with self.request():
+            asked = self.library.count(f"{options.initial_prompt} {options.hotwords}")
+        return (CROWDED,) if asked > PROMPT else ()
+
     def _transcribe(
         self,
         audio: Audio,
@@ -130,8 +135,6 @@ class WhisperEngine(SpeechEngine):
             result.language_probability = 1.0
         if result.language is not None:
             decoder.begin(result.language)
-            if decoder.crowded(options):
-                result.notes = (CROWDED,)
             # Not the bound method, which would keep a transcript alive that nobody reads on.
             yield from run.segments(done, lambda seconds: result.reach(seconds))
 

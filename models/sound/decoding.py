@@ -8,6 +8,7 @@ at the time that a player shows, and channels that cancel each other.
 
 import threading
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,14 @@ def is_seamless(container: Any, stream: Any) -> bool:
     """Whether the packets of a track follow each other from the beginning on, so that every player, also one
     that knows neither holes nor cuts, is at the same time as `blocks`."""
     clock, begun, cut = Clock(container), False, False
+    codec = stream.codec_context
+    longest = codec.frame_size / codec.sample_rate if codec.frame_size else inf  # MP4 adds the hole behind it
     for packet in demuxed(container, stream):
         cut = cut or (begun and packet.is_discard)
         if packet.size and not packet.is_discard:
             if cut or clock.jump(_time(packet)):
                 return False
-            clock.advance(float((packet.duration or 0) * packet.time_base))
+            clock.advance(min(float((packet.duration or 0) * packet.time_base), longest))
             begun = True
     return True
 

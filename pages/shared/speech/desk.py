@@ -4,6 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from threading import Event
@@ -14,6 +15,7 @@ import streamlit as st
 
 from models import BadInput, ModelError, Segment, SpeechEngine, SpeechOptions
 from models.sound.playback import Sound, prepare
+from models.sound.tracks import Track, tracks
 from models.transcripts.recordings import Recording, transcribe_all
 from pages.shared import loading
 from pages.shared.jobs import Background
@@ -45,11 +47,13 @@ class Desk:
         self.shown: Recording | None = None
         self.wish: tuple[Recording, Segment] | None = None  # a line that is to be recognised again
         self.trouble: BadInput | None = None  # with the last change of a transcript
+        self.no_translation = ""  # why the model that is chosen cannot translate
         self.uploads = 0  # a new number empties the widgets
         self.job: Background[None] | None = None
         self._spoken: Finished | None = None  # live, and taken over
         self._folder = tempfile.TemporaryDirectory(prefix="quintet-")
         self._sounds: dict[Recording, Background[Sound]] = {}
+        self._tracks: dict[Recording, tuple[Track, ...]] = {}
 
     @property
     def running(self) -> bool:
@@ -88,9 +92,8 @@ class Desk:
     def remove(self, recording: Recording) -> None:
         at = self.recordings.index(recording)
         self.recordings.remove(recording)
-        sound = self._sounds.pop(recording, None)
-        if sound is not None:
-            sound.cancel.set()
+        self._forget_sound(recording)
+        self._tracks.pop(recording, None)
         shutil.rmtree(recording.path.parent, ignore_errors=True)
         if self.shown is recording:
             self.shown = self.recordings[min(at, len(self.recordings) - 1)] if self.recordings else None
@@ -115,10 +118,31 @@ class Desk:
     def sound(self, recording: Recording) -> Background[Sound]:
         """What is heard and seen of a recording, prepared in the background when it is first asked for."""
         if recording not in self._sounds:
-            path = recording.path
+            path, track = recording.path, recording.track
 
-            self._sounds[recording] = Background(lambda _, cancel: prepare(path, path.parent, PEAKS, cancel))
+            def work(_: Callable[[Any], None], cancel: Event) -> Sound:
+                return prepare(path, path.parent, PEAKS, cancel, track)
+
+            self._sounds[recording] = Background(work)
         return self._sounds[recording]
+
+    def tracks(self, recording: Recording) -> tuple[Track, ...]:
+        """The sound tracks of a recording; none if it cannot be read."""
+        if recording not in self._tracks:
+            self._tracks[recording] = ()
+            with suppress(BadInput):  # said where it is transcribed
+                self._tracks[recording] = tracks(recording.path)
+        return self._tracks[recording]
+
+    def choose(self, recording: Recording, track: int | None) -> None:
+        """Listen to another sound track of a recording."""
+        recording.choose(track)
+        self._forget_sound(recording)
+
+    def _forget_sound(self, recording: Recording) -> None:
+        sound = self._sounds.pop(recording, None)
+        if sound is not None:
+            sound.cancel.set()
 
     def close(self) -> None:
         self.stop()

@@ -1,14 +1,17 @@
 """The speech view: recordings in, their transcripts out, to be listened to, corrected and taken away."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 import streamlit as st
 
-from models import BadInput, Segment, SpeechEngine, SpeechOptions
+from models import BadInput, Checkpoint, ModelError, Segment, SpeechEngine, SpeechOptions
 from models.languages import LANGUAGES
+from models.speech.abilities import check
 from models.transcripts.edit import put
+from models.transcripts.files import SOUND, VIDEO
 from models.transcripts.formats import write
 from models.transcripts.recordings import Recording, hear_again
 from pages.shared import frame, loading
@@ -23,8 +26,7 @@ from pages.shared.speech.live import live
 from pages.shared.speech.transcript_view import transcript_view
 
 FAMILY = "whisper"
-SOUND = ["wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff"]
-VIDEO = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "ts"]
+TRANSLATION = SpeechOptions(task="translate")
 REFRESH = 1.0  # seconds; longer for many lines, since all are sent each time
 LINES_PER_SECOND = 400
 
@@ -33,7 +35,7 @@ def speech_page(intro: str) -> None:
     """The Whisper page."""
     frame.page(FAMILY, intro, layout="wide")
     choice, values = frame.sidebar(
-        FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"]
+        FAMILY, [spec for spec in fields(SpeechOptions) if spec.name not in ("language", "track")]
     )
     mine = desk()
     _add(mine, choice)
@@ -42,6 +44,7 @@ def speech_page(intro: str) -> None:
     except BadInput as error:
         st.error(sentence(error))
         return
+    _warn(mine, choice, options)
     _buttons(mine)
     loading.show_failure(FAMILY)
     if not mine.recordings:
@@ -77,7 +80,7 @@ def _add(mine: Desk, choice: loading.Choice) -> None:
             mine.take_over(finished)
     added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
-        type=SOUND + VIDEO,
+        type=[*SOUND, *VIDEO],
         accept_multiple_files=True,
         key=f"whisper.files.{mine.uploads}",
     )
@@ -105,6 +108,28 @@ def _language() -> str | None:
         )
         or None
     )
+
+
+def _warn(mine: Desk, choice: loading.Choice, options: SpeechOptions) -> None:
+    """Say what the model cannot do before it starts."""
+    if choice.checkpoint is None:
+        return
+    asked, translation = (_refusal(choice.checkpoint, wanted) for wanted in (options, TRANSLATION))
+    mine.no_translation = translation
+    notes = [asked] if asked else []
+    if isinstance(choice.engine, SpeechEngine):
+        with suppress(ModelError):  # unloaded meanwhile
+            notes += map(say, choice.engine.notes(options))
+    for note in notes:
+        st.warning(note, icon=":material/warning:")
+
+
+def _refusal(checkpoint: Checkpoint, options: SpeechOptions) -> str:
+    try:
+        check(checkpoint, options)
+    except BadInput as error:
+        return sentence(error)
+    return ""
 
 
 def _buttons(mine: Desk) -> None:
@@ -144,6 +169,7 @@ def _draw_transcript(mine: Desk) -> None:
     if recording is None:
         return
     st.subheader(literal(recording.name))
+    _choose_track(mine, recording)
     sound = mine.sound(recording)
     if sound.running:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
@@ -164,6 +190,28 @@ def _draw_transcript(mine: Desk) -> None:
         send_to_chat(recording.name, write(recording.lines, "txt"))
 
 
+def _choose_track(mine: Desk, recording: Recording) -> None:
+    """Where a file has several sound tracks, which one is heard."""
+    found = [track for track in mine.tracks(recording) if track.codec]
+    if len(mine.tracks(recording)) < 2 or not found:
+        return
+    names = {None: tr("the file's default one", "文件默认音轨")} | {
+        track.number: str(track) for track in found
+    }
+    chosen = st.selectbox(
+        tr("Sound track", "音轨"),
+        list(names),
+        index=list(names).index(recording.track),
+        format_func=names.__getitem__,
+        key=f"whisper.track.{recording.path.parent.name}",
+        disabled=recording.busy,
+        help=tr("Then transcribe it, or transcribe it anew.", "选择后请转写，或重新转写。"),
+    )
+    if chosen != recording.track:
+        mine.choose(recording, chosen)
+        st.rerun()
+
+
 def _translate_button(mine: Desk, recording: Recording) -> None:
     translation = recording.translation
     if translation is not None and (translation.busy or translation.state == "done"):
@@ -174,6 +222,8 @@ def _translate_button(mine: Desk, recording: Recording) -> None:
         tr("Translate to English, side by side", "译成英文并对照显示"),
         icon=":material/translate:",
         key="whisper.translate",
+        disabled=bool(mine.no_translation),
+        help=mine.no_translation or None,
     ):
         recording.translate()
         loading.ask(FAMILY)

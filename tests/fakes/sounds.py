@@ -19,12 +19,17 @@ def sine(seconds: float, rate: int = 16_000, hertz: float = 440.0) -> np.ndarray
 
 
 def write_sound(
-    path: Path, samples: np.ndarray, rate: int = 16_000, layout: str = "mono", video: bool = False
+    path: Path,
+    samples: np.ndarray,
+    rate: int = 16_000,
+    layout: str = "mono",
+    video: bool = False,
+    codec: str = "pcm_s16le",
 ) -> Path:
-    """The same samples in every channel, as 16-bit PCM; the container follows the file's name."""
+    """The same samples in every channel; the container follows the file's name."""
     with av.open(str(path), "w") as container:
         picture = _add_picture(container) if video else None
-        stream = container.add_stream("pcm_s16le", rate=rate, layout=layout)
+        stream = container.add_stream(codec, rate=rate, layout=layout)
         if picture is not None:
             _show(container, picture)
         channels = len(stream.layout.channels)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -105,4 +105,5 @@ class Targets:
                 f"无法写入 {path}（{error.strerror}）：请为 --output 另选位置。",
             ) from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # never begun
+                part.unlink(missing_ok=True)

@@ -34,11 +34,11 @@ from models.schema import (
     SpeechOptions,
     Text,
 )
-from models.sound.decoding import SAMPLE_RATE, blocks, duration
+from models.sound.decoding import SAMPLE_RATE, Hole, blocks, duration
 from models.speech.abilities import spoken
 from models.speech.doubts import doubts
 from models.speech.library import PROMPT, Decoder, Library
-from models.speech.voice import Blocks
+from models.speech.voice import Blocks, behind_hole
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed
 LONG = 600  # seconds from which a recording is cut into pieces that are decoded together
@@ -127,7 +127,8 @@ class WhisperEngine(SpeechEngine):
 
         together = options.vad and options.batch_size > 1 and result.duration > LONG
         way = Batches if together else Windows
-        read = _measured(blocks(audio, BLOCK, cancel, options.track), result)
+        holes: list[Hole] = []
+        read = _measured(blocks(audio, BLOCK, cancel, options.track, holes), result)
         run = way(decoder, read, options, cancel)
         if result.language is None:
             result.language, result.language_probability = run.detect()
@@ -136,7 +137,8 @@ class WhisperEngine(SpeechEngine):
         if result.language is not None:
             decoder.begin(result.language)
             # Not the bound method, which would keep a transcript alive that nobody reads on.
-            yield from run.segments(done, lambda seconds: result.reach(seconds))
+            for segment in run.segments(done, lambda seconds: result.reach(seconds)):
+                yield behind_hole(segment, holes)
 
     def _language(self, options: SpeechOptions) -> str | None:
         """The code of the language asked for; None: detect it. Raises BadInput for what the model cannot."""

@@ -19,6 +19,7 @@ from models.sound.tracks import demuxed, opened, undecodable
 
 SAMPLE_RATE = 16_000
 
+Hole = tuple[float, float]  # seconds: from when to when a file has no sound
 _JOINED_SAMPLES = 500_000  # per channel, before resampling
 _SILENCE = 60 * SAMPLE_RATE  # samples of a hole that are made at a time
 
@@ -56,8 +57,14 @@ def blocks(
     seconds: int,
     cancel: threading.Event | None = None,
     track: int | None = None,
+    holes: list[Hole] | None = None,
 ) -> Iterator[tuple[Any, bool]]:
     """The samples that `load` returns, block by block: a file's length costs no memory.
+
+    Args:
+        source, cancel, track: as for `load`.
+        seconds: of each block.
+        holes: is given where the file had nothing, each before the block that ends in or behind it.
 
     Yields:
         `seconds` of samples (the last time fewer), and whether they are the last.
@@ -74,7 +81,7 @@ def blocks(
             yield samples[start : start + size], start + size >= len(samples)
         return
     parts, length = [], 0
-    for part in _decoded(Path(source), cancel, track):
+    for part in _decoded(Path(source), cancel, track, holes):
         parts.append(part)
         length += len(part)
         while length > size:
@@ -96,13 +103,15 @@ def duration(source: str | Path | Any, track: int | None = None) -> float:
         return _header_seconds(container, stream) or _packet_seconds(container, stream)
 
 
-def _decoded(path: Path, cancel: threading.Event | None, track: int | None) -> Iterator[Any]:
+def _decoded(
+    path: Path, cancel: threading.Event | None, track: int | None, holes: list[Hole] | None = None
+) -> Iterator[Any]:
     """Parts of some seconds as float32 of shape (samples,); at least one that is not empty."""
     import numpy as np
 
     empty = True
     with opened(path, track) as (container, stream):
-        for block in _blocks(container, stream):
+        for block in _blocks(container, stream, [] if holes is None else holes):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             empty = empty and not len(block)
@@ -168,15 +177,17 @@ def _time(part: Any) -> float | None:
 # the last ones ended.
 
 
-def _blocks(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded sound as int16 arrays of shape (samples,), mono at 16 kHz, without holes."""
+def _blocks(container: Any, stream: Any, holes: list[Hole]) -> Iterator[Any]:
+    """Decoded sound as int16 arrays of shape (samples,), mono at 16 kHz, with silence for holes."""
     length = surplus = 0
     for part in _resampled(_joined(_timed(container, stream))):
         if isinstance(part, float):
             missing = round(part * SAMPLE_RATE) - length
             surplus = max(-missing, 0)
-            length += max(missing, 0)
-            yield from _silence(missing)
+            if missing > 0:
+                holes.append((length / SAMPLE_RATE, (length + missing) / SAMPLE_RATE))
+                length += missing
+                yield from _silence(missing)
         else:
             part, surplus = part[surplus:], max(surplus - len(part), 0)
             length += len(part)

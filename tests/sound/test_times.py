@@ -58,6 +58,13 @@ def test_holes_are_exact(tmp_path: Path) -> None:
     assert len(samples) == len(expected) and np.abs(samples - expected).max() < 1e-4
 
 
+def test_holes_are_told(tmp_path: Path) -> None:
+    path = write_at(tmp_path / "a.mkv", [(4.0, sine(1.0)), (6.0, sine(1.0))], film=1.0)
+    holes: list[tuple[float, float]] = []
+    told = [list(holes) for _ in blocks(path, 5, holes=holes)]
+    assert told == [[(0.0, 4.0), (5.0, 6.0)]] * 2
+
+
 def test_many_short_pauses_do_not_add_up(tmp_path: Path) -> None:
     """As programs for calls write them, which send nothing in silence."""
     parts = [(float(second), sine(0.6, 48_000)) for second in range(10)]

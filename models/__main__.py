@@ -12,7 +12,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from typing import Any
 import models
 from models import ChatEngine, ChatOptions, Delta, Done, ModelError, Progress, SpeechEngine, SpeechOptions
 from models.schema import Text
+from models.sound.tracks import tracks
+from models.speech.abilities import check
+from models.transcripts.files import Targets, recordings_in
 from models.transcripts.formats import FORMATS, write
 
 DEVICE = Text("auto, cpu, mps, cuda:0, …", "auto、cpu、mps、cuda:0 等")
@@ -116,8 +119,27 @@ def _parser() -> argparse.ArgumentParser:
         help=say(Text("a picture for the first question", "随第一个问题发送的图片")),
     )
     _add_options(chat_parser, fields(ChatOptions))
-    speech_parser.add_argument("file", help=say(Text("audio or video file", "音频或视频文件")))
-    speech_parser.add_argument("--format", choices=FORMATS, default="txt")
+    speech_parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help=say(Text("audio or video file, or a folder of them", "音频或视频文件，或其所在文件夹")),
+    )
+    speech_parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help=say(
+            Text(
+                "write there instead of to the terminal; for several recordings, a folder",
+                "写入该文件而非终端；多个录音时为文件夹",
+            )
+        ),
+    )
+    speech_parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help=say(Text("default: as --output ends, or txt", "默认：按 --output 的扩展名，否则为 txt")),
+    )
     _add_options(speech_parser, fields(SpeechOptions))
     return parser
 
@@ -243,16 +265,60 @@ def _typed() -> Iterator[str]:
 
 def transcribe(arguments: argparse.Namespace) -> None:
     options = SpeechOptions(**_given(arguments, fields(SpeechOptions)))
+    check(models.catalog.find(arguments.name), options)
+    recordings = recordings_in(arguments.files)
+    targets = Targets(recordings, arguments.output, arguments.format)
+    failed = 0
     with _using(arguments) as engine:
         if not isinstance(engine, SpeechEngine):
             raise models.BadInput(
                 f"{arguments.name} does not transcribe: choose a Whisper checkpoint.",
                 f"{arguments.name} 不能转写语音：请选择 Whisper 模型。",
             )
+        for text in engine.notes(options):
+            note(say(text))
+        for recording in recordings:
+            try:
+                _transcribe(engine, recording, options, targets)
+            except models.BadInput as error:
+                if len(recordings) == 1:
+                    raise
+                note(f"{recording}: {say(Text(error.en, error.zh))}")
+                failed += 1
+    if failed:
+        raise models.BadInput(
+            f"{failed} of {len(recordings)} recordings could not be transcribed: see above.",
+            f"{len(recordings)} 个录音中有 {failed} 个无法转写：见上文。",
+        )
+
+
+def _transcribe(engine: SpeechEngine, recording: Path, options: SpeechOptions, targets: Targets) -> None:
+    _list_tracks(recording, options)
+    with targets.opened(recording) as file:
         with _cancelling() as cancel, _progress() as progress:
-            result = engine.transcribe(arguments.file, options, cancel, progress)
+            result = engine.transcribe(recording, options, cancel, progress)
             segments = list(result)
-    print(write(segments, arguments.format, result.language), end="")
+        text = write(segments, targets.format, result.language)
+        if file is sys.stdout.buffer and sys.stdout.isatty():
+            print(text, end="")  # in what the terminal understands
+        else:
+            file.write(text.encode())
+
+
+def _list_tracks(recording: Path, options: SpeechOptions) -> None:
+    """Say which sound tracks there are, if somebody could want another one."""
+    with suppress(ModelError):  # said when it is transcribed
+        found = tracks(recording)
+        if len(found) > 1 and options.track is None:
+            names = "\n  ".join(map(str, found))
+            note(
+                say(
+                    Text(
+                        f"{recording.name} has several sound tracks; --track N chooses one:\n  {names}",
+                        f"{recording.name} 有多条音轨，可用 --track N 选择：\n  {names}",
+                    )
+                )
+            )
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from models.schema import (
     Progress,
     Segment,
     SpeechOptions,
+    Text,
     Tools,
 )
 from models.speech.transcript import Transcript
@@ -313,6 +314,10 @@ class ChatEngine(Engine):
 
 class SpeechEngine(Engine):
     """An engine that turns recordings into text. One recording at a time, first come first served."""
+
+    def notes(self, options: SpeechOptions) -> tuple[Text, ...]:
+        """What somebody should know of these options before anything is transcribed."""
+        return ()
 
     @abstractmethod
     def _transcribe(

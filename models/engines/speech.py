@@ -32,12 +32,12 @@ from models.schema import (
     SpeechOptions,
     Text,
 )
-from models.sound.decoding import SAMPLE_RATE, blocks, duration
+from models.sound.decoding import SAMPLE_RATE, Hole, blocks, duration
 from models.speech.abilities import spoken
 from models.speech.doubts import doubts
-from models.speech.library import Decoder, Library
+from models.speech.library import PROMPT, Decoder, Library
 from models.speech.transcript import Transcript
-from models.speech.voice import Blocks
+from models.speech.voice import Blocks, behind_hole
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed
 LONG = 600  # seconds from which a recording is cut into pieces that are decoded together
@@ -64,6 +64,11 @@ class WhisperEngine(SpeechEngine):
     def _report(self, seconds: float) -> LoadReport:
         library, device = self.library, self.placement.device
         return LoadReport(library.dtype, library.weights, {"": device}, seconds, self._notes)
+
+    def notes(self, options: SpeechOptions) -> tuple[Text, ...]:
+        with self.request():
+            asked = self.library.count(f"{options.initial_prompt} {options.hotwords}")
+        return (CROWDED,) if asked > PROMPT else ()
 
     def _transcribe(
         self,
@@ -102,7 +107,8 @@ class WhisperEngine(SpeechEngine):
 
         together = options.vad and options.batch_size > 1 and result.duration > LONG
         algorithm = Batches if together else Windows
-        read = _measured(blocks(audio, BLOCK, cancel, options.track), result)
+        holes: list[Hole] = []
+        read = _measured(blocks(audio, BLOCK, cancel, options.track, holes), result)
         run = algorithm(decoder, read, options, cancel)
         if result.language is None:
             result.language, result.language_probability = run.detect()
@@ -110,10 +116,9 @@ class WhisperEngine(SpeechEngine):
             result.language_probability = 1.0
         if result.language is not None:
             decoder.begin(result.language)
-            if decoder.crowded(options):
-                result.notes = (CROWDED,)
             # Not the bound method, which would keep a transcript alive that nobody reads on.
-            yield from run.segments(done, lambda seconds: result.reach(seconds))
+            for segment in run.segments(done, lambda seconds: result.reach(seconds)):
+                yield behind_hole(segment, holes)
 
     def _language(self, options: SpeechOptions) -> str | None:
         """The code of the language asked for; None: detect it. Raises BadInput for what the model cannot."""

@@ -8,6 +8,7 @@ at the time that a player shows, and channels that cancel each other.
 
 import threading
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from models.sound.tracks import demuxed, opened, undecodable
 
 SAMPLE_RATE = 16_000
 
+Hole = tuple[float, float]  # seconds: from when to when a file has no sound
 _JOINED_SAMPLES = 500_000  # per channel, before resampling
 _SILENCE = 60 * SAMPLE_RATE  # samples of a hole that are made at a time
 
@@ -55,8 +57,14 @@ def blocks(
     seconds: int,
     cancel: threading.Event | None = None,
     track: int | None = None,
+    holes: list[Hole] | None = None,
 ) -> Iterator[tuple[Any, bool]]:
     """The samples that `load` returns, block by block: a file's length costs no memory.
+
+    Args:
+        source, cancel, track: as for `load`.
+        seconds: of each block.
+        holes: is given where the file had nothing, each before the block that ends in or behind it.
 
     Yields:
         `seconds` of samples (the last time fewer), and whether they are the last.
@@ -73,7 +81,7 @@ def blocks(
             yield samples[start : start + size], start + size >= len(samples)
         return
     parts, length = [], 0
-    for part in _decoded(Path(source), cancel, track):
+    for part in _decoded(Path(source), cancel, track, holes):
         parts.append(part)
         length += len(part)
         while length > size:
@@ -95,13 +103,15 @@ def duration(source: str | Path | Any, track: int | None = None) -> float:
         return _header_seconds(container, stream) or _packet_seconds(container, stream)
 
 
-def _decoded(path: Path, cancel: threading.Event | None, track: int | None) -> Iterator[Any]:
+def _decoded(
+    path: Path, cancel: threading.Event | None, track: int | None, holes: list[Hole] | None = None
+) -> Iterator[Any]:
     """Parts of some seconds as float32 of shape (samples,); at least one that is not empty."""
     import numpy as np
 
     empty = True
     with opened(path, track) as (container, stream):
-        for block in _blocks(container, stream):
+        for block in _blocks(container, stream, [] if holes is None else holes):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             empty = empty and not len(block)
@@ -145,12 +155,14 @@ def is_seamless(container: Any, stream: Any) -> bool:
     """Whether the packets of a track follow each other from the beginning on, so that every player, also one
     that knows neither holes nor cuts, is at the same time as `blocks`."""
     clock, begun, cut = Clock(container), False, False
+    codec = stream.codec_context
+    longest = codec.frame_size / codec.sample_rate if codec.frame_size else inf  # MP4 adds the hole behind it
     for packet in demuxed(container, stream):
         cut = cut or (begun and packet.is_discard)
         if packet.size and not packet.is_discard:
             if cut or clock.jump(_time(packet)):
                 return False
-            clock.advance(float((packet.duration or 0) * packet.time_base))
+            clock.advance(min(float((packet.duration or 0) * packet.time_base), longest))
             begun = True
     return True
 
@@ -165,15 +177,17 @@ def _time(part: Any) -> float | None:
 # the last ones ended.
 
 
-def _blocks(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded sound as int16 arrays of shape (samples,), mono at 16 kHz, without holes."""
+def _blocks(container: Any, stream: Any, holes: list[Hole]) -> Iterator[Any]:
+    """Decoded sound as int16 arrays of shape (samples,), mono at 16 kHz, with silence for holes."""
     length = surplus = 0
     for part in _resampled(_joined(_timed(container, stream))):
         if isinstance(part, float):
             missing = round(part * SAMPLE_RATE) - length
             surplus = max(-missing, 0)
-            length += max(missing, 0)
-            yield from _silence(missing)
+            if missing > 0:
+                holes.append((length / SAMPLE_RATE, (length + missing) / SAMPLE_RATE))
+                length += missing
+                yield from _silence(missing)
         else:
             part, surplus = part[surplus:], max(surplus - len(part), 0)
             length += len(part)

@@ -47,8 +47,13 @@ def opened(path: Path, track: int | None = None) -> Iterator[tuple[Any, Any]]:
     Raises:
         BadInput: whatever FFmpeg finds wrong with the file, or there is no such track.
     """
-    index = _index(path, track)
     with _container(path) as container:
+        streams = _candidates(path, container, track)
+        if len(streams) == 1:
+            yield container, streams[0]
+            return
+        index = container.streams.audio.index(_first_heard(container, streams))
+    with _container(path) as container:  # anew, because of that one something was read
         yield container, container.streams.audio[index]
 
 
@@ -74,17 +79,15 @@ def _codec(stream: Any) -> str:
     return "" if stream.codec_context is None else str(stream.codec_context.name)
 
 
-def _index(path: Path, track: int | None) -> int:
-    with _container(path) as container:
-        listed = _listed(container)
-        if track is not None:
-            _check_track(path, listed, track)
-            return track - 1
-        streams = [stream for stream in sorted(container.streams.audio, key=_rank) if _codec(stream)]
-        if not streams:
-            raise undecodable(path)
-        chosen = streams[0] if len(streams) == 1 else _first_heard(container, streams)
-        return int(container.streams.audio.index(chosen))
+def _candidates(path: Path, container: Any, track: int | None) -> list[Any]:
+    """The track that was asked for, or else all that may be decoded, in the order in which players take them."""
+    if track is not None:
+        _check_track(path, _listed(container), track)
+        return [container.streams.audio[track - 1]]
+    streams = [stream for stream in sorted(container.streams.audio, key=_rank) if _codec(stream)]
+    if not streams:
+        raise undecodable(path)
+    return streams
 
 
 def _check_track(path: Path, listed: Sequence[Track], track: int) -> None:

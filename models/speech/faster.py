@@ -66,6 +66,9 @@ class FasterWhisper(Library):
     def decoder(self, options: SpeechOptions, cancel: threading.Event) -> Iterator[Decoder]:
         yield _Decoder(self.model, options, cancel)
 
+    def count(self, text: str) -> int:
+        return len(self.model.hf_tokenizer.encode(text, add_special_tokens=False).ids)
+
     def close(self) -> None:
         self.model.model.unload_model()
         del self.model

@@ -73,10 +73,6 @@ class Decoder(ABC):
         words = self.hotwords[: max(PROMPT // 2, PROMPT - len(previous))]
         return [*words, *previous[max(0, len(previous) + len(words) - PROMPT) :]]
 
-    def crowded(self, options: SpeechOptions) -> bool:
-        """Whether names and words to listen for are too long to be put before a window whole."""
-        return len(self.tokens(options.initial_prompt)) + len(self.hotwords) > PROMPT
-
     @abstractmethod
     def features(self, samples: Any) -> Any:
         """Log-mel features as the library makes them of a whole recording of shape (samples,).
@@ -148,6 +144,10 @@ class Library(ABC):
     @abstractmethod
     def decoder(self, options: SpeechOptions, cancel: threading.Event) -> Iterator[Decoder]:
         """For one recording. A decoder stops as early as its library allows once `cancel` is set."""
+
+    @abstractmethod
+    def count(self, text: str) -> int:
+        """The tokens of a text."""
 
     @abstractmethod
     def close(self) -> None:

@@ -67,6 +67,12 @@ class OpenAIWhisper(Library):
             for hook in hooks:
                 hook.remove()
 
+    def count(self, text: str) -> int:
+        from whisper.tokenizer import get_tokenizer
+
+        encoding = get_tokenizer(self.model.is_multilingual, num_languages=self.model.num_languages).encoding
+        return len(encoding.encode_ordinary(text))
+
     def close(self) -> None:
         import torch
 

@@ -10,13 +10,14 @@ detector starts anew with each block. Nothing that it calls speech is lost there
 tenth of a second to find speech, and 0.4 s before what it finds are kept.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from models.schema import Segment, Word
-from models.sound.decoding import SAMPLE_RATE
+from models.sound.decoding import SAMPLE_RATE, Hole
 
 Blocks = Iterable[tuple[Any, bool]]  # samples of shape (samples,), and whether they are the last
 Clips = Sequence[tuple[float, float]]  # seconds
@@ -107,6 +108,17 @@ def within(found: Sequence[Stretch], clips: Clips, start: int) -> list[Stretch]:
         for first, last in clips
     ]
     return [{"start": round(first), "end": round(last)} for first, last in bounds if first < last]
+
+
+def behind_hole(segment: Segment, holes: Sequence[Hole]) -> Segment:
+    """The segment, begun where a hole of the file ends instead of within it: nothing is said there, but
+    what the detector keeps before the first word reaches into it."""
+    at = bisect_right(holes, (segment.start, inf)) - 1
+    if at < 0 or not holes[at][0] <= segment.start < holes[at][1] < segment.end:
+        return segment
+    end = holes[at][1]
+    words = tuple(replace(word, start=max(word.start, end), end=max(word.end, end)) for word in segment.words)
+    return replace(segment, start=end, words=words)
 
 
 def moved(found: Iterable[Stretch], samples: int) -> list[Stretch]:

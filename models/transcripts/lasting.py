@@ -82,4 +82,5 @@ def _shared(words: Sequence[Word], end: float) -> list[Word]:
     if not words:
         return []
     parts = spread([word.text for word in words], words[0].start, end)
-    return [replace(part, probability=word.probability) for part, word in zip(parts, words, strict=True)]
+    shared = [replace(part, probability=word.probability) for part, word in zip(parts, words, strict=True)]
+    return [*shared[:-1], replace(shared[-1], end=end)]  # not a rounding later

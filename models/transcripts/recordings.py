@@ -9,7 +9,7 @@ from typing import Literal
 
 from models.engines.base import SpeechEngine
 from models.errors import EngineClosed
-from models.schema import Progress, Segment, SpeechOptions, Text
+from models.schema import Progress, Segment, SpeechOptions
 from models.speech.transcript import Transcript
 from models.transcripts.edit import Lines
 
@@ -41,7 +41,6 @@ class Recording:
     probability: float | None = None
     seconds: float = 0.0  # spent
     trouble: Exception | None = None
-    notes: tuple[Text, ...] = ()  # from the engine
     translation: "Recording | None" = None
     _past: list[Lines] = field(default_factory=list)
 
@@ -167,7 +166,6 @@ def _take_facts(recording: Recording, transcript: Transcript) -> None:
     recording.duration = transcript.duration
     recording.language = transcript.language
     recording.probability = transcript.language_probability
-    recording.notes = transcript.notes
 
 
 def hear_again(

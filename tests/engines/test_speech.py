@@ -22,7 +22,7 @@ from models.errors import (
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
 from models.sound import decoding
 from models.speech.library import temperatures
-from tests.fakes.sounds import sine, write_silent_film, write_sound
+from tests.fakes.sounds import sine, write_at, write_silent_film, write_sound
 from tests.fakes.tiny_whisper import save_folder, save_pt
 
 CPU = Placement("cpu", "fp32")
@@ -463,6 +463,14 @@ def test_short_and_silent_recordings(
     segments = list(transcript)
     assert segments == [] or (not vad and seconds > 0.01)  # less than a frame
     assert transcript.duration == pytest.approx(seconds, abs=0.01)
+
+
+@pytest.mark.weights
+def test_subtitles_begin_when_the_sound_of_a_film_does(jfk: Path, tmp_path: Path) -> None:
+    film = write_at(tmp_path / "film.mp4", [(4.0, np.repeat(decoding.load(jfk), 3))], "aac", 48_000, film=7.0)
+    first, *_ = models.load("whisper-tiny.en").transcribe(film, SpeechOptions(beam_size=1))
+    plain, *_ = models.load("whisper-tiny.en").transcribe(jfk, SpeechOptions(beam_size=1))
+    assert first.start == pytest.approx(plain.start + 4, abs=0.3)
 
 
 @pytest.mark.weights

@@ -17,6 +17,7 @@ from models.errors import BadInput
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, clip_ranges
 from models.sound import decoding
 from models.speech.convert import converted
+from tests.fakes.sounds import write_at, write_tracks
 from tests.fakes.tiny_whisper import save_pt
 
 
@@ -180,6 +181,66 @@ def test_prompts(engine: WhisperEngine, asked: Asked, talk: np.ndarray) -> None:
     asked.prompts.clear()
     run(engine, talk, initial_prompt="Ada Lovelace", hotwords="engine", condition_on_previous_text=False)
     assert asked.prompts[0] == [*words, *names] and set(map(tuple, asked.prompts[1:])) == {tuple(words)}
+
+
+MANY = " ".join(f"Name{number}" for number in range(300))  # more than 223 tokens
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    ("typed", "listened"),
+    [(("the", MANY), 222), ((MANY, "engine"), 1), ((MANY, MANY), 111)],
+    ids=["1", "2", "3"],
+)
+def test_names_and_words_share_one_budget(
+    engine: WhisperEngine,
+    asked: Asked,
+    talk: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    together: bool,
+    typed: tuple[str, str],
+    listened: int,
+) -> None:
+    from whisper.tokenizer import get_tokenizer
+
+    encode = get_tokenizer(True).encode
+    if together:
+        monkeypatch.setattr(speech, "LONG", 10)
+    names, words = typed
+    run(engine, talk, initial_prompt=names, hotwords=words, vad=together, batch_size=2)
+    # Chunks are given the names as they are, windows with a space before, as in faster-whisper.
+    before = encode(names if together else f" {names}")[-(223 - listened) :]
+    assert asked.prompts[0] == [*encode(f" {words}")[:listened], *before]
+    assert max(map(len, asked.prompts)) <= 223
+    assert engine.notes(SpeechOptions(initial_prompt=names, hotwords=words))[0].zh.endswith("。")
+
+
+def test_what_fits_is_not_mentioned(engine: WhisperEngine) -> None:
+    assert engine.notes(SpeechOptions(initial_prompt="Ada Lovelace", hotwords="engine")) == ()
+
+
+@pytest.mark.parametrize(
+    "typed", ["<|endoftext|> <|en|><|transcribe|> <|0.00|>", "\u200b\ufeff 😀 \u202e", "\n\t"]
+)
+def test_what_is_typed_as_a_prompt_is_text(
+    engine: WhisperEngine, asked: Asked, talk: np.ndarray, typed: str
+) -> None:
+    run(engine, talk[: 20 * 16_000], initial_prompt=typed, hotwords=typed)
+    assert all(token < 50257 for prompt in asked.prompts[:1] for token in prompt)
+    assert bool(asked.prompts[0]) == bool(typed.strip())
+
+
+def test_a_sound_track_is_heard_at_its_times(
+    engine: WhisperEngine, asked: Asked, talk: np.ndarray, tmp_path: Path
+) -> None:
+    path = write_tracks(tmp_path / "film.mkv", [(talk[:16_000], {}, 1), (talk[: 12 * 16_000], {}, 0)])
+    for track, seconds in ((None, 1.0), (1, 1.0), (2, 12.0)):
+        transcript = engine.transcribe(path, SpeechOptions(**{**ANY, "track": track}))
+        assert list(transcript) and transcript.duration == pytest.approx(seconds, abs=0.01)
+    late = write_at(tmp_path / "late.mkv", [(40.0, talk[: 12 * 16_000])], film=1.0)
+    transcript = engine.transcribe(late, SpeechOptions(**{**ANY, "vad": True}))
+    segments = list(transcript)
+    assert segments and segments[0].start >= 40 and transcript.duration == pytest.approx(52, abs=0.01)
 
 
 def test_word_times(engine: WhisperEngine, talk: np.ndarray, asked: Asked) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 import zipfile
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from models import BadInput, SpeechOptions
+from models import BadInput, SpeechOptions, loader
+from models.catalog.whisper import whisper_shape
 from models.jobs import Job
 from models.schema import Segment, Word
 from models.transcripts.formats import FORMATS
 from models.transcripts.recordings import Recording
 from pages.shared.speech.editing import apply_edit
 from tests.fakes.engines import Stage
-from tests.fakes.sounds import sine, write_sound
+from tests.fakes.sounds import sine, write_sound, write_tracks
 from tests.fakes.visitor import alive, click, keys, sentences, texts, to, untranslated, visit
 from tests.fakes.waiting import until
 
@@ -261,6 +263,49 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def again(workspaces: list[Any], line: int) -> dict[str, Any]:
     return {"action": "again", "line": line, "version": workspaces[-1].shown.version}
+
+
+def test_of_several_sound_tracks_one_is_chosen(
+    stage: Stage, workspaces: list[Any], wav: bytes, tmp_path: Path
+) -> None:
+    stage.heard = HEARD
+    film = write_tracks(
+        tmp_path / "film.mkv",
+        [(sine(0.5), {"language": "eng", "title": "Film"}, 1), (sine(0.5, hertz=880), {}, 0)],
+    )
+    at = add(visit("whisper"), ("film.mkv", film.read_bytes()))
+    (choice,) = (box for box in at.selectbox if box.label == "Sound track")
+    assert choice.options == ["the file's default one", "1 · eng · Film · pcm_s16le", "2 · pcm_s16le"]
+    alive(choice.set_value(2).run())
+    recording = workspaces[-1].shown
+    assert recording.track == 2
+    transcribe(at, workspaces)
+    assert stage.options[-1].track == 2  # type: ignore[union-attr]
+    until(lambda: not workspaces[-1].get_sound(recording).running)
+    assert workspaces[-1].get_sound(recording).result.path.name.endswith(".2.mp3")
+    at = add(at, ("talk.wav", wav))
+    click(at, "whisper.show.1")
+    assert workspaces[-1].shown.name == "talk.wav"
+    assert not [box for box in alive(at.run()).selectbox if box.label == "Sound track"]
+
+
+def test_what_the_model_cannot_do_is_said_before_it_starts(
+    stage: Stage, workspaces: list[Any], wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.heard = [Segment(0.0, 1.0, " hallo")]
+    shape = whisper_shape(4, 1280, 51866)  # large-v3-turbo's
+    describe = loader.Loader.describe
+    monkeypatch.setattr(
+        loader.Loader, "describe", lambda self, name: replace(describe(self, name), shape=shape)
+    )
+    at = visit("whisper")
+    assert not at.warning
+    next(box for box in at.selectbox if box.label == "Spoken language").set_value("de")
+    at = transcribe(add(alive(at.run()), ("talk.wav", wav)), workspaces)
+    button = at.button(key="whisper.translate")
+    assert button.disabled and "was not trained to translate" in button.help
+    next(box for box in at.selectbox if box.label == "Task").set_value("translate")
+    assert "was not trained to translate" in alive(at.run()).warning[0].value
 
 
 def test_one_line_is_recognised_again_with_the_options_of_now(

@@ -14,12 +14,12 @@ import pytest
 import models
 from models.engines import speech
 from models.engines.speech import WhisperEngine
-from models.schema import Checkpoint, Placement, Progress, Segment, SpeechOptions
+from models.schema import Checkpoint, Placement, Progress, Segment, SpeechOptions, Word
 from models.sound import decoding
 from models.speech.chunks import chunks
 from models.speech.doubts import doubts
 from models.speech.frames import Frames
-from models.speech.voice import Timeline
+from models.speech.voice import Timeline, behind_hole
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.tiny_whisper import save_pt
 
@@ -120,6 +120,19 @@ def test_times_of_the_joined_speech_and_back() -> None:
     for joined, recorded in ((0.5, 1.5), (2.5, 10.5), (11.0, 19.0)):
         assert timeline.recorded(joined) == recorded
         assert timeline.joined(recorded) == joined
+
+
+@pytest.mark.parametrize(
+    ("start", "begins"), [(3.6, 4.0), (0.0, 4.0), (4.0, 4.0), (7.0, 7.0), (9.5, 9.6), (11.0, 11.0)]
+)
+def test_nothing_begins_in_a_hole(start: float, begins: float) -> None:
+    holes = [(0.0, 4.0), (9.0, 9.6), (30.0, 60.0)]
+    words = (Word(start, start + 0.1, " a"), Word(start + 5.0, start + 6.0, " b"))
+    made = behind_hole(Segment(start, start + 6.0, " a b", words), holes)
+    assert (made.start, made.end, made.words[0].start) == (begins, start + 6.0, begins)
+    assert made.words[0].end >= begins and made.words[1] == words[1]
+    alone = Segment(31.0, 32.0, " invented")
+    assert behind_hole(alone, holes) is alone
 
 
 # --- chunks ------------------------------------------------------------------------------------------

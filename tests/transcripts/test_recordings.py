@@ -66,6 +66,25 @@ def test_one_bad_file_does_not_stop_the_rest(engine: Any, own: Stage) -> None:
     assert these[3].lines == tuple(HEARD) and (these[3].duration, these[3].language) == (6.0, "en")
 
 
+def test_each_recording_is_heard_by_its_own_track(engine: Any, own: Stage) -> None:
+    these = recordings("a.wav", "b.wav")
+    these[1].choose(2)
+    run(engine, these)
+    these[1].translate()
+    run(engine, these)
+    list(hear_again(engine, these[1], HEARD[0], SpeechOptions(), threading.Event()))
+    assert [options.track for options in own.options if isinstance(options, SpeechOptions)] == [None, 2, 2, 2]
+
+
+def test_another_track_is_not_gone_on_with(engine: Any, own: Stage) -> None:
+    recording = stopped_before(engine, own, 4)
+    recording.choose(2)
+    assert list(recording.lines) == HEARD[:4]  # until it is recognised anew
+    recording.again()
+    run(engine, [recording])
+    assert own.resumed[-1] == 0 and list(recording.lines) == HEARD
+
+
 def test_what_is_added_meanwhile_is_recognised_too(engine: Any, own: Stage) -> None:
     these = recordings("a.wav")
     for recording in transcribe_all(engine, these, SpeechOptions(), threading.Event()):

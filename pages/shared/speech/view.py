@@ -1,14 +1,17 @@
 """The speech view: recordings in, their transcripts out, to be listened to, corrected and taken away."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from models import BadInput, Segment, SpeechEngine, SpeechOptions
+from models import BadInput, Checkpoint, ModelError, Segment, SpeechEngine, SpeechOptions
 from models.languages import LANGUAGES
+from models.speech.abilities import check
+from models.transcripts.files import SOUND, VIDEO
 from models.transcripts.formats import write
 from models.transcripts.recordings import Recording, hear_again
 from pages.shared import frame, loading
@@ -24,8 +27,7 @@ from pages.shared.speech.transcript_view import show_transcript
 from pages.shared.speech.workspace import Workspace, clock, get_workspace, show_queue
 
 FAMILY = "whisper"
-SOUND = ["wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff"]
-VIDEO = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "ts"]
+TRANSLATION = SpeechOptions(task="translate")
 REFRESH = 1.0  # seconds; longer for many lines, since all are sent each time
 LINES_PER_SECOND = 400
 
@@ -33,7 +35,9 @@ LINES_PER_SECOND = 400
 def speech_page(intro: str) -> None:
     """The Whisper page."""
     frame.set_up_page(FAMILY, intro, layout="wide")
-    choice, values = show_sidebar(FAMILY, [spec for spec in fields(SpeechOptions) if spec.name != "language"])
+    choice, values = show_sidebar(
+        FAMILY, [spec for spec in fields(SpeechOptions) if spec.name not in ("language", "track")]
+    )
     workspace = get_workspace()
     _add_recordings(workspace, choice)
     try:
@@ -41,6 +45,7 @@ def speech_page(intro: str) -> None:
     except BadInput as error:
         st.error(sentence(error))
         return
+    _warn(workspace, choice, options)
     _show_buttons(workspace)
     loading.show_failure(FAMILY)
     if not workspace.recordings:
@@ -92,7 +97,7 @@ def _add_recordings(workspace: Workspace, choice: loading.Choice) -> None:
             workspace.add_live(finished)
     added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
-        type=SOUND + VIDEO,
+        type=[*SOUND, *VIDEO],
         accept_multiple_files=True,
         key=f"whisper.files.{workspace.uploads}",
     )
@@ -122,6 +127,28 @@ def _choose_language() -> str | None:
         )
         or None
     )
+
+
+def _warn(workspace: Workspace, choice: loading.Choice, options: SpeechOptions) -> None:
+    """Say what the model cannot do before it starts."""
+    if choice.checkpoint is None:
+        return
+    asked, translation = (_describe_refusal(choice.checkpoint, wanted) for wanted in (options, TRANSLATION))
+    workspace.no_translation = translation
+    notes = [asked] if asked else []
+    if isinstance(choice.engine, SpeechEngine):
+        with suppress(ModelError):  # unloaded meanwhile
+            notes += map(say, choice.engine.notes(options))
+    for note in notes:
+        st.warning(note, icon=":material/warning:")
+
+
+def _describe_refusal(checkpoint: Checkpoint, options: SpeechOptions) -> str:
+    try:
+        check(checkpoint, options)
+    except BadInput as error:
+        return sentence(error)
+    return ""
 
 
 def _show_buttons(workspace: Workspace) -> None:
@@ -161,6 +188,7 @@ def _show_recording(workspace: Workspace) -> None:
     if recording is None:
         return
     st.subheader(literal(recording.name))
+    _choose_track(workspace, recording)
     sound = workspace.get_sound(recording)
     if sound.running:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
@@ -181,6 +209,28 @@ def _show_recording(workspace: Workspace) -> None:
         show_send_to_chat(recording.name, write(recording.lines, "txt"))
 
 
+def _choose_track(workspace: Workspace, recording: Recording) -> None:
+    """Where a file has several sound tracks, which one is heard."""
+    found = [track for track in workspace.tracks(recording) if track.codec]
+    if len(workspace.tracks(recording)) < 2 or not found:
+        return
+    names = {None: tr("the file's default one", "文件默认音轨")} | {
+        track.number: str(track) for track in found
+    }
+    chosen = st.selectbox(
+        tr("Sound track", "音轨"),
+        list(names),
+        index=list(names).index(recording.track),
+        format_func=names.__getitem__,
+        key=f"whisper.track.{recording.path.parent.name}",
+        disabled=recording.busy,
+        help=tr("Then transcribe it, or transcribe it anew.", "选择后请转写，或重新转写。"),
+    )
+    if chosen != recording.track:
+        workspace.choose(recording, chosen)
+        st.rerun()
+
+
 def _offer_translation(workspace: Workspace, recording: Recording) -> None:
     translation = recording.translation
     if translation is not None and (translation.busy or translation.state == "done"):
@@ -191,6 +241,8 @@ def _offer_translation(workspace: Workspace, recording: Recording) -> None:
         tr("Translate to English, side by side", "译成英文并对照显示"),
         icon=":material/translate:",
         key="whisper.translate",
+        disabled=bool(workspace.no_translation),
+        help=workspace.no_translation or None,
     ):
         recording.translate()
         loading.request_answer(FAMILY)

@@ -4,6 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import IO, Any
@@ -14,6 +15,7 @@ import streamlit as st
 from models import BadInput, ModelError, SpeechEngine, SpeechOptions
 from models.jobs import Job
 from models.sound.playback import Sound, prepare
+from models.sound.tracks import Track, tracks
 from models.transcripts.recordings import Recording, transcribe_all
 from pages.shared import loading
 from pages.shared.language import sentence, tr
@@ -45,11 +47,13 @@ class Workspace:
         # A line that is to be recognised again, as the browser asked for it.
         self.pending_edit: tuple[Recording, Mapping[str, Any]] | None = None
         self.error: BadInput | None = None  # with the last change of a transcript
+        self.no_translation = ""  # why the model that is chosen cannot translate
         self.uploads = 0  # a new number empties the widgets
         self.job: Job[Any, None] | None = None
         self._spoken: Finished | None = None  # live, and taken over
         self._folder = tempfile.TemporaryDirectory(prefix="quintet-")
         self._sounds: dict[Recording, Job[Any, Sound]] = {}
+        self._tracks: dict[Recording, tuple[Track, ...]] = {}
 
     @property
     def running(self) -> bool:
@@ -88,9 +92,8 @@ class Workspace:
     def remove(self, recording: Recording) -> None:
         at = self.recordings.index(recording)
         self.recordings.remove(recording)
-        sound = self._sounds.pop(recording, None)
-        if sound is not None:
-            sound.cancel.set()
+        self._forget_sound(recording)
+        self._tracks.pop(recording, None)
         shutil.rmtree(recording.path.parent, ignore_errors=True)
         if self.shown is recording:
             self.shown = self.recordings[min(at, len(self.recordings) - 1)] if self.recordings else None
@@ -115,10 +118,28 @@ class Workspace:
     def get_sound(self, recording: Recording) -> Job[Any, Sound]:
         """What is heard and seen of a recording, prepared in the background when it is first asked for."""
         if recording not in self._sounds:
-            path = recording.path
+            path, track = recording.path, recording.track
 
-            self._sounds[recording] = Job(lambda _, cancel: prepare(path, path.parent, PEAKS, cancel))
+            self._sounds[recording] = Job(lambda _, cancel: prepare(path, path.parent, PEAKS, cancel, track))
         return self._sounds[recording]
+
+    def tracks(self, recording: Recording) -> tuple[Track, ...]:
+        """The sound tracks of a recording; none if it cannot be read."""
+        if recording not in self._tracks:
+            self._tracks[recording] = ()
+            with suppress(BadInput):  # said where it is transcribed
+                self._tracks[recording] = tracks(recording.path)
+        return self._tracks[recording]
+
+    def choose(self, recording: Recording, track: int | None) -> None:
+        """Listen to another sound track of a recording."""
+        recording.choose(track)
+        self._forget_sound(recording)
+
+    def _forget_sound(self, recording: Recording) -> None:
+        sound = self._sounds.pop(recording, None)
+        if sound is not None:
+            sound.cancel.set()
 
     def close(self) -> None:
         self.stop()

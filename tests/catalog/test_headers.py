@@ -130,6 +130,32 @@ def test_a_tensor_ends_where_its_type_says(
             read_gguf(file)
 
 
+BITS = {  # of a weight, as llama.cpp names its types, and how many weights share a scale
+    "F32": (0, 32, 1), "F16": (1, 16, 1), "BF16": (30, 16, 1), "F64": (28, 64, 1),
+    "I8": (24, 8, 1), "I16": (25, 16, 1), "I32": (26, 32, 1), "I64": (27, 64, 1),
+    "Q4_0": (2, 4.5, 32), "Q4_1": (3, 5, 32), "Q5_0": (6, 5.5, 32), "Q5_1": (7, 6, 32),
+    "Q8_0": (8, 8.5, 32), "Q8_1": (9, 10, 32), "MXFP4": (39, 4.25, 32),
+    "Q2_K": (10, 2.625, 256), "Q3_K": (11, 3.4375, 256), "Q4_K": (12, 4.5, 256),
+    "Q5_K": (13, 5.5, 256), "Q6_K": (14, 6.5625, 256), "Q8_K": (15, 9.125, 256),
+    "IQ2_XXS": (16, 2.0625, 256), "IQ2_XS": (17, 2.3125, 256), "IQ2_S": (22, 2.5625, 256),
+    "IQ3_XXS": (18, 3.0625, 256), "IQ3_S": (21, 3.4375, 256), "IQ1_S": (19, 1.5625, 256),
+    "IQ1_M": (29, 1.75, 256), "IQ4_NL": (20, 4.5, 32), "IQ4_XS": (23, 4.25, 256),
+    "TQ1_0": (34, 1.6875, 256), "TQ2_0": (35, 2.0625, 256),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BITS)
+def test_every_type_of_llama_cpp_has_its_size(kind: str, file: Path) -> None:
+    number, bits, shared = BITS[kind]
+    for count in (shared, 3 * shared):
+        head = aligned(gguf(tensors=tensor("t", (count,), number, 0), number=1))
+        file.write_bytes(head + bytes(int(count * bits / 8)))
+        assert dict(read_gguf(file).tensors) == {"t": (count,)}
+        file.write_bytes(head + bytes(int(count * bits / 8) - 1))
+        with pytest.raises(EOFError):
+            read_gguf(file)
+
+
 def test_the_last_tensor_need_not_be_the_last_in_the_header(file: Path) -> None:
     head = gguf(tensors=tensor("b", (8,), 0, 32) + tensor("a", (8,), 0, 0), number=2)
     start = -(-len(head) // 32) * 32

@@ -10,7 +10,18 @@ import pytest
 
 from models.engines.gguf import GgufEngine
 from models.errors import BadInput, CheckpointCorrupt, EngineFailed
-from models.schema import ChatOptions, Checkpoint, Delta, Done, Placement, Prefill, Queued, ToolCall, Usage
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Placement,
+    Prefill,
+    Progress,
+    Queued,
+    ToolCall,
+    Usage,
+)
 from tests.fakes.llama_cpp import Llama, called, ended, said
 from tests.fakes.waiting import WAIT, until
 
@@ -32,9 +43,9 @@ def open_(llama: Llama, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Open
     file = tmp_path / "tiny-Q4_0.gguf"
     file.write_bytes(b"0123456789")
 
-    def engine(kind: Any = "chat", **placement: Any) -> GgufEngine:
+    def engine(kind: Any = "chat", progress: Any = None, **placement: Any) -> GgufEngine:
         where = {"device": "cpu", "precision": "file", "context": 64} | placement
-        return GgufEngine(file, Checkpoint("tiny", "other", kind, "gguf"), Placement(**where))
+        return GgufEngine(file, Checkpoint("tiny", "other", kind, "gguf"), Placement(**where), progress)
 
     return engine
 
@@ -147,6 +158,14 @@ def test_the_report_says_what_was_loaded(open_: Open) -> None:
     report = open_().report
     assert (report.dtype, report.weights, dict(report.device_map)) == ("Q4_0", 10, {"model": "cpu"})
     assert report.seconds >= 0 and [note.en for note in report.notes] == ["mapped from the file, not copied"]
+
+
+def test_it_has_answered_once_before_it_is_there(llama: Llama, open_: Open) -> None:
+    told: list[Progress] = []
+    open_(progress=told.append)
+    assert told == [Progress("load", 0, 10)]
+    (warm_up,) = llama.warmed_up
+    assert warm_up["cache_prompt"] is False
 
 
 def test_a_file_that_llama_cpp_refuses_is_a_sentence(open_: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ class Llama:
     Attributes:
         params: what the engine set.
         asked: "completions" or "chat", and the request; the warm-up apart.
+        warmed_up: the requests for one token.
         posted: path, body and Authorization of what came over HTTP.
         answering: how many questions are being answered now.
         go: an answer waits for it before its first chunk.
@@ -41,6 +42,7 @@ class Llama:
         self.chunks = chunks
         self.params: Any = None
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.warmed_up: list[dict[str, Any]] = []
         self.posted: list[tuple[str, dict[str, Any], str | None]] = []
         self.refusal: dict[str, Any] | None = None
         self.answering = 0
@@ -53,7 +55,9 @@ class Llama:
         return self
 
     def handle_completions(self, asked: dict[str, Any], hear: Hear) -> None:
-        if asked.get("max_tokens") != 1:  # the warm-up
+        if asked.get("max_tokens") == 1:
+            self.warmed_up.append(asked)
+        else:
             self._answer("completions", asked, hear)
 
     def handle_chat_completions(self, asked: dict[str, Any], hear: Hear) -> None:
@@ -87,7 +91,13 @@ class Llama:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 self.llama.posted.append((self.path, body, self.headers["Authorization"]))
-                answer = json.dumps(self.llama.post(self.path, body)).encode()
+                self.reply(self.llama.post(self.path, body))
+
+            def do_GET(self) -> None:
+                self.reply({"data": [{"id": "tiny", "meta": {"n_ctx": 256}}]})
+
+            def reply(self, said: dict[str, Any]) -> None:
+                answer = json.dumps(said).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

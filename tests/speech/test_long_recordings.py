@@ -240,6 +240,15 @@ def test_doubts() -> None:
     assert doubts(replace(good, avg_logprob=-1.1), None, replace(options, logprob_threshold=-2.0)) == ()
 
 
+def test_a_figure_at_its_threshold_is_no_doubt() -> None:
+    options = SpeechOptions(logprob_threshold=-0.2, no_speech_threshold=0.1, compression_ratio_threshold=1.2)
+    assert doubts(line(" Thank you.", temperature=0.5), None, options) == ()
+    bare = Segment(0.0, 1.0, "Thank you.")  # of another source, without figures
+    assert doubts(bare, line("Thank, YOU!"), options) == ("repeated",)
+    everything = replace(line("Thank you."), avg_logprob=-1, no_speech_prob=1.0, compression_ratio=9.0)
+    assert doubts(everything, everything, options) == ("repeated", "looping", "unsure", "silence")
+
+
 # --- the real starters ---------------------------------------------------------------------------------
 
 

@@ -1,0 +1,157 @@
+"""What is sent to and read from servers that speak the OpenAI form: pictures, calls and figures."""
+
+import base64
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.chat.openai_form import events, refusal
+from models.engines.remote import RemoteEngine
+from models.schema import Checkpoint, Delta, Done, Placement, ToolCall
+from tests.fakes.llama_cpp import Llama, called, ended, said
+
+
+@pytest.fixture
+def llama() -> Iterator[Llama]:
+    with Llama().listening() as llama:
+        yield llama
+
+
+def remote(llama: Llama, context: int = 0) -> RemoteEngine:
+    address = f"{llama.listening_address}/v1"
+    return RemoteEngine(
+        Path(), Checkpoint(address, "other", "chat", "remote"), Placement("remote", "remote", context)
+    )
+
+
+# --- what is sent ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("begins", "kind"),
+    [
+        (b"\x89PNG\r\n", "png"), (b"GIF89a", "gif"), (b"RIFF....WEBP", "webp"), (b"BM..", "bmp"),
+        (b"\xff\xd8\xff", "jpeg"), (b"what is this", "jpeg"),
+    ],
+)  # fmt: skip
+def test_pictures_are_sent_as_data(begins: bytes, kind: str, llama: Llama) -> None:
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image", "image": begins}]
+    remote(llama).count_tokens([{"role": "system", "content": "Say."}, {"role": "user", "content": parts}])
+    sent = [body["messages"] for path, body, _ in llama.posted if path == "/apply-template"][-1]
+    url = f"data:image/{kind};base64,{base64.b64encode(begins).decode()}"
+    assert sent[0] == {"role": "system", "content": "Say."}
+    assert sent[1]["content"] == [parts[0], {"type": "image_url", "image_url": {"url": url}}]
+
+
+def test_a_picture_that_is_an_address_already_is_sent_as_it_is(llama: Llama) -> None:
+    address = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    remote(llama).count_tokens([{"role": "user", "content": [address]}])
+    assert llama.posted[-2][1]["messages"] == [{"role": "user", "content": [address]}]
+
+
+def test_llama_cpp_says_how_long_its_context_is_and_counts(llama: Llama) -> None:
+    engine = remote(llama)
+    assert (engine.model, engine.context_length) == ("tiny", 256)
+    assert (remote(llama, 99).context_length, remote(llama, 999).context_length) == (99, 256)
+    assert engine.count_tokens("two words") == 2
+    assert engine.count_tokens([{"role": "user", "content": "two words"}]) == 3
+    assert llama.posted[-1][1] == {"content": "user two words", "add_special": True, "parse_special": True}
+    assert [note.en for note in engine.report.notes] == ["tiny answers"]
+
+
+# --- what is read ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at it is one second after the last; the first says 10."""
+    ticks = itertools.count(10)
+    monkeypatch.setattr("models.chat.openai_form.time.monotonic", lambda: float(next(ticks)))
+
+
+def read(chunks: list[Any], began: float = 8.0) -> list[Any]:
+    return list(events(iter(chunks), threading.Event(), began))
+
+
+def done(chunks: list[Any], began: float = 8.0) -> Any:
+    last = read(chunks, began)[-1]
+    assert isinstance(last, Done)
+    return last.usage
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_first_piece_is_waited_for_and_the_speed_counts_from_it() -> None:
+    figures = {"prompt_tokens": 4, "completion_tokens": 6}
+    usage = done([said(""), said("a"), said("b"), ended(usage=figures)])
+    assert usage.seconds_to_first_token == 2.0  # from 8 to 10, and the later pieces change nothing
+    assert usage.tokens_per_second == 6.0  # in the one second from the first piece to the end
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (4, 6, 0)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_call_is_a_first_piece_too() -> None:
+    usage = done([called(0, name="f", arguments="{}"), ended()])
+    assert (usage.seconds_to_first_token, usage.completion_tokens) == (2.0, 1)
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_answer_without_a_word() -> None:
+    usage = done([ended(usage={"completion_tokens": 4})])
+    assert (usage.seconds_to_first_token, usage.tokens_per_second) == (2.0, 2.0)  # of all the time
+
+
+@pytest.mark.usefixtures("clock")
+def test_no_time_at_all_is_no_speed() -> None:
+    usage = done([ended()], began=10.0)
+    assert (usage.tokens_per_second, usage.completion_tokens, usage.prompt_tokens) == (0.0, 0, 0)
+
+
+def test_figures_that_a_later_chunk_leaves_out_are_kept() -> None:
+    figures = {"prompt_tokens": 4, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": None}}
+    usage = done(
+        [said("a", usage=figures, timings={"predicted_per_second": 3.5}), ended(usage=None, timings=None)]
+    )
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (4, 6, 0)
+    assert usage.tokens_per_second == 3.5
+    assert done([said("a"), ended(usage={**figures, "prompt_tokens_details": None})]).cached_tokens == 0
+
+
+def test_pieces_of_calls_may_lack_what_they_do_not_add() -> None:
+    bare = {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "{}", "name": None}}]}}]}
+    nothing = {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": None}]}}, {"delta": None}]}
+    call, last = read([called(0, name="f"), bare, nothing, {"choices": None}, ended("tool_calls")])
+    assert isinstance(call, ToolCall) and (call.name, dict(call.arguments), call.text) == ("f", {}, "{}")
+    assert last.finish_reason == "tool_calls"
+
+
+def test_a_reason_given_before_the_last_chunk_counts() -> None:
+    text, last = read([said("a"), ended("length"), {"choices": []}])
+    assert (text, last.finish_reason) == (Delta("a"), "length")
+
+
+def test_an_answer_stopped_after_its_last_chunk_is_whole() -> None:
+    stopped = threading.Event()
+    stopped.set()
+    whole = list(events(iter([said("a"), ended()]), stopped, 0.0))
+    cut = list(events(iter([said("a"), called(0, name="f", arguments="{}")]), stopped, 0.0))
+    assert [getattr(answer[-1], "finish_reason", None) for answer in (whole, cut)] == ["stop", "cancelled"]
+    assert len(cut) == 2  # nothing is called that was being written
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ("no room.\nTraceback", "It refused the request: no room; change"),
+        ({"message": "  too hot.  "}, "It refused the request: too hot; change"),
+        ({"code": 3}, r"It refused the request: \{'code': 3\}; change"),
+        ({"message": "x" * 300}, f"It refused the request: {'x' * 200}; change"),
+    ],
+)
+def test_refusals_are_one_sentence(told: Any, sentence: str) -> None:
+    with pytest.raises(Exception, match=sentence) as raised:
+        raise refusal(told, "It")
+    assert "x" * 201 not in str(raised.value)

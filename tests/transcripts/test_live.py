@@ -17,25 +17,24 @@ from models.sound import decoding
 from models.speech.transcript import Transcript
 from models.transcripts import live
 from models.transcripts.live import LiveText, LiveTranscript
+from tests.fakes.engines import FakeSpeechEngine
 
 RATE = decoding.SAMPLE_RATE
 TICKS = 250  # in a second, of the times that samples hold: 16 bits are enough for two minutes
 
 
-class Listener(SpeechEngine):
+class Listener(FakeSpeechEngine):
     """Hears the words of a talk whose time has come; a word that is cut off at the end it hears wrongly.
 
     A sample holds its time, so that the engine knows where a window begins.
     """
 
     def __init__(self, talk: Sequence[Word]) -> None:
-        super().__init__(Checkpoint("fake", "whisper", "speech", "ctranslate2"), Placement("cpu", "fp32"))
+        checkpoint = Checkpoint("fake", "whisper", "speech", "ctranslate2")
+        super().__init__("fake", checkpoint, Placement("cpu", "fp32"))
         self.talk = talk
         self.asked: list[tuple[float, float, SpeechOptions]] = []
         self.fails = False
-
-    def _close(self) -> None:
-        pass
 
     def _transcribe(
         self,

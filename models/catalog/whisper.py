@@ -27,7 +27,7 @@ def read_pt(files: Files) -> Checkpoint | None:
         format="whisper-pt",
         parameters=whisper_parameters(dims),
         bytes=path.stat().st_size,
-        shape=_shape(dims["n_text_layer"], dims["n_text_state"], dims["n_vocab"]),
+        shape=whisper_shape(dims["n_text_layer"], dims["n_text_state"], dims["n_vocab"]),
         path=str(path),
     )
 
@@ -73,7 +73,7 @@ def read_ctranslate2_folder(files: Files) -> Checkpoint | None:
             if not name.endswith("_scale") and name != "encoder/position_encodings/encodings"
         ),
         bytes=weights.stat().st_size,
-        shape=_shape(len(layers - {"layer_norm"}), hidden, vocab),
+        shape=whisper_shape(len(layers - {"layer_norm"}), hidden, vocab),
         path=str(path),
     )
 
@@ -84,9 +84,9 @@ def read_folder(files: Files) -> Checkpoint | None:
 
 
 def _whisper(path: Path, config: Config, weights: Weights) -> Checkpoint:
-    shape = _shape(config["decoder_layers"], config["d_model"], config["vocab_size"])
+    shape = whisper_shape(config["decoder_layers"], config["d_model"], config["vocab_size"])
     return Checkpoint("", "whisper", "speech", "whisper-hf", shape=shape)
 
 
-def _shape(layers: int, hidden: int, vocab: int) -> Shape:
+def whisper_shape(layers: int, hidden: int, vocab: int) -> Shape:
     return Shape(layers, kv_heads=hidden // 64, head_dim=64, hidden=hidden, vocab=vocab, tied=True)

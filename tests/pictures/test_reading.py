@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.chat.openai_form import request
+from models.chat.openai_form import write_conversation
 from models.pictures.drawing import annotated, preview
 from models.pictures.reading import read_picture, sent_as
-from models.schema import ChatOptions
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -103,7 +102,7 @@ def test_a_server_gets_what_every_server_reads() -> None:
     shown = {"transparent": TRANSPARENT["RGBA"], "tiff": encoded(Image.new("RGB", (64, 32), "white"), "TIFF")}
     for data in shown.values():
         part = {"type": "image", "image": data}
-        (message,) = request([{"role": "user", "content": [part]}], ChatOptions())["messages"]
+        (message,) = write_conversation([{"role": "user", "content": [part]}])["messages"]
         head, _, text = message["content"][0]["image_url"]["url"].partition(",")
         assert head == "data:image/png;base64"
         sent = Image.open(io.BytesIO(base64.b64decode(text)))

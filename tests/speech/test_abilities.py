@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from models.catalog import CHECKPOINTS
-from models.catalog.folders import whisper_shape
+from models.catalog.whisper import whisper_shape
 from models.errors import BadInput
 from models.schema import Checkpoint, SpeechOptions
 from models.speech.abilities import check, spoken

@@ -267,9 +267,8 @@ def test_a_vocabulary_of_our_own_in_the_format_of_chatglm3(own_bpe: Path, tmp_pa
 
 def test_model_and_tokenizer_together(own_bpe: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from tests.fakes import glm_checkpoints as tiny
-
     from models.chatglm import load
+    from tests.fakes import glm_checkpoints as tiny
 
     config = tiny.GLM3 | {"padded_vocab_size": 448}
     folder = tiny.write(tmp_path / "model", config, tiny.glm3_tensors(config))

@@ -50,7 +50,7 @@ _SPECIAL = re.compile(
     | (?<!~) (?P<tilde> ~ ) (?!~)
     # HTML and entities are shown, not obeyed; a line break is one, and so is one that Markdown writes.
     | (?P<break> <br [ \t]*+ /?+ > )
-    | (?P<hard> [ ]{2,}+ (?=\n) )
+    | (?<![ ]) (?P<hard> [ ]{2,}+ (?=\n) )
     | (?P<tag> < (?=[A-Za-z/!?]) )
     | (?P<entity> & (?= \#?+ \w++ ; ) )
     # Letters of programs, and notes, which vanish where nothing refers to them.

@@ -1,12 +1,12 @@
 """A call that a model wrote: parsed as a literal, never evaluated, and checked against a schema."""
 
-import ast
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from models.chat.literals import Malformed, read_call
 from models.errors import BadInput
 from models.schema import Message, Messages, Text, ToolCall
 
@@ -30,6 +30,16 @@ _NAMED = {
     "array": Text("a list", "列表"),
     "object": Text("an object", "对象"),
     "null": Text("null", "空值"),
+}
+_WHY = {
+    "syntax": ("it is not Python", "不是合法的 Python"),
+    "call": ("it does not call tool_call", "没有调用 tool_call"),
+    "names": ("its values have no names", "参数值没有写明参数名"),
+    "once": ("each name has to be written once", "每个参数名应恰好出现一次"),
+    "value": (
+        "its values have to be plain: texts, numbers, True, False, None, lists or dicts",
+        "参数值只能是文本、数字、True、False、None、列表或字典",
+    ),
 }
 
 
@@ -118,46 +128,40 @@ def _code(content: str) -> dict[str, Any]:
 
 
 def parse_arguments(content: str) -> dict[str, Any]:
-    """The arguments in a fenced ``tool_call(parameter=value, …)``.
+    """The arguments in a fenced ``tool_call(parameter=value, …)``, or in a JSON object.
 
     Raises BadInput, whose sentence the model can read as well, for anything but keywords and plain
     values.
     """
     if len(content) > _LONGEST:
         raise _malformed("it is too long", "内容过长")
+    text = _unfenced(content).strip()
+    if text.startswith("{"):
+        return _object_of(text)
     try:
-        call = ast.parse(_unfenced(content).strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise _malformed("it is not Python", "不是合法的 Python") from error
-    if not isinstance(call, ast.Call) or getattr(call.func, "id", None) != "tool_call":
-        raise _malformed("it does not call tool_call", "没有调用 tool_call")
-    if call.args:
-        raise _malformed("its values have no names", "参数值没有写明参数名")
-    arguments: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in arguments:
-            raise _malformed("each name has to be written once", "每个参数名应恰好出现一次")
-        arguments[keyword.arg] = _literal(keyword.value)
-    return arguments
+        return {name: _json(value) for name, value in read_call(text).items()}
+    except Malformed as error:
+        raise _malformed(*_WHY[str(error)]) from error
+    except (ValueError, RecursionError) as error:
+        raise _malformed(*_WHY["value"]) from error
+
+
+def _object_of(text: str) -> dict[str, Any]:
+    """A JSON object of arguments, or of a name and its arguments."""
+    read = _json_object(text)
+    for key in ("arguments", "parameters"):
+        if isinstance(read.get("name"), str) and isinstance(read.get(key), dict):
+            return dict(read[key])
+    return read
 
 
 def _unfenced(content: str) -> str:
+    """What stands between the fences, of which each may be missing; words behind them are left out."""
     lines = content.strip().split("\n")  # not splitlines: a text may hold U+2028
-    if lines[0].startswith("```"):
-        lines = lines[1:]
-    if lines and lines[-1].strip() == "```":
-        lines = lines[:-1]
-    return "\n".join(lines)
-
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return _json(ast.literal_eval(node))
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        raise _malformed(
-            "its values have to be plain: texts, numbers, True, False, None, lists or dicts",
-            "参数值只能是文本、数字、True、False、None、列表或字典",
-        ) from error
+    if not lines[0].startswith("```"):
+        return "\n".join(lines[:-1] if lines[-1].strip() == "```" else lines)
+    ends = [number for number, line in enumerate(lines) if number and line.rstrip() == "```"]
+    return "\n".join(lines[1 : ends[-1]] if ends else lines[1:])
 
 
 def _json(value: Any) -> Any:

@@ -6,22 +6,15 @@ cannot be read is left out: the parser raises nothing.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 SCALE = 1000
-# One after the other; what is inside another element is part of that one. One that nobody closes ends
-# where the next begins.
-_ELEMENT = re.compile(
-    r"""
-    <ref> (?P<label> (?: (?!<ref>) . )*? ) </ref>
-    | <ref> (?P<open> .*? ) (?: (?= <(?:ref|box|quad)> ) | $ )
-    | <(?P<name> box | quad )> (?P<inside> .*? ) (?: </(?P=name)> | (?= <(?:ref|box|quad)> ) | $ )
-    | <img> .*? (?: </img> | $ )
-    """,
-    re.DOTALL | re.VERBOSE,
-)
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
-_TAG = re.compile(r"</?(?:ref|box|quad)>")
+_TAG = re.compile(r"<(/?)(ref|box|quad|img)>")
+_BETWEEN = re.compile(r"[\s,;、，；]*")  # boxes that one label has
+MOST = 1000  # boxes of one answer that are read
 
 
 @dataclass(frozen=True)
@@ -50,14 +43,43 @@ class Box:
 
 
 def find_boxes(text: str) -> list[Box]:
-    """The boxes in an answer. A label belongs to the box directly behind it, as in the original."""
+    """The boxes in an answer, at most `MOST`. A label belongs to all boxes that follow it one after another."""
+    text = unicodedata.normalize("NFC", text)
     boxes: list[Box] = []
     label, behind = "", -1
-    for element in _ELEMENT.finditer(unicodedata.normalize("NFC", text)):
-        if element["name"] == "box" and (corners := _corners(element["inside"])):
-            boxes.append(Box(*corners, label if element.start() == behind else ""))
-        label, behind = element["label"] or element["open"] or "", element.end()
+    for kind, begin, inside, end in _elements(text):
+        follows = behind >= 0 and _BETWEEN.fullmatch(text, behind, begin)
+        if kind == "ref":
+            label = inside
+        elif not follows:
+            label = ""
+        if kind == "box" and (corners := _corners(inside)):
+            boxes.append(Box(*corners, label))
+            if len(boxes) == MOST:
+                break
+        behind = end if kind in ("ref", "box") else -1
     return boxes
+
+
+def _elements(text: str) -> Iterator[tuple[str, int, str, int]]:
+    """Kind, begin, inside and end of every element, in one scan.
+
+    What is inside another element is part of that one. One that nobody closes ends where the next begins.
+    """
+    tags = list(_TAG.finditer(text))
+    labels = [tag for tag in tags if tag[2] == "ref"]
+    closed = {one.start() for one, next in pairwise(labels) if next[1]}  # labels that may hold boxes
+    kind, begin, start = "", 0, 0
+    for tag in tags:
+        if tag[1] and tag[2] == kind:
+            yield kind, begin, text[start : tag.start()], tag.end()
+            kind = ""
+        elif not tag[1] and kind != "img" and not (kind == "ref" and begin in closed):
+            if kind:
+                yield kind, begin, text[start : tag.start()], tag.start()
+            kind, begin, start = tag[2], tag.start(), tag.end()
+    if kind:
+        yield kind, begin, text[start:], len(text)
 
 
 def _corners(text: str) -> tuple[int, int, int, int] | None:

@@ -104,7 +104,7 @@ def boxes_by_picture(text: str, otherwise: int) -> dict[int, list[Box]]:
     """
     found: dict[int, list[Box]] = {}
     at, start = otherwise, 0
-    outside = re.sub(r"<ref>.*?</ref>", lambda label: " " * len(label[0]), text, flags=re.DOTALL)
+    outside = re.sub(r"<ref>(?:(?!<ref>).)*?</ref>", lambda label: " " * len(label[0]), text, flags=re.DOTALL)
     for name in [*_NAMED.finditer(outside), None]:
         end = name.start() if name else len(text)
         if boxes := find_boxes(text[start:end]):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,21 +16,13 @@ from models.sound import decoding
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
+from tests.fakes.chromium import CHROMIUM, FLAGS
 from tests.fakes.paths import ROOT
 from tests.fakes.sounds import write_sound
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SLOW = 180_000  # milliseconds: a starter may have to be fetched first
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +50,6 @@ def _wait_for(url: str) -> None:
         except OSError:
             time.sleep(0.1)
     raise TimeoutError(url)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

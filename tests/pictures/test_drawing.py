@@ -83,7 +83,7 @@ def test_without_a_chinese_font_the_number_is_drawn(monkeypatch: pytest.MonkeyPa
     ("text", "found"),
     [
         ("nothing", {}),
-        (CAT + DOG, {3: [IS_CAT, IS_DOG]}),
+        (f"{CAT} and {DOG}", {3: [IS_CAT, IS_DOG]}),
         (f"Picture 1: {CAT}", {1: [IS_CAT]}),
         (f"picture 1: {CAT}. In image 2 {DOG}, {CAT}", {1: [IS_CAT], 2: [IS_DOG, IS_CAT]}),
         (f"{DOG} 图1：{CAT} 第二张图：{DOG}", {3: [IS_DOG], 1: [IS_CAT], 2: [IS_DOG]}),

@@ -108,6 +108,25 @@ def test_functions_that_json_cannot_call_are_refused() -> None:
         ),
         ("tool_call(code='```\\nx')", {"code": "```\nx"}),
         ("tool_call(a='x\u2028y\x0cz')", {"a": "x\u2028y\x0cz"}),
+        # As models write them, Python or not.
+        ("tool_call(from='a', class='b', user-id=3)", {"from": "a", "class": "b", "user-id": 3}),
+        ("tool_call(now=true, no=false, nothing=null)", {"now": True, "no": False, "nothing": None}),
+        ("tool_call(poem='one\ntwo')", {"poem": "one\ntwo"}),
+        ("```python\ntool_call(a=1)\n```\n好的，我来查。", {"a": 1}),
+        ('```json\n{"city": "北京"}\n```', {"city": "北京"}),
+        ('{"name": "f", "parameters": {"a": 1}}', {"a": 1}),
+        ('{"name": "北京"}', {"name": "北京"}),
+        (
+            r"tool_call(a='it\'s', b=r'\d', c='\n\x41\101', d='\q')",
+            {"a": "it's", "b": r"\d", "c": "\nAA", "d": r"\q"},
+        ),
+        (r'tool_call(a="\u4f60\ud83d\ude00\U0001F600")', {"a": "你😀😀"}),
+        (
+            'tool_call(a=\'x\' "y", b=(\'z\'), c=(1,), d="""e\'f""")',
+            {"a": "xy", "b": "z", "c": [1], "d": "e'f"},
+        ),
+        ("tool_call('city'='北京', 温度=-1.5e3, n=1_000)", {"city": "北京", "温度": -1500.0, "n": 1000}),
+        ("tool_call(a=1, # one\n)", {"a": 1}),
     ],
 )
 def test_a_call_with_plain_values_is_read(content: str, arguments: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from pages.shared.conversation.turns import Turn
 from pages.shared.conversation.usage import show_usage
 from pages.shared.jobs import when_stopped
 from pages.shared.language import tr
-from pages.shared.markdown import readable
+from pages.shared.markdown import readable, typed
 from pages.shared.vision import questions
 from pages.shared.vision.pictures import TYPES, pictures_of, show_boxes, show_pictures, show_region
 
@@ -93,15 +93,15 @@ def show_chat(chat: Chat) -> None:
     if chat.sees:
         questions.show_controls(chat.key, family, conversation, chat.draw_example)
     sources.show_waiting(family)
-    typed = _read_question(chat, container)
+    question = _read_question(chat, container)
     with container:
-        if typed:
-            conversation.ask(typed.question, typed.pictures, sources.take(family))
+        if question:
+            conversation.ask(question.question, question.pictures, sources.take(family))
             with st.chat_message("user"):
                 _show_question(chat, conversation.turns)
             loading.request_answer(family)
         if ready := loading.engine_to_answer(chat.choice, ChatEngine):
-            _stream_answer(chat, ready, own_stop=not typed)
+            _stream_answer(chat, ready, own_stop=not question)
 
 
 def _read_question(chat: Chat, container: Any) -> Turn | None:
@@ -116,10 +116,10 @@ def _read_question(chat: Chat, container: Any) -> Turn | None:
         file_type=TYPES if chat.sees else None,
         accept_audio=dictation.is_possible(),
     )
-    typed = dictation.write_down(chat.key, chat.family, sent, container)
-    if typed and chat.sees:
-        return questions.compose_question(chat.key, chat.family, chat.conversation, typed)
-    return Turn(typed.text) if typed and typed.text.strip() else None
+    message = dictation.write_down(chat.key, chat.family, sent, container)
+    if message and chat.sees:
+        return questions.compose_question(chat.key, chat.family, chat.conversation, message)
+    return Turn(message.text) if message and message.text.strip() else None
 
 
 def _keep_unsent(chat: Chat) -> None:
@@ -226,7 +226,8 @@ def _show_question(chat: Chat, turns: Sequence[Turn]) -> None:
     """The last question."""
     show_pictures(turns[-1].pictures, before=len(pictures_of(turns[:-1])))
     sources.show_sources(turns[-1].sources)
-    st.markdown(chat.readable(turns[-1].question))
+    with st.container(key=f"typed-{chat.key}-{len(turns)}"):
+        st.markdown(typed(without_tags(turns[-1].question) if chat.sees else turns[-1].question))
     if chat.sees:
         show_region(turns)
 

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from pages.shared.language import keep_settings
+from pages.shared.markdown import STYLE
 
 
 class Page(NamedTuple):
@@ -39,6 +40,7 @@ def set_up_page(family: str, intro: str, layout: Literal["centered", "wide"] = "
     this = next(page for page in PAGES if page.file == f"pages/{family}.py")
     st.set_page_config(page_title=f"{this.title} · Quintet", page_icon=this.icon, layout=layout)
     keep_settings()
+    st.html(STYLE)
     with st.sidebar:
         for other in PAGES:
             with suppress(StreamlitAPIException):  # a page that is itself the main script has no others

@@ -17,6 +17,7 @@ from pages.shared.vision import questions
 from pages.shared.vision.captions import DRAWN, Album
 from tests.fakes.engines import FakeVisionEngine, Stage
 from tests.fakes.visitor import alive, click, sentences, visit
+from tests.fakes.waiting import until
 
 TYPE = "image/png"
 
@@ -107,16 +108,16 @@ def test_the_prompt_and_the_prefix_are_the_visitors(stage: Stage, downloads: dic
 def test_stop_keeps_what_is_done_and_continue_goes_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, stream = threading.Semaphore(3), FakeVisionEngine._stream
 
-    def gated(self: FakeVisionEngine, messages: Any, options: Any, cancel: threading.Event) -> Any:
+    def gated(self: FakeVisionEngine, *arguments: Any) -> Any:
+        *_, cancel = arguments
         while not gate.acquire(timeout=0.01):
             if cancel.is_set():
                 break
-        return stream(self, messages, options, cancel)
+        return stream(self, *arguments)
 
     monkeypatch.setattr(FakeVisionEngine, "_stream", gated)
     at = click(many(*((f"{n}.png", png(n + 1, 5)) for n in range(9))), "qwen_vl.caption")
-    while album(at).done < 3:
-        threading.Event().wait(0.01)
+    until(lambda: album(at).done == 3)
     alive(at.run())
     assert "3 of 9" in at.main.get("progress")[0].proto.text
     click(at, "qwen_vl.caption_stop")

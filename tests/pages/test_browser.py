@@ -2,10 +2,10 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from models.sound import decoding
+from pages.shared.vision.region import MIDDLE
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
 from tests.fakes.chromium import CHROMIUM, FLAGS
 from tests.fakes.paths import ROOT
 from tests.fakes.sounds import write_sound
+from tests.fakes.waiting import WAIT, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 
@@ -34,22 +36,22 @@ def address() -> Iterator[str]:
     environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
     environment["QUINTET_CODE_INTERPRETER"] = "1"
     server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
+    url = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
-        yield f"http://127.0.0.1:{port}"
+        until(lambda: server.poll() is not None or _healthy(url))
+        assert server.poll() is None, "the server ended"
+        yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(WAIT)
 
 
-def _wait_for(url: str) -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
+def _healthy(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/_stcore/health", timeout=WAIT).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -129,14 +131,14 @@ def test_edit_resends_and_undo_brings_it_back(visit):
 
 def test_two_browsers_at_once_never_mix(visit):
     first, second = visit(), visit()
-    ask(first, "What color is the sky on a clear day?")
+    ask(first, "What is the capital of Egypt?")
     ask(second, "What is the capital of Japan?")
     first.get_by_text("first after").wait_for(timeout=SLOW)
     second.get_by_text("first after").wait_for(timeout=SLOW)
-    assert "blue" in answers(first).last.inner_text()
+    assert "Cairo" in answers(first).last.inner_text()
     assert "Tokyo" in answers(second).last.inner_text()
     assert "Japan" not in first.locator("body").inner_text()
-    assert "sky" not in second.locator("body").inner_text()
+    assert "Egypt" not in second.locator("body").inner_text()
 
 
 def test_other_pages_and_back_keeps_the_conversation(visit):
@@ -207,11 +209,14 @@ def test_chatglm_draws_with_its_own_code(visit):
     assert "np.sin(x)" in answers(page).last.inner_text()
 
 
-def test_chatglms_endless_loop_is_stopped_by_its_limit(visit):
+def test_chatglms_endless_loop_can_be_stopped(visit):
     page = in_mode(visit("/chatglm"), "Code Interpreter")
     ask(page, "run an infinite loop")
-    answer = done(page)
-    assert "while True" in answer and "longer than 60 seconds" in answer
+    page.get_by_text("while True").first.wait_for(timeout=SLOW)
+    page.locator("[data-testid=stChatInputStopButton]").click()
+    page.get_by_text("stopped · ").wait_for()
+    ask(page, "let x = 41")
+    assert "41" in done(page)
 
 
 def test_no_browser_sees_the_variables_of_another(visit):
@@ -258,22 +263,32 @@ def test_a_drawn_scene_is_described_and_its_things_are_found(visit, tmp_path):
 
     thing = scene.objects[-1]
     page.get_by_text("Ask about a region").click()
-    picture = page.locator(".picture")
-    picture.scroll_into_view_if_needed()
-    page.wait_for_timeout(1000)  # the page moves until all of it is there
-    place = picture.bounding_box()
     left, top, right, bottom = (
         side / length for side, length in zip(thing.box, (scene.width, scene.height) * 2, strict=True)
     )
-    page.mouse.move(place["x"] + place["width"] * (left - 0.02), place["y"] + place["height"] * (top - 0.02))
+    point(page, left - 0.02, top - 0.02)
     page.mouse.down()
-    page.mouse.move(
-        place["x"] + place["width"] * (right + 0.02), place["y"] + place["height"] * (bottom + 0.02), steps=5
-    )
+    point(page, right + 0.02, bottom + 0.02)
     page.mouse.up()
-    page.wait_for_timeout(1000)  # the sliders follow
+    page.wait_for_function(  # the sliders follow
+        "([slider, before]) => {"
+        "  const shown = document.querySelector(slider)?.innerText;"
+        "  return shown && !shown.includes(before);"
+        "}",
+        arg=[key("qwen_vl.across"), str(MIDDLE[0])],
+    )
     page.get_by_role("button", name="Ask about this region").click()
     assert f"{thing.colour} {thing.kind}" in done(page, 3)
+
+
+def point(page, across: float, down: float) -> None:
+    """Move the mouse to a place on the picture, in shares of it, once it has stopped moving."""
+    picture = page.locator(".picture")
+    place = picture.bounding_box()
+    x, y = (
+        min(max(share, 0.001), 0.999) * place[side] for share, side in ((across, "width"), (down, "height"))
+    )
+    picture.hover(position={"x": x, "y": y})
 
 
 def test_pictures_are_captioned_and_a_bad_one_costs_no_other(visit, tmp_path):
@@ -336,12 +351,13 @@ def test_the_microphone_records(visit):
     page = visit("/whisper")
     page.get_by_role("tab", name="Record").click()
     page.get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(1500)
+    heard = page.locator("[data-testid=stAudioInputWaveformTimeCode]")
+    heard.get_by_text(re.compile("00:0[1-9]")).wait_for()
     page.get_by_role("button", name="Stop recording").click()
     page.get_by_text("recording 1.wav").first.wait_for()
     page.locator(key("whisper.go") + " button:not([disabled])").click()
     # Chromium's fake microphone beeps: no words, but an answer.
-    page.get_by_text("done · 0:0").wait_for(timeout=SLOW)
+    page.get_by_text(re.compile(r"done · 0:\d\d")).wait_for(timeout=SLOW)
 
 
 def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
@@ -379,7 +395,7 @@ def test_a_spoken_message_is_answered(visit):
     page.get_by_role("link", name="LLaMA 2").click()
     page.locator("[data-testid=stChatInputTextArea]").fill("Hello")
     page.locator("[data-testid=stChatInputMicButton]").click()
-    page.wait_for_timeout(1500)
+    page.locator("[data-testid=stChatInputWaveform] canvas").first.wait_for()
     page.locator("[data-testid=stChatInputApproveButton]").click()
     # The fake microphone beeps: no words, and the typed one is kept.
     page.get_by_text("No words were heard").wait_for(timeout=SLOW)

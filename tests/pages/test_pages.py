@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from models import catalog, loader
 from models.errors import EngineFailed
-from models.interpreter import confinement
+from models.interpreter import Limits, confinement
 from tests.fakes.engines import FakeEngine, Stage
 from tests.fakes.visitor import (
     PAGES,
@@ -533,3 +533,14 @@ def test_code_runs_and_its_output_comes_back(glm: Stage, monkeypatch: pytest.Mon
     click(at, "chatglm.restart")
     ask(at, 'call interpreter {"code": "x"}')
     assert "NameError" in str(steps(at, "code")[0].observation)
+
+
+def test_an_endless_loop_is_stopped_by_its_limit(glm: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUINTET_CODE_INTERPRETER", "1")
+    monkeypatch.setattr("models.interpreter.session.Limits", lambda: Limits(seconds=1))
+    if refused := confinement().refused:
+        pytest.skip(refused.en)
+    at = ask(in_mode("code"), 'call interpreter {"code": "while True: pass"}')
+    (step,) = steps(at, "code")
+    assert step.failed and "longer than 1 seconds" in str(step.observation)
+    assert conversation(at, "chatglm.code").turns[-1].answers[-1].reason == "stop"

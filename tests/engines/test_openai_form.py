@@ -24,7 +24,7 @@ def llama() -> Iterator[Llama]:
 def remote(llama: Llama, context: int = 0) -> RemoteEngine:
     address = f"{llama.listening_address}/v1"
     return RemoteEngine(
-        Path(), Checkpoint(address, "other", "chat", "remote"), Placement("remote", "remote", context)
+        Path(), Checkpoint(address, "other", "chat", "openai-api"), Placement("remote", "remote", context)
     )
 
 

@@ -100,8 +100,9 @@ def show_chat(chat: Chat) -> None:
             with st.chat_message("user"):
                 _show_question(chat, conversation.turns)
             loading.request_answer(family)
-        if ready := loading.engine_to_answer(chat.choice, ChatEngine):
-            _stream_answer(chat, ready, own_stop=not question)
+        with loading.engine_to_answer(chat.choice, ChatEngine) as engine:
+            if engine:
+                _stream_answer(chat, engine, own_stop=not question)
 
 
 def _read_question(chat: Chat, container: Any) -> Turn | None:

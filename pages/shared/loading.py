@@ -1,6 +1,8 @@
 """An answer is asked for: the load that it may need, shown while it runs, and why one came to nothing."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -99,8 +101,23 @@ def switch_conversation(family: str, conversation: str) -> None:
     st.session_state[f"{family}.current"] = conversation
 
 
-def engine_to_answer(choice: Choice, kind: type[Kind]) -> Kind | None:
-    """The engine, once an answer is wanted and it is in memory: loaded first if need be, and waited for."""
+@contextmanager
+def engine_to_answer(choice: Choice, kind: type[Kind]) -> Iterator[Kind | None]:
+    """The engine, once an answer is wanted and it is in memory: loaded first if need be, and waited for.
+
+    It is held until the block is left: nobody's load closes it before the answer has begun.
+    """
+    engine = _find_engine(choice, kind)
+    with ExitStack() as stack:
+        if engine is not None:
+            try:
+                stack.enter_context(engine.lease())
+            except models.EngineClosed as error:  # unloaded since it was looked up
+                fail(choice.family, error)
+        yield engine
+
+
+def _find_engine(choice: Choice, kind: type[Kind]) -> Kind | None:
     if answer_requested(choice.family) and choice.engine is None and choice.loading is None:
         if choice.loadable:
             choice.load()

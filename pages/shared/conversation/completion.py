@@ -35,9 +35,9 @@ def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
         loading.request_answer(family)
     elif wanted:
         st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
-    with container:
-        if ready := loading.engine_to_answer(choice, ChatEngine):
-            _continue(family, ready, text, options)
+    with container, loading.engine_to_answer(choice, ChatEngine) as engine:
+        if engine:
+            _continue(family, engine, text, options)
 
 
 def _edit_text(family: str) -> str:

@@ -62,11 +62,12 @@ def _recognise(workspace: Workspace, choice: loading.Choice, options: SpeechOpti
         workspace.pending_edit = None
     if not workspace.waiting and not workspace.pending_edit:  # taken away while the model was loading
         loading.withdraw_request(FAMILY)
-    if ready := loading.engine_to_answer(choice, SpeechEngine):
-        if workspace.pending_edit:
-            _hear_again(ready, workspace, workspace.pending_edit, options)
-        workspace.start(ready, options)
-        st.rerun()
+    with loading.engine_to_answer(choice, SpeechEngine) as engine:
+        if engine:
+            if workspace.pending_edit:
+                _hear_again(engine, workspace, workspace.pending_edit, options)
+            workspace.start(engine, options)
+            st.rerun()
     if workspace.job is not None and not workspace.running and workspace.job.error is not None:
         error, workspace.job = workspace.job.error, None
         loading.fail(FAMILY, error)

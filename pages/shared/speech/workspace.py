@@ -105,9 +105,10 @@ class Workspace:
         recordings = self.recordings
 
         def work(_: Callable[[Any], None], cancel: Event) -> None:
-            for recording in transcribe_all(engine, recordings, options, cancel):
-                if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
-                    logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
+            with engine.lease():
+                for recording in transcribe_all(engine, recordings, options, cancel):
+                    if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
+                        logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
 
         self.job = Job(work)
 

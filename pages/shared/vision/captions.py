@@ -68,8 +68,9 @@ class Album:
         captions = self.captions  # which Remove all replaces
 
         def work(report: Callable[[Any], None], cancel: Event) -> None:
-            for _ in caption_many(engine, captions, prompt, options, cancel):
-                pass
+            with engine.lease():
+                for _ in caption_many(engine, captions, prompt, options, cancel):
+                    pass
 
         self.job = Job(work)
 
@@ -109,9 +110,10 @@ def show_captions(
             + loading.describe_first_use(choice)
         )
         return
-    if ready := loading.engine_to_answer(choice, ChatEngine):
-        album.start(ready, prompt, options)
-        st.rerun()
+    with loading.engine_to_answer(choice, ChatEngine) as engine:
+        if engine:
+            album.start(engine, prompt, options)
+            st.rerun()
     if album.job is not None and not album.running and (error := album.job.error):
         album.job = None
         loading.fail(family, error)

@@ -7,7 +7,7 @@ of questions and answers as one text.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,6 +135,7 @@ _CLEAN = {
 }  # fmt: skip
 _WIDE = dict(zip(",!:;?", "，！：；？", strict=True))
 _HAN = "[\u4e00-\u9fff]"
+_NAME = re.compile(r"[\w.-]*", re.ASCII)  # of a tool, where it is not known which there are
 
 
 def first_reply(text: str) -> str:
@@ -159,20 +160,36 @@ def clean_up(text: str) -> str:
     return text
 
 
-def split_reply(text: str) -> list[PromptMessage]:
-    """The parts of an answer of ChatGLM3: text has blank metadata, a call has its tool's name there."""
+def split_reply(text: str, offered: Collection[str] | None = None) -> list[PromptMessage]:
+    """The parts of an answer of ChatGLM3: text has blank metadata, a call has its tool's name there.
+
+    Args:
+        offered: the names of the tools that may be called; None: not known. A first line that names none of
+            them is text: fine-tuned models leave the header's line out.
+    """
     parts = []
     for part in text.split(ASSISTANT):
         metadata, newline, content = part.partition("\n")
-        if not newline:
-            metadata, content = "", part
-        parts.append(PromptMessage("assistant", content if metadata.strip() else content.strip(), metadata))
+        if newline and metadata.strip() and _names_tool(metadata.strip(), offered):
+            parts.append(PromptMessage("assistant", content, metadata))
+        elif newline and not metadata.strip():
+            parts.append(PromptMessage("assistant", content.strip(), metadata))
+        else:
+            parts.append(PromptMessage("assistant", part.strip()))
     return parts
 
 
-def third_reply(text: str) -> str:
-    """What a person reads of an answer of ChatGLM3: its text, without calls."""
-    texts = (second_reply(part.content) for part in split_reply(text) if not part.metadata.strip())
+def _names_tool(header: str, offered: Collection[str] | None, begins: bool = False) -> bool:
+    """Whether a header line is a call's; with `begins`, whether it may become one."""
+    if offered is None:
+        return _NAME.fullmatch(header) is not None
+    names = {*offered, calls.INTERPRETER}
+    return any(name.startswith(header) for name in names) if begins else header in names
+
+
+def third_reply(text: str, offered: Collection[str] | None = None) -> str:
+    """What a person reads of an answer of ChatGLM3: its text, without calls. `offered`: see `split_reply`."""
+    texts = (second_reply(part.content) for part in split_reply(text, offered) if not part.metadata.strip())
     return "\n\n".join(text for text in texts if text)
 
 
@@ -193,10 +210,12 @@ class Reply:
 
     Args:
         generation: whose answer it is.
+        offered: the names of the tools that may be called; None: not known.
     """
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, offered: Collection[str] | None = None) -> None:
         self._generation = generation
+        self._offered = offered
         self._shown = 0
         self.text = ""
 
@@ -210,15 +229,17 @@ class Reply:
     def _read(self, text: str) -> str:
         if self._generation == "chatglm":
             return first_reply(clean_up(text))
-        return third_reply(text) if self._generation == "chatglm3" else second_reply(text)
+        return third_reply(text, self._offered) if self._generation == "chatglm3" else second_reply(text)
 
     def _with_headers(self, text: str) -> str:
         """`text` without a last part that has no header line yet: it may become a call."""
         before, _, part = text.rpartition(ASSISTANT)
-        return text if self._generation != "chatglm3" or "\n" in part else before
+        if self._generation != "chatglm3" or "\n" in part:
+            return text
+        return before if _names_tool(part.strip(), self._offered, begins=True) else text
 
     @property
     def calls(self) -> list[PromptMessage]:
         """The parts that call a tool, named in their metadata."""
-        parts = split_reply(self.text) if self._generation == "chatglm3" else []
+        parts = split_reply(self.text, self._offered) if self._generation == "chatglm3" else []
         return [part for part in parts if part.metadata.strip()]

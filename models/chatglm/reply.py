@@ -1,6 +1,6 @@
 """Answers of ChatGLM as they are written: ids to what a person reads and the tools asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from models.chat.calls import parse_call
 from models.chatglm.prompt import Reply
@@ -15,14 +15,19 @@ class ReplyStream(AnswerStream):
     Args:
         stop: texts before which the answer ends.
         prompt_ids: ids of the text that is continued; None for a chat.
+        offered: the names of the tools that may be called; None: not known.
     """
 
     def __init__(
-        self, tokenizer: ChatGLMTokenizer, stop: Sequence[str] = (), prompt_ids: Sequence[int] | None = None
+        self,
+        tokenizer: ChatGLMTokenizer,
+        stop: Sequence[str] = (),
+        prompt_ids: Sequence[int] | None = None,
+        offered: Collection[str] | None = None,
     ) -> None:
         super().__init__(stop)
         self._detokenizer = tokenizer.detokenizer()
-        self._reply = Reply(tokenizer.generation) if prompt_ids is None else None
+        self._reply = Reply(tokenizer.generation, offered) if prompt_ids is None else None
         # Behind other text a leading space is part of the answer.
         self._detokenizer.feed(prompt_ids or ())
 

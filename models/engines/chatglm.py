@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from models.cache import cache_dir
 from models.chat.messages import plain_text, text_only
+from models.chat.request import ChatRequest
 from models.engines.sequential import LibraryEngine
 from models.pretrained.loading import DTYPES, placed
-from models.schema import ChatOptions, Messages, Text, Tools
+from models.schema import Messages, Text, Tools
 
 if TYPE_CHECKING:
     from models.chatglm.reply import ReplyStream
@@ -47,10 +48,11 @@ class ChatGlmEngine(LibraryEngine):
             return list(self.tokenizer(text)["input_ids"])
         return list(self.tokenizer.apply_chat_template(text_only(messages), tools, return_dict=False))
 
-    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "ReplyStream":
+    def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> "ReplyStream":
         from models.chatglm.reply import ReplyStream
 
-        return ReplyStream(self.tokenizer, options.stop, prompt if continues else None)
+        offered = [tool["function"]["name"] for tool in request.tools] or None
+        return ReplyStream(self.tokenizer, request.options.stop, prompt if continues else None, offered)
 
     def _precision(self) -> tuple[str, tuple[Text, ...]]:
         if self.placement.precision != "file":

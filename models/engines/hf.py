@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import with_arguments
 from models.chat.messages import fold_system, plain_text, text_only
+from models.chat.request import ChatRequest
 from models.engines.sequential import LibraryEngine
 from models.errors import BadInput, CheckpointCorrupt
 from models.pretrained.loading import DTYPES, damaged_file, placed
-from models.schema import ChatOptions, Messages, Placement, Tools
+from models.schema import Messages, Placement, Tools
 
 if TYPE_CHECKING:
     from models.pretrained.generation import TextStream
@@ -96,10 +97,12 @@ class HfEngine(LibraryEngine):
                 f"{self.checkpoint.name} 的对话模板不接受这段对话：{error}。",
             ) from error
 
-    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "TextStream":
+    def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> "TextStream":
         from models.pretrained.generation import TextStream
 
-        return TextStream(self.tokenizer.backend_tokenizer, options.stop, prompt[-8:] if continues else ())
+        return TextStream(
+            self.tokenizer.backend_tokenizer, request.options.stop, prompt[-8:] if continues else ()
+        )
 
 
 def _has_system_role(tokenizer: Any) -> bool:

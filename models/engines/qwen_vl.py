@@ -118,10 +118,10 @@ class QwenVLEngine(LibraryEngine):
         new = pictures[prompt[:cached].count(sizes.image_start_id) :] if pictures else []
         return {"mm_encoder_outputs": self._features.of(new)} if self._features and new else {}
 
-    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "ReplyStream":
+    def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> "ReplyStream":
         from models.qwen_vl.reply import ReplyStream
 
-        return ReplyStream(self.tokenizer, options.stop, prompt[-8:] if continues else None)
+        return ReplyStream(self.tokenizer, request.options.stop, prompt[-8:] if continues else None)
 
     def _precision(self) -> tuple[str, tuple[Text, ...]]:
         if self.placement.precision != "file":

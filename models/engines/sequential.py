@@ -19,7 +19,6 @@ from models.engines.base import ChatEngine
 from models.errors import BadInput, EngineFailed, ModelError
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
 from models.schema import (
-    ChatOptions,
     Delta,
     Done,
     Event,
@@ -61,7 +60,7 @@ class LibraryEngine(ChatEngine):
         """Token ids of the prompt. Raises BadInput for a conversation that has none."""
 
     @abstractmethod
-    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> "AnswerStream":
+    def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> "AnswerStream":
         """What makes text of the answer's ids; `continues`: the answer continues the prompt's text."""
 
     def _inputs(self, messages: Messages | str, prompt: list[int], cached: int) -> Mapping[str, Any]:
@@ -123,7 +122,7 @@ class LibraryEngine(ChatEngine):
             yield Done("cancelled", clock.usage(0))
             return
         continues = isinstance(request.messages, str) or not self.has_chat_template
-        text = self._text(prompt, request.options, continues)
+        text = self._text(prompt, request, continues)
         cache, cached = self._prefix.take(self.model, prompt)
         inputs = partial(self._inputs, request.messages, prompt, cached)
         generation = Generation(self.model, prompt, cache, request.options, self._end_ids, cancel, inputs)

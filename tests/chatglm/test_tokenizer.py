@@ -490,6 +490,40 @@ def test_rounds_of_chatglm2_and_a_system_prompt() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("今天天气很好。\n我们去公园吧。", "今天天气很好。\n我们去公园吧。"),
+        ("Sure, here is a list:\n1. bread\n2. milk", "Sure, here is a list:\n1. bread\n2. milk"),
+        ("```python\nprint('hi')\n```", "```python\nprint('hi')\n```"),
+        ("Yes\nIt is.", "Yes\nIt is."),
+        (
+            "\n 好的<|assistant|>get_time\n ```python\ntool_call()\n```",
+            "好的\n\nget_time\n ```python\ntool_call()\n```",
+        ),
+    ],
+)
+def test_a_first_line_that_names_no_tool_is_text(text: str, shown: str) -> None:
+    for size in (1, 4, len(text)):
+        reply = prompt.Reply("chatglm3", offered=["get_weather"])
+        pieces = [text[start : start + size] for start in range(0, len(text), size)]
+        assert "".join(map(reply.feed, pieces)) + reply.feed("", last=True) == shown
+        assert not reply.calls
+
+
+@pytest.mark.parametrize("name", ["get_weather", "interpreter"])
+def test_only_what_was_offered_and_the_interpreter_are_called(name: str) -> None:
+    reply = prompt.Reply("chatglm3", offered=["get_weather"])
+    text = f"\n 好的<|assistant|> {name}\n ```python\ntool_call()\n```"
+    assert "".join(map(reply.feed, text)) + reply.feed("", last=True) == "好的"
+    assert [part.metadata.strip() for part in reply.calls] == [name]
+
+
+def test_text_that_cannot_become_a_call_is_shown_at_once() -> None:
+    reply = prompt.Reply("chatglm3", offered=["get_weather"])
+    assert reply.feed(" get") == "" and reply.feed(" some") == "get some"
+
+
+@pytest.mark.parametrize(
     ("generation", "text"),
     [
         ("chatglm", " 你好,世界! Hello , world ! I do n't know. 截至[[训练时间]],好吗?"),

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from models.engines.base import ChatEngine
 from models.errors import BadInput
+from models.file_names import file_names
 from models.pictures.boxes import without_tags
 from models.pictures.drawing import check
 from models.schema import ChatOptions, Delta, Done
@@ -114,21 +115,3 @@ def write(captions: Sequence[Caption], format: str, prefix: str = "") -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return table.getvalue().encode("utf-8-sig")  # spreadsheets take the mark for UTF-8
-
-
-def file_names(names: Sequence[str]) -> list[str]:
-    """Paths inside one folder, of which no two differ in their ending or in capitals alone."""
-    taken: set[str] = set()
-    safe = []
-    for name in names:
-        parts = [part for part in name.replace("\\", "/").split("/") if part.strip(". ")]
-        path = (
-            PurePosixPath(*(part.replace(":", "_") for part in parts)) if parts else PurePosixPath("picture")
-        )
-        stem, number = path.stem, 1
-        while str(path.with_suffix("")).lower() in taken:
-            number += 1
-            path = path.with_name(f"{stem}-{number}{path.suffix}")
-        taken.add(str(path.with_suffix("")).lower())
-        safe.append(str(path))
-    return safe

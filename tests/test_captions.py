@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from models.captions import FORMATS, MIME, Caption, caption_many, file_names, write
+from models.captions import FORMATS, MIME, Caption, caption_many, write
 from models.errors import BadInput, EngineFailed
+from models.file_names import file_names
 from models.schema import ChatOptions, Delta, Done, Usage
 
 OPTIONS = ChatOptions(seed=5)

@@ -34,6 +34,7 @@ CHAT: dict[str, tuple[Any, ...]] = {
 SPEECH: dict[str, tuple[Any, ...]] = {
     "language": (None, None, None, None, False),
     "task": ("transcribe", None, None, None, False),
+    "track": (None, 1, 999, 1, True),
     "word_timestamps": (False, None, None, None, False),
     "vad": (True, None, None, None, False),
     "beam_size": (5, 1, 10, 1, True),

@@ -160,7 +160,7 @@ def _unfenced(content: str) -> str:
     lines = content.strip().split("\n")  # not splitlines: a text may hold U+2028
     if not lines[0].startswith("```"):
         return "\n".join(lines[:-1] if lines[-1].strip() == "```" else lines)
-    ends = [number for number, line in enumerate(lines) if number and line.rstrip() == "```"]
+    ends = [number for number, line in enumerate(lines) if number and line.strip() == "```"]
     return "\n".join(lines[1 : ends[-1]] if ends else lines[1:])
 
 

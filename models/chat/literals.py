@@ -69,7 +69,7 @@ class _Reader:
         self._blank()
         found = _NAME.match(self._text, self._at) or _QUOTED_NAME.match(self._text, self._at)
         if not found:
-            raise self._wrong("once" if self._peek("*") else "names")
+            raise self._wrong("once" if self._peek("**") else "names")
         self._at = found.end()
         if not (self._take("=") or self._take(":")):
             raise self._wrong("names")
@@ -138,7 +138,7 @@ class _Reader:
         if quote[0][0] in "rR":
             return inside
         # JSON writes what lies beyond 16 bits as a pair of surrogates.
-        return _ESCAPE.sub(_unescape, inside).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _ESCAPE.sub(_unescape, inside).encode("utf-16", "surrogatepass").decode("utf-16")
 
     def _blank(self) -> None:
         found = _BLANK.match(self._text, self._at)

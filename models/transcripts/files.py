@@ -6,8 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from models.captions import file_names
 from models.errors import BadInput
+from models.file_names import file_names
 from models.transcripts.formats import FORMATS
 
 SOUND = ("wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff")

@@ -59,7 +59,7 @@ def test_other_values_are_not(written: str) -> None:
         ("tool_call(1)", "its values have no names"),
         ("tool_call(*a)", "its values have no names"),
         ("tool_call(**{'a': 1})", "each name has to be written once"),
-        ("tool_call(a=1)(b=2)", "it does not call tool_call"),
+        ("tool_call(a=1)(b=2)", "it is not Python"),
         ("other(a=1)", "it does not call tool_call"),
         ("x.tool_call(a=1)", "it does not call tool_call"),
         ("tool_call", "it does not call tool_call"),

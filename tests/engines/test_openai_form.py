@@ -1,6 +1,7 @@
 """What is sent to and read from servers that speak the OpenAI form: pictures, calls and figures."""
 
 import base64
+import io
 import itertools
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from models.chat.openai_form import events, refusal
 from models.engines.remote import RemoteEngine
@@ -31,18 +33,14 @@ def remote(llama: Llama, context: int = 0) -> RemoteEngine:
 # --- what is sent ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("begins", "kind"),
-    [
-        (b"\x89PNG\r\n", "png"), (b"GIF89a", "gif"), (b"RIFF....WEBP", "webp"), (b"BM..", "bmp"),
-        (b"\xff\xd8\xff", "jpeg"), (b"what is this", "jpeg"),
-    ],
-)  # fmt: skip
-def test_pictures_are_sent_as_data(begins: bytes, kind: str, llama: Llama) -> None:
-    parts = [{"type": "text", "text": "What is it?"}, {"type": "image", "image": begins}]
+@pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
+def test_pictures_are_sent_as_data(kind: str, llama: Llama) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (2, 3), "red").save(file, kind)
+    parts = [{"type": "text", "text": "What is it?"}, {"type": "image", "image": file.getvalue()}]
     remote(llama).count_tokens([{"role": "system", "content": "Say."}, {"role": "user", "content": parts}])
     sent = [body["messages"] for path, body, _ in llama.posted if path == "/apply-template"][-1]
-    url = f"data:image/{kind};base64,{base64.b64encode(begins).decode()}"
+    url = f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
     assert sent[0] == {"role": "system", "content": "Say."}
     assert sent[1]["content"] == [parts[0], {"type": "image_url", "image_url": {"url": url}}]
 

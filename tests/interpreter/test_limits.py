@@ -70,6 +70,11 @@ class FakeKernel:
         self.log.append("interrupt")
         self._interrupted = True
 
+    def interrupted(self) -> Iterator[None]:
+        """The run ends at once, or never."""
+        while self.stubborn:
+            yield
+
     def kill(self) -> None:
         self.log.append("kill")
 

@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,7 @@ class Gate:
     """An engine that answers once for every `release`."""
 
     placement = SimpleNamespace(slots=1)
+    lease = nullcontext
 
     def __init__(self) -> None:
         self._free = threading.Semaphore(0)

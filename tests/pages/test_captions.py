@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from models.captions import Caption, file_names, write
+from models.captions import Caption, write
 from models.errors import BadInput, EngineFailed
+from models.file_names import file_names
 from pages.shared.vision import questions
 from pages.shared.vision.captions import DRAWN, Album
 from tests.fakes.engines import FakeVisionEngine, Stage

@@ -314,14 +314,14 @@ def test_an_engine_closed_between_two_runs_is_loaded_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = ask(visit(), "hello")
-    first, stream = engine(at), FakeEngine.stream
+    first, lease = engine(at), FakeEngine.lease
 
-    def closed_first(self: FakeEngine, *arguments: Any, **named: Any) -> Any:
+    def closed_first(self: FakeEngine) -> Any:
         if self is first:
             assert self.close_if_idle()
-        return stream(self, *arguments, **named)
+        return lease(self)
 
-    monkeypatch.setattr(FakeEngine, "stream", closed_first)
+    monkeypatch.setattr(FakeEngine, "lease", closed_first)
     ask(at, "again")
     assert said(at) == [("hello", ["hello "]), ("again", ["again "])] and sentences(at) == []
     assert stage.diary == ["load chat.gguf", "close chat.gguf", "load chat.gguf"]

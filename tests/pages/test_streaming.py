@@ -1,6 +1,6 @@
 """An answer as it comes: what of it goes into the conversation, and what onto the page."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,20 +14,6 @@ from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.streaming import follow
 from pages.shared.conversation.turns import Answer
 from pages.shared.conversation.usage import CURSOR
-
-
-class Batches:
-    """A job whose batches are known; `waits` are the characters that each waited for."""
-
-    def __init__(self, *batches: list[Any]) -> None:
-        self._batches = batches
-        self.shown = 0
-        self.waits: list[int] = []
-
-    def batches(self) -> Iterator[list[Any]]:
-        for batch in self._batches:
-            self.waits.append(self.shown)
-            yield batch
 
 
 class Place:
@@ -58,12 +44,21 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Answer]:
     return found
 
 
-def followed(*batches: list[Any]) -> tuple[Answer, list[str], list[int]]:
-    conversation, job, place = Conversation(), Batches(*batches), Place()
+def followed(*known: list[Any]) -> tuple[Answer, list[str], list[int]]:
+    """The answer made of these batches, what was drawn, and the characters that each batch waited for."""
+    conversation, place, waits = Conversation(), Place(), []
+
+    def batches(events: Any, shown: Callable[[], int]) -> Iterator[list[Any]]:
+        for batch in known:
+            waits.append(shown())
+            yield batch
+
     conversation.ask("?")
     conversation.begin_answer("tiny")
-    follow(job, conversation, lambda text: text.upper(), Place(), place)  # type: ignore[arg-type]
-    return conversation.turns[-1].answers[-1], place.log, job.waits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "batches", batches)
+        follow(lambda cancel: iter(()), conversation, lambda text: text.upper(), Place(), place)
+    return conversation.turns[-1].answers[-1], place.log, waits
 
 
 CALL = ToolCall("f", {"a": 1})

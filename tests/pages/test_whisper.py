@@ -282,7 +282,7 @@ def test_of_several_sound_tracks_one_is_chosen(
     transcribe(at, workspaces)
     assert stage.options[-1].track == 2  # type: ignore[union-attr]
     until(lambda: not workspaces[-1].get_sound(recording).running)
-    assert workspaces[-1].get_sound(recording).result.path.name.endswith(".2.mp3")
+    assert workspaces[-1].get_sound(recording).value.path.name.endswith(".2.mp3")
     at = add(at, ("talk.wav", wav))
     click(at, "whisper.show.1")
     assert workspaces[-1].shown.name == "talk.wav"

@@ -2,23 +2,20 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-import numpy as np
-
-from models.engines.base import Audio, SpeechEngine, Transcript
-from models.schema import Checkpoint, Placement, Segment, SpeechOptions, Word
+from models.engines.base import Audio
+from models.schema import Checkpoint, OnProgress, Placement, Segment, SpeechOptions, Word
+from models.speech.transcript import Transcript
 from models.transcripts.live import LiveTranscript
+from tests.fakes.engines import FakeSpeechEngine
 
 
-class Interrupted(SpeechEngine):
+class Interrupted(FakeSpeechEngine):
     """Hears a word, and the second time half a word, at which it is stopped."""
 
-    def __init__(self) -> None:
-        super().__init__(Checkpoint("fake", "whisper", "speech", "ctranslate2"), Placement("cpu", "fp32"))
+    def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         self.words = iter((" right", " wro"))
-
-    def _close(self) -> None:
-        pass
 
     def _transcribe(
         self,
@@ -35,12 +32,18 @@ class Interrupted(SpeechEngine):
         yield Segment(0.1, 0.5, text, (Word(0.1, 0.5, text),))
 
 
-def second() -> np.ndarray:
-    return np.zeros(16_000, np.float32)
+def live() -> LiveTranscript:
+    checkpoint = Checkpoint("fake", "whisper", "speech", "ctranslate2")
+    return LiveTranscript(Interrupted(Path(), checkpoint, Placement("cpu", "fp32")))
+
+
+def second() -> bytes:
+    """Of silence, as the browser sends it."""
+    return bytes(32_000)
 
 
 def test_words_of_a_recognition_that_was_cut_short_do_not_become_final() -> None:
-    transcript, cancel = LiveTranscript(Interrupted()), threading.Event()
+    transcript, cancel = live(), threading.Event()
     transcript.hear(second())
     assert transcript.step(cancel) and transcript.now.tentative == " right"
     transcript.hear(second())
@@ -50,7 +53,7 @@ def test_words_of_a_recognition_that_was_cut_short_do_not_become_final() -> None
 
 
 def test_a_run_that_is_stopped_keeps_what_was_heard_whole() -> None:
-    transcript, cancel = LiveTranscript(Interrupted()), threading.Event()
+    transcript, cancel = live(), threading.Event()
     transcript.hear(second())
     last = transcript.run(lambda now: transcript.hear(second()), cancel)
     assert cancel.is_set() and last.text == " right"

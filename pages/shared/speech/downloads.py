@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import streamlit as st
 
-from models.captions import file_names
+from models.file_names import file_names
 from models.transcripts.edit import Lines
 from models.transcripts.formats import FORMATS, MIME, archive, write
 from models.transcripts.recordings import Recording

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,21 +16,13 @@ from models.sound import decoding
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
+from tests.fakes.browser import browser, launched
 from tests.fakes.paths import ROOT
 from tests.fakes.sounds import write_sound
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SLOW = 180_000  # milliseconds: a starter may have to be fetched first
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +54,8 @@ def _wait_for(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def chromium():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -366,11 +351,10 @@ def test_the_microphone_records(visit):
 
 
 def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
-    sound = write_sound(tmp_path / "said.wav", decoding.load(jfk))
-    speaks = f"--use-file-for-fake-audio-capture={sound}%noloop"
-    browser = chromium.browser_type.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, speaks])
-    try:
-        page = browser.new_context(locale="en-US", permissions=["microphone"]).new_page()
+    said = write_sound(tmp_path / "said.wav", decoding.load(jfk))  # once: nothing of it may be lost
+    with launched(chromium.browser_type, said) as speaking:
+        page = speaking.new_context(locale="en-US", permissions=["microphone"]).new_page()
+        page.set_default_timeout(2 * SLOW)  # recognising may be far slower than speech
         page.goto(f"{address}/whisper")
         page.get_by_role("tab", name="Live").click()
         load = page.locator(f"{key('whisper.live.load')} button:enabled")
@@ -378,15 +362,13 @@ def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
         load.or_(start).first.wait_for()
         if load.count():  # no test before has loaded it
             load.click()
-        start.click(timeout=SLOW)
-        page.locator(".live .final").get_by_text("ask not").wait_for(timeout=SLOW)
+        start.click()
+        page.locator(".live .final").get_by_text("ask not").wait_for()
         assert page.locator(".live .stop").is_enabled()  # it is still listening
         page.get_by_text("Text follows speech by").wait_for()
         page.locator(".live .stop").click()
-        page.locator(".lines").get_by_text("fellow American").first.wait_for(timeout=SLOW)
-        assert page.locator(".live .start").is_enabled()
-    finally:
-        browser.close()
+        page.locator(".lines").get_by_text("fellow American").first.wait_for()
+        start.wait_for()
 
 
 def test_a_spoken_message_is_answered(visit):

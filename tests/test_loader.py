@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +27,7 @@ from models.loader import Loader
 from models.schema import Device, GiB, Progress
 from tests.fakes.engines import FakeEngine, Stage
 from tests.fakes.tiny_checkpoints import cut, write_folder, write_gguf
-from tests.fakes.waiting import WAIT, until
+from tests.fakes.waiting import LONG_WAIT, WAIT, at_once, until
 
 
 @pytest.fixture
@@ -96,11 +95,12 @@ def test_many_who_ask_at_once_get_one_load_and_all_its_progress(
 ) -> None:
     name, told = folder("a"), [list[Progress]() for _ in range(6)]
     stage.go.clear()
-    with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(shop.load, name, progress=told[n].append) for n in range(6)]
-        until(lambda: all(told))
-        stage.go.set()
-        engines = {id(future.result(WAIT)) for future in asked}
+    asked = [in_thread(lambda steps=steps: shop.load(name, progress=steps.append)) for steps in told]
+    until(lambda: all(told))
+    stage.go.set()
+    for thread, _ in asked:
+        thread.join(WAIT)
+    engines = {id(outcome) for _, outcomes in asked for outcome in outcomes}
     assert len(engines) == 1 and stage.diary == ["load a"]
     assert all(Progress("load", 1, 2) in steps for steps in told)
 
@@ -459,8 +459,7 @@ def test_many_at_once_never_exceed_the_memory(shop: Loader, stage: Stage, folder
                 continue
         return answered
 
-    with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(session, range(6)))
+    answers = at_once(session, range(6), LONG_WAIT)
     assert peak <= 2 and stage.most_loading == 1 and all(answers)
     assert len(shop.loaded()) == stage.open
 

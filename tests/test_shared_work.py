@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from models.errors import BadInput, Cancelled
 from models.schema import OnProgress, Progress
 from models.shared_work import SharedWork
+from tests.fakes.waiting import at_once
 
 
 class Held:
@@ -54,8 +54,7 @@ def test_all_who_ask_at_once_share_one_run_and_its_progress() -> None:
 
         return work.run("key", job, progress)
 
-    with ThreadPoolExecutor(5) as pool:
-        results = list(pool.map(ask, range(5)))
+    results = at_once(ask, range(5))
     assert job.runs == 1
     assert all(result is job.result for result in results)
     assert told == [[Progress("load", 1, 10)]] * 5
@@ -75,7 +74,7 @@ def test_one_who_leaves_does_not_disturb_the_others() -> None:
     work: SharedWork[object] = SharedWork()
     job, cancel = Held(), threading.Event()
     results: list[object] = []
-    stays = threading.Thread(target=lambda: results.append(work.run("key", job)))
+    stays = threading.Thread(target=lambda: results.append(work.run("key", job)), daemon=True)
     stays.start()
     assert job.begun.wait(5)
     cancel.set()
@@ -125,7 +124,7 @@ def test_a_failure_reaches_everybody_and_is_forgotten() -> None:
         except BadInput as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     assert job.begun.wait(5)

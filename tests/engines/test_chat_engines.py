@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from models import Loader
 from models.engines.base import ChatEngine
 from models.errors import BadInput, EngineClosed, EngineFailed
 from models.schema import ChatOptions, Delta, Done, Event, Message, Prefill, Queued, Usage
+from tests.fakes.waiting import LONG_WAIT, at_once
 
 pytestmark = pytest.mark.weights
 
@@ -242,8 +242,8 @@ def test_four_at_once_each_get_their_own_answer(chat: ChatEngine) -> None:
     words = ["apple", "river", "seven", "cloud"]
     asked = {word: [user(f'Repeat this word and nothing else: "{word}"')] for word in words}
     alone = {word: ask(chat, messages)[0] for word, messages in asked.items()}
-    with ThreadPoolExecutor(4) as pool:
-        together = dict(zip(words, pool.map(lambda word: ask(chat, asked[word])[0], words), strict=True))
+    answers = at_once(lambda word: ask(chat, asked[word])[0], words, LONG_WAIT)
+    together = dict(zip(words, answers, strict=True))
     for word in words:
         others = set(words) - {word}
         assert word in together[word].lower() and not any(other in together[word].lower() for other in others)

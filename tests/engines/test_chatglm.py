@@ -5,7 +5,6 @@ import re
 import string
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from models.chatglm.vocabulary import FIRST_SPECIAL, MASKS, ROLES, TAB  # noqa: 
 from models.engines.chatglm import ChatGlmEngine  # noqa: E402
 from tests.fakes import glm_checkpoints as tiny  # noqa: E402
 from tests.fakes.paths import ROOT  # noqa: E402
+from tests.fakes.waiting import LONG_WAIT, at_once  # noqa: E402
 
 GREEDY = ChatOptions(temperature=0.0, max_new_tokens=16)
 HELLO = [{"role": "user", "content": "你好, the weather"}]
@@ -203,8 +203,7 @@ def test_cancel_ends_the_answer(engine: ChatGlmEngine) -> None:
 def test_two_sessions_get_what_they_would_alone(engine: ChatGlmEngine) -> None:
     asked = [[{"role": "user", "content": text}] for text in ("北京", "How can I help")]
     alone = [answer(engine, messages)[0] for messages in asked]
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda messages: answer(engine, messages)[0], asked)) == alone
+    assert at_once(lambda messages: answer(engine, messages)[0], asked, LONG_WAIT) == alone
 
 
 # --- prompts -------------------------------------------------------------------------------------

@@ -449,7 +449,7 @@ def test_sessions_wait_in_line_and_never_mix(fresh: HfEngine) -> None:
             got["b"].append(event)
             waiting.set()
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=second, daemon=True)
     thread.start()
     assert waiting.wait(10)
     assert got["b"] == [Queued(1)]

@@ -7,7 +7,6 @@ import json
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,14 @@ from PIL import Image, ImageDraw  # noqa: E402
 from models import ChatOptions, Delta, Done, Loader  # noqa: E402
 from models.engines.qwen_vl import QwenVLEngine  # noqa: E402
 from models.errors import BadInput, CheckpointCorrupt, UnsupportedPlacement  # noqa: E402
+from models.jobs import Job  # noqa: E402
 from models.pictures.reading import read_picture  # noqa: E402
 from models.qwen_vl import features  # noqa: E402
 from models.qwen_vl.pixels import pixels  # noqa: E402
 from models.schema import Event, GiB  # noqa: E402
 from tests.fakes import qwen_checkpoints as tiny  # noqa: E402
 from tests.fakes.paths import SHARED  # noqa: E402
+from tests.fakes.waiting import LONG_WAIT, until  # noqa: E402
 
 needs_fixtures = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared with the real index")
 GREEDY = ChatOptions(temperature=0.0, max_new_tokens=12)
@@ -236,13 +237,12 @@ def test_requests_that_wait_are_looked_at_together(open_: Any, monkeypatch: pyte
     hook = engine.model.model.visual.register_forward_pre_hook(
         lambda _, given: together.append(len(given[0]))
     )
-    pause = threading.Event()
-    with ThreadPoolExecutor(8) as pool:
-        with engine.queue.place():  # nobody begins before all are there
-            work = [pool.submit(answer, engine, [ask("the cat", number)]) for number in range(8)]
-            while len(engine._features._asked) < 8:
-                pause.wait(0.01)
-        texts = [job.result()[0].strip("\ufffd \n") for job in work]
+    with engine.queue.place():  # nobody begins before all are there
+        work = [
+            Job(lambda *_, number=number: answer(engine, [ask("the cat", number)])) for number in range(8)
+        ]
+        until(lambda: len(engine._features._asked) == 8)
+    texts = [job.result(LONG_WAIT)[0].strip("\ufffd \n") for job in work]
     hook.remove()
     assert texts == expected
     assert together == [8]

@@ -1,9 +1,16 @@
 """Waiting for what other threads do."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from models.jobs import Job
 
 WAIT = 10  # seconds after which a test has failed
+LONG_WAIT = 300  # where real models answer, and the machine may be busy
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -11,3 +18,9 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def at_once(work: Callable[[Item], Result], items: Iterable[Item], seconds: float = WAIT) -> list[Result]:
+    """The results of `work` for all items, each in a thread of its own. Whatever hangs fails the test."""
+    jobs: list[Job[Any, Result]] = [Job(lambda *_, item=item: work(item)) for item in items]
+    return [job.result(seconds) for job in jobs]

@@ -29,6 +29,7 @@ from models.hub import Hub, locate, verify
 from models.jobs import Job
 from models.schema import Checkpoint, Progress, Wheel
 from tests.fakes.hub import COMMIT, FakeHub
+from tests.fakes.waiting import until
 
 WEIGHTS = random.Random(0).randbytes(3 * FakeHub.CHUNK + 123)
 REPOSITORY = {
@@ -145,8 +146,7 @@ def test_sessions_share_one_download_and_one_may_leave(server: FakeHub) -> None:
     first = start(hub, TINY, seen[0], leave)
     assert server.held.wait(10)
     second = start(hub, TINY, seen[1], stay)
-    while not all(any(step.stage == "download" for step in steps) for steps in seen):
-        stay.wait(0.01)
+    until(lambda: all(any(step.stage == "download" for step in steps) for steps in seen))
     leave.set()
     with pytest.raises(Cancelled):
         first.result(10)
@@ -162,8 +162,7 @@ def test_another_process_waits_and_finds_the_copy(server: FakeHub) -> None:
     assert server.held.wait(10)
     seen: list[Progress] = []
     second = start(Hub(), TINY, seen, threading.Event())
-    while not seen:
-        server.held.wait(0.01)
+    until(lambda: bool(seen))
     server.hold.set()
     assert first.result(10) == second.result(10)
     assert seen[0].stage == "queue"

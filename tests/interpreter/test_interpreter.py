@@ -323,11 +323,12 @@ def test_close_from_another_thread_ends_a_run(new: Callable[..., Interpreter]) -
     interpreter = new()
     run = interpreter.run("print(1)\nwhile True: pass")
     next(run)
-    closing = threading.Thread(target=interpreter.close)
+    closing = threading.Thread(target=interpreter.close, daemon=True)
     closing.start()
     with pytest.raises(EngineFailed, match="ended"):
         list(run)
-    closing.join()
+    closing.join(20)
+    assert not closing.is_alive()
     assert text(interpreter, "2") == "2\n"
 
 

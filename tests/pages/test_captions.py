@@ -17,6 +17,7 @@ from pages.shared.vision import questions
 from pages.shared.vision.captions import DRAWN, Album
 from tests.fakes.engines import FakeVisionEngine, Stage
 from tests.fakes.visitor import alive, click, sentences, visit
+from tests.fakes.waiting import WAIT, until
 
 TYPE = "image/png"
 
@@ -115,12 +116,11 @@ def test_stop_keeps_what_is_done_and_continue_goes_on(stage: Stage, monkeypatch:
 
     monkeypatch.setattr(FakeVisionEngine, "_stream", gated)
     at = click(many(*((f"{n}.png", png(n + 1, 5)) for n in range(9))), "qwen_vl.caption")
-    while album(at).done < 3:
-        threading.Event().wait(0.01)
+    until(lambda: album(at).done == 3)
     alive(at.run())
     assert "3 of 9" in at.main.get("progress")[0].proto.text
     click(at, "qwen_vl.caption_stop")
-    album(at).job._thread.join(20)
+    assert album(at).job.wait(WAIT)
     alive(at.run())
     assert album(at).done == 3 and at.button(key="qwen_vl.caption").label == "Continue"
     gate.release(99)

@@ -1,7 +1,6 @@
 """Every page as a visitor uses it, without a browser: engines are fake, everything between is real."""
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from models import catalog, loader
 from models.errors import EngineFailed
 from models.interpreter import confinement
+from models.jobs import Job
 from tests.fakes.engines import FakeEngine, Stage
 from tests.fakes.visitor import (
     PAGES,
@@ -35,6 +35,7 @@ from tests.fakes.visitor import (
     untranslated,
     visit,
 )
+from tests.fakes.waiting import WAIT, until
 
 WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
 
@@ -150,10 +151,14 @@ def test_another_checkpoint_wipes_the_failure_of_the_one_before(stage: Stage, tm
 def test_a_load_is_watched_by_whoever_comes_and_can_be_cancelled(stage: Stage) -> None:
     stage.go.clear()
     at = visit()
-    timer = threading.Timer(0.5, lambda: at.session_state["llama2.load"].job.cancel.set())
-    timer.start()
+
+    def cancel(*_: Any) -> None:
+        until(lambda: "llama2.load" in at.session_state)
+        at.session_state["llama2.load"].job.close()
+
+    cancelling: Job[Any, None] = Job(cancel)
     ask(at, "hello")
-    timer.join()
+    cancelling.result(WAIT)
     assert "cancelled" in at.info[-1].value and said(at) == [("hello", [])]
     assert "llama2.asked" not in at.session_state and loader.shared().loaded() == []
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from models.errors import BadInput, EngineClosed
+from models.jobs import Job
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
 from models.transcripts.edit import remove, rewrite
 from models.transcripts.recordings import Recording, hear_again, transcribe_all
 from tests.fakes.engines import FakeSpeechEngine, Stage
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WAIT, until
 
 HEARD = [Segment(float(at), at + 1.0, f" line {at}", seek=at // 2 * 200) for at in range(6)]
 
@@ -45,12 +46,11 @@ def stopped_before(engine: Any, own: Stage, line: int) -> Recording:
     own.hold = line, threading.Event()
     (recording,) = these = recordings("a.wav")
     cancel = threading.Event()
-    work = threading.Thread(target=lambda: list(transcribe_all(engine, these, SpeechOptions(), cancel)))
-    work.start()
+    work: Job[Any, Any] = Job(lambda *_: list(transcribe_all(engine, these, SpeechOptions(), cancel)))
     until(lambda: len(recording.lines) == line)
     assert recording.state == "running" and recording.position == float(line)
     cancel.set()
-    work.join(5)
+    work.result(WAIT)
     own.hold = None
     assert recording.state == "stopped" and list(recording.lines) == HEARD[:line]
     return recording
@@ -89,11 +89,10 @@ def test_stopped_again_before_it_caught_up_it_loses_nothing(engine: Any, own: St
     recording.resume()
     cancel = threading.Event()
     own.hold = 1, threading.Event()
-    work = threading.Thread(target=lambda: list(transcribe_all(engine, [recording], SpeechOptions(), cancel)))
-    work.start()
+    work: Job[Any, Any] = Job(lambda *_: list(transcribe_all(engine, [recording], SpeechOptions(), cancel)))
     until(lambda: recording.state == "running" and len(recording.heard) == 1)
     cancel.set()
-    work.join(5)
+    work.result(WAIT)
     assert list(recording.lines) == recording.heard == HEARD[:4]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pages.shared.speech.live import _words
+from pages.shared.speech.live import _labels
 from pages.shared.speech.microphone import CSS, HTML, JS
 from tests.fakes.browser import browser
 
@@ -18,8 +18,8 @@ SERVER = """
 window.server = { sent: [], pieces: [], over: false, run: "", answers: true };
 window.update = () => microphone.default({
   parentElement: document.body,
-  data: { run: server.run, taken: server.pieces.length, over: server.over, stop: false, ready: !server.run || server.over,
-          text: "", tentative: "", words: WORDS },
+  data: { run: server.run, acknowledged: server.pieces.length, over: server.over, stop: false, ready: !server.run || server.over,
+          text: "", tentative: "", labels: LABELS },
   setTriggerValue: (name, message) => {
     server.sent.push(message);
     if (!server.answers) return;
@@ -49,7 +49,7 @@ def page(chromium: Any) -> Iterator[Any]:
     page.route("**/mic.js", lambda route: route.fulfill(body=JS, content_type="text/javascript"))
     page.goto("http://localhost/")
     page.evaluate("async () => { window.microphone = await import('/mic.js'); }")
-    page.evaluate(SERVER.replace("WORDS", str(_words())))
+    page.evaluate(SERVER.replace("LABELS", str(_labels())))
     yield page
     context.close()
 

@@ -1,8 +1,8 @@
-"""The browser's half of live text: it records, shows how loud it is, and sends pieces until they are taken.
+"""The browser's half of live text: it records, shows how loud it is, and sends pieces until they are acknowledged.
 
 A message is {run, first, pieces, over}: the recording's name, the number of its first piece, pieces of
 a second (16-bit samples, mono at 16 kHz, as base64), and whether nothing follows. The answer is in
-`data`: the run, how many of its pieces were taken, and whether that was all.
+`data`: the run, how many of its pieces have arrived, and whether that was all.
 """
 
 HTML = """
@@ -62,7 +62,7 @@ function microphone(root) {
   let data, send;  // of the last update
   let run = "", queue = [], first = 0;  // `queue` starts with piece number `first`
   let recording = false;  // pieces may still come
-  let over = true;  // all of them were taken
+  let over = true;  // all of them have arrived
   let sent = 0;  // when the message under way left; 0: none is
   let close = null;  // what Stop does, while there is something to stop
 
@@ -78,11 +78,11 @@ function microphone(root) {
   const timer = () => setTimeout(() => { if (root.isConnected && run) { push(); if (!over) timer(); } }, 500);
 
   const draw = () => {
-    start.textContent = data.words.start;
-    stop.textContent = data.words.stop;
+    start.textContent = data.labels.start;
+    stop.textContent = data.labels.stop;
     start.disabled = !over || !data.ready;
     stop.disabled = !close;
-    meter.setAttribute("aria-label", data.words.level);
+    meter.setAttribute("aria-label", data.labels.level);
     if (!run || data.run === run) {
       part("final").textContent = data.text;
       part("tentative").textContent = data.tentative;
@@ -91,14 +91,14 @@ function microphone(root) {
 
   const record = async () => {
     notice.textContent = "";
-    if (!navigator.mediaDevices?.getUserMedia) { notice.textContent = data.words.insecure; return; }
+    if (!navigator.mediaDevices?.getUserMedia) { notice.textContent = data.labels.insecure; return; }
     run = `${Date.now()}.${Math.random()}`;
     queue = []; first = 0; sent = 0;
     recording = true; over = false;
     draw();
-    let stream = null, ears = null;
+    let stream = null, input = null;
     try {
-      ears = await listener();
+      input = await listener();
       stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
       part("final").textContent = part("tentative").textContent = "";
       let piece = new Int16Array(RATE), filled = 0, seconds = 0;
@@ -107,7 +107,7 @@ function microphone(root) {
         queue.push(btoa(String.fromCharCode(...bytes)));
         filled = 0;
       };
-      await ears.listen(stream, (samples) => {
+      await input.listen(stream, (samples) => {
         if (!recording) return;
         if (!root.isConnected) close?.();  // another page is shown
         let power = 0;
@@ -126,7 +126,7 @@ function microphone(root) {
       close = async () => {
         close = null;
         draw();
-        await ears.stop();
+        await input.stop();
         stream.getTracks().forEach((track) => track.stop());
         level.style.width = "0";
         if (filled) add();
@@ -136,11 +136,11 @@ function microphone(root) {
       stream.getTracks().forEach((track) => { track.onended = () => close?.(); });
       timer();
     } catch (error) {
-      ears?.stop();
+      input?.stop();
       stream?.getTracks().forEach((track) => track.stop());
       run = ""; recording = false; over = true;
       const reasons = { NotAllowedError: "denied", SecurityError: "insecure", NotFoundError: "missing" };
-      notice.textContent = data.words[reasons[error.name] ?? "failed"];
+      notice.textContent = data.labels[reasons[error.name] ?? "failed"];
     }
     draw();
   };
@@ -151,9 +151,9 @@ function microphone(root) {
     update(newData, newSend) {
       data = newData; send = newSend;
       if (data.run === run) {
-        if (data.taken > first) {
-          queue.splice(0, data.taken - first);
-          first = data.taken;
+        if (data.acknowledged > first) {
+          queue.splice(0, data.acknowledged - first);
+          first = data.acknowledged;
           sent = 0;
         }
         if (data.stop) close?.();

@@ -66,11 +66,12 @@ def test_many_who_ask_at_once_get_one_load_and_all_its_progress(
 ) -> None:
     name, told = folder("a"), [list[Progress]() for _ in range(6)]
     stage.go.clear()
-    with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(shop.load, name, progress=told[n].append) for n in range(6)]
-        until(lambda: all(told))
-        stage.go.set()
-        engines = {id(future.result(WAIT)) for future in asked}
+    asked = [in_thread(lambda steps=steps: shop.load(name, progress=steps.append)) for steps in told]
+    until(lambda: all(told))
+    stage.go.set()
+    for thread, _ in asked:
+        thread.join(WAIT)
+    engines = {id(outcome) for _, outcomes in asked for outcome in outcomes}
     assert len(engines) == 1 and stage.diary == ["load a"]
     assert all(Progress("load", 1, 2) in steps for steps in told)
 

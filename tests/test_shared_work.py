@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from models.errors import BadInput, Cancelled
 from models.schema import OnProgress, Progress
 from models.shared_work import SharedWork
-from tests.fakes.waiting import WAIT
+from tests.fakes.waiting import WAIT, at_once
 
 
 class Held:
@@ -56,8 +55,7 @@ def test_all_who_ask_at_once_share_one_run_and_its_progress() -> None:
 
         return work.run("key", job, progress)
 
-    with ThreadPoolExecutor(5) as pool:
-        results = list(pool.map(ask, range(5)))
+    results = at_once(ask, range(5))
     assert job.runs == 1
     assert all(result is job.result for result in results)
     assert told == [[Progress("load", 1, 10)]] * 5

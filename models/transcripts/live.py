@@ -36,15 +36,15 @@ SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！")
 class LiveText:
     """What is known at one moment. Times in seconds from the start of the recording.
 
-    ``segments`` are final; ``tentative`` is what the last recognition heard behind them. Of ``heard``
-    seconds, ``shown`` are in the text, and ``settled`` are final (or silence).
+    ``segments`` are final; ``tentative`` is what the last recognition heard behind them. Of ``received``
+    seconds, ``recognised`` are in the text, and ``settled`` are final (or silence).
     """
 
     segments: tuple[Segment, ...] = ()
     tentative: str = ""
     language: str | None = None
-    heard: float = 0.0
-    shown: float = 0.0
+    received: float = 0.0
+    recognised: float = 0.0
     settled: float = 0.0
     decoding: float = 0.0  # seconds that the last recognition took
 
@@ -57,7 +57,7 @@ class LiveText:
 class LiveTranscript:
     """The transcript of sound that is still coming.
 
-    One thread calls `hear` and `end`; another calls `step` until it is over, or `run`, which does that.
+    One thread calls `feed` and `end`; another calls `step` until it is over, or `run`, which does that.
     """
 
     def __init__(self, engine: SpeechEngine, options: SpeechOptions | None = None) -> None:
@@ -66,7 +66,7 @@ class LiveTranscript:
         self._engine = engine
         self._options = replace(options, beam_size=1, vad=True, word_timestamps=True, clips="", batch_size=1)
         self.sound = Spool()
-        self._last_heard = time.monotonic()
+        self._last_received = time.monotonic()
         self._ended = False
         self._start = self._end = 0  # of the window, in samples of the recording
         self._hypothesis: list[Word] = []  # of the last step, behind what is final
@@ -77,9 +77,9 @@ class LiveTranscript:
 
     # --- for whoever listens ----------------------------------------------------------------------
 
-    def hear(self, pcm: bytes) -> None:
+    def feed(self, pcm: bytes) -> None:
         """The next piece: 16-bit little-endian samples, mono at 16 kHz. Raises DoesNotFit: as `Spool`."""
-        self._last_heard = time.monotonic()
+        self._last_received = time.monotonic()
         self.sound.append(pcm)
 
     def end(self) -> None:
@@ -87,14 +87,14 @@ class LiveTranscript:
         self._ended = True
 
     @property
-    def heard(self) -> float:
+    def received(self) -> float:
         """Seconds that came so far."""
         return self.sound.length / SAMPLE_RATE
 
     @property
     def abandoned(self) -> bool:
         """Whether nothing has come for long."""
-        return time.monotonic() - self._last_heard > PATIENCE
+        return time.monotonic() - self._last_received > PATIENCE
 
     # --- for whoever recognises -------------------------------------------------------------------
 
@@ -240,14 +240,14 @@ class LiveTranscript:
         self.now = replace(self.now, segments=tuple(segments))
 
     def _tell(self, seconds: float) -> None:
-        shown = self._end / SAMPLE_RATE
+        recognised = self._end / SAMPLE_RATE
         settled = self._final[-1].end if self._final else self._start / SAMPLE_RATE
         self.now = replace(
             self.now,
             tentative="".join(word.text for word in self._hypothesis),
-            heard=self.heard,
-            shown=shown,
-            settled=min(settled, shown) if self._hypothesis else shown,
+            received=self.received,
+            recognised=recognised,
+            settled=min(settled, recognised) if self._hypothesis else recognised,
             decoding=seconds,
         )
 

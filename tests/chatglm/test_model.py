@@ -1,7 +1,6 @@
 """ChatGLM models: the original files compute what the original code computed."""
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from models.errors import (  # noqa: E402
 from models.pretrained.quantize import Int4Linear, Int8Linear, PackedLinear, quantization  # noqa: E402
 from tests.fakes import glm_checkpoints as tiny  # noqa: E402
 from tests.fakes.paths import SHARED  # noqa: E402
+from tests.fakes.waiting import LONG_WAIT, at_once  # noqa: E402
 
 TOLERANCE = 5e-5
 needs_fixtures = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared with the reference outputs")
@@ -416,20 +416,7 @@ def test_a_device_map_is_followed(tmp_path: Path) -> None:
 
 
 def test_registering_from_many_threads_and_again() -> None:
-    errors: list[BaseException] = []
-
-    def register() -> None:
-        try:
-            weights.register()
-        except BaseException as error:  # noqa: BLE001
-            errors.append(error)
-
-    threads = [threading.Thread(target=register) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
+    at_once(lambda _: weights.register(), range(8), LONG_WAIT)
 
 
 def test_glm_4_in_the_librarys_own_format_is_untouched(tmp_path: Path) -> None:

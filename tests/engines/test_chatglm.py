@@ -5,7 +5,6 @@ import re
 import string
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import models
 from models import ChatOptions, Delta, Done, Loader, ToolCall
 from models.errors import BadInput, CheckpointCorrupt, CheckpointNotFound
 from models.schema import Event, Placement
+from tests.fakes.waiting import LONG_WAIT, at_once
 
 torch = pytest.importorskip("torch")
 
@@ -211,8 +211,7 @@ def test_cancel_ends_the_answer(engine: ChatGlmEngine) -> None:
 def test_two_sessions_get_what_they_would_alone(engine: ChatGlmEngine) -> None:
     asked = [[{"role": "user", "content": text}] for text in ("北京", "How can I help")]
     alone = [answer(engine, messages)[0] for messages in asked]
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda messages: answer(engine, messages)[0], asked)) == alone
+    assert at_once(lambda messages: answer(engine, messages)[0], asked, LONG_WAIT) == alone
 
 
 # --- prompts -------------------------------------------------------------------------------------

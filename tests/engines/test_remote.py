@@ -137,12 +137,12 @@ def script() -> Iterator[Script]:
     chosen = Script()
     handler = type("Scripted", (Handler,), {"script": chosen})
     with Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         chosen.address = f"http://127.0.0.1:{server.server_address[1]}/v1"
         yield chosen
         server.shutdown()
-        thread.join()
+        thread.join(10)
 
 
 @contextmanager

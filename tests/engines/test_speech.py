@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from models.sound import decoding
 from models.speech.library import temperatures
 from tests.fakes.sounds import sine, write_at, write_silent_film, write_sound
 from tests.fakes.tiny_whisper import save_folder, save_pt
+from tests.fakes.waiting import LONG_WAIT, at_once
 
 CPU = Placement("cpu", "fp32")
 CHECKPOINT = Checkpoint("tiny-random", "whisper", "speech", "whisper-pt")
@@ -406,8 +406,7 @@ def test_equal_to_bare_openai_whisper(jfk: Path) -> None:
 def test_two_at_once_are_both_right(jfk: Path) -> None:
     engine = models.load("whisper-base")
     alone = text(list(engine.transcribe(jfk, GREEDY)))
-    with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: text(list(engine.transcribe(jfk, GREEDY))), range(2)))
+    both = at_once(lambda _: text(list(engine.transcribe(jfk, GREEDY))), range(2), LONG_WAIT)
     assert both == [alone, alone]
 
 

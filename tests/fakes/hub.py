@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[offset : min(offset + self.hub.CHUNK, start + limit)])
             if large and not self.hub.hold.is_set():
                 self.hub.held.set()
-                self.hub.hold.wait()
+                self.hub.hold.wait(60)
         return None
 
 

@@ -5,16 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.chromium import CHROMIUM, FLAGS
+from tests.fakes.browser import browser
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
+    with browser() as opened:
+        yield opened

@@ -63,38 +63,38 @@ def sound_of(finished: view.Finished) -> bytes:
 
 def test_no_piece_is_lost_or_taken_twice(recording: LiveRecording) -> None:
     pieces = [bytes([number, 0]) * 16_000 for number in range(5)]
-    recording.take(message(0, pieces[0]))
-    recording.take(message(0, pieces[0], pieces[1]))  # the answer to the first came late
-    recording.take(message(4, pieces[4]))  # one that is too early
-    assert recording.taken == 2
-    recording.take(message(1, *pieces[1:4]))
-    recording.take(message(0, pieces[0]))
-    recording.take(message(4, pieces[4], over=True))
-    recording.take(message(4, pieces[4], over=True))
-    assert recording.taken == 5 and recording.over
+    recording.receive(message(0, pieces[0]))
+    recording.receive(message(0, pieces[0], pieces[1]))  # the answer to the first came late
+    recording.receive(message(4, pieces[4]))  # one that is too early
+    assert recording.acknowledged == 2
+    recording.receive(message(1, *pieces[1:4]))
+    recording.receive(message(0, pieces[0]))
+    recording.receive(message(4, pieces[4], over=True))
+    recording.receive(message(4, pieces[4], over=True))
+    assert recording.acknowledged == 5 and recording.over
     finished = ended(recording).finish()
     assert sound_of(finished) == b"".join(pieces) and finished.duration == 5
 
 
 def test_what_is_no_sound_is_left_out(recording: LiveRecording) -> None:
-    recording.take({"run": "a", "first": 0, "pieces": ["%%%", None, 5], "over": False})
-    recording.take(message(3, b"odd", bytes(view.LONGEST + 2), PIECE, over=True))
-    assert recording.taken == 6 and ended(recording).finish().duration == 1
+    recording.receive({"run": "a", "first": 0, "pieces": ["%%%", None, 5], "over": False})
+    recording.receive(message(3, b"odd", bytes(view.LONGEST + 2), PIECE, over=True))
+    assert recording.acknowledged == 6 and ended(recording).finish().duration == 1
 
 
 def test_a_recording_has_an_end(recording: LiveRecording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "LIMIT", 2)
-    recording.take(message(0, PIECE, PIECE, PIECE, PIECE))
-    assert recording.full and recording.taken == 4
-    recording.take(message(4, over=True))
+    recording.receive(message(0, PIECE, PIECE, PIECE, PIECE))
+    assert recording.full and recording.acknowledged == 4
+    recording.receive(message(4, over=True))
     assert ended(recording).finish().duration == 2
 
 
 def test_what_was_said_becomes_a_recording_on_the_page(
     workspaces: list[Any], page: AppTest, recording: LiveRecording
 ) -> None:
-    recording.take(message(0, PIECE))
-    recording.take(message(1, PIECE, over=True))
+    recording.receive(message(0, PIECE))
+    recording.receive(message(1, PIECE, over=True))
     ended(recording)
     alive(page.run())
     alive(page.run())
@@ -107,11 +107,11 @@ def test_what_was_said_becomes_a_recording_on_the_page(
 
 
 def test_how_far_it_is_is_said(page: AppTest, recording: LiveRecording) -> None:
-    recording.take(message(0, PIECE))
-    until(lambda: bool(recording.transcript.now.shown))
+    recording.receive(message(0, PIECE))
+    until(lambda: bool(recording.transcript.now.recognised))
     alive(page.run())
     assert any(caption.value.startswith("Text follows speech by up to 1.0 s") for caption in page.caption)
-    recording.take(message(1, over=True))
+    recording.receive(message(1, over=True))
     ended(recording)
 
 
@@ -119,20 +119,23 @@ def test_what_waits_when_somebody_stops_is_still_recognised(
     stage: Stage, workspaces: list[Any], page: AppTest, recording: LiveRecording
 ) -> None:
     stage.hold = 0, threading.Event()
-    recording.take(message(0, PIECE))
+    recording.receive(message(0, PIECE))
     until(lambda: len(stage.options) == 1)  # it is being recognised, and takes its time
     pieces = [bytes([number, 0]) * 16_000 for number in range(60)]
-    recording.take(message(1, *pieces, over=True))
+    recording.receive(message(1, *pieces, over=True))
     alive(page.run())
     assert any("The last 61 s are still being recognised" in caption.value for caption in page.caption)
-    assert view._data(recording, ready=True)["over"] and not view._data(recording, ready=True)["ready"]
+    assert (
+        view._component_data(recording, ready=True)["over"]
+        and not view._component_data(recording, ready=True)["ready"]
+    )
     stage.hold[1].set()
     ended(recording)
     alive(page.run())
     alive(page.run())
     (result,) = workspaces[-1].recordings
     assert (result.state, result.duration) == ("done", 61)
-    assert recording.transcript.now.shown == 61
+    assert recording.transcript.now.recognised == 61
     assert not any("still being recognised" in caption.value for caption in page.caption)
 
 
@@ -140,13 +143,13 @@ def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
     stage: Stage, page: AppTest, recording: LiveRecording
 ) -> None:
     stage.breaks = (0, EngineFailed("Whisper stopped; try again.", "Whisper 中断；请重试。"))
-    recording.take(message(0, PIECE))
+    recording.receive(message(0, PIECE))
     ended(recording)
     alive(page.run())
     assert "Whisper stopped; try again." in sentences(page)
-    data = view._data(recording, ready=True)
+    data = view._component_data(recording, ready=True)
     assert data["stop"] and not data["over"] and recording.finished is None  # the browser has more
-    recording.take(message(1, PIECE, PIECE, over=True))
+    recording.receive(message(1, PIECE, PIECE, over=True))
     alive(page.run())
     assert recording.finished is not None and sound_of(recording.finished) == 3 * PIECE
 
@@ -154,25 +157,25 @@ def test_a_failure_is_a_sentence_and_keeps_what_was_heard(
 def test_somebody_who_is_gone_is_not_waited_for(
     page: AppTest, recording: LiveRecording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording.take(message(0, PIECE))
+    recording.receive(message(0, PIECE))
     monkeypatch.setattr(live, "PATIENCE", -1.0)
     ended(recording)
     alive(page.run())
     assert recording.finished is not None and not recording.open
-    assert view._data(recording, ready=True)["over"]
+    assert view._component_data(recording, ready=True)["over"]
 
 
 def test_a_full_disk_ends_a_recording_with_a_sentence(
     page: AppTest, recording: LiveRecording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recording.take(message(0, PIECE))
+    recording.receive(message(0, PIECE))
     full = DoesNotFit("The disk is full.", "磁盘已满。")
     with monkeypatch.context() as patch:
         patch.setattr(recording.transcript.sound, "append", lambda _: (_ for _ in ()).throw(full))
-        recording.take(message(1, PIECE))
+        recording.receive(message(1, PIECE))
     alive(page.run())
-    assert "The disk is full." in sentences(page) and view._data(recording, ready=True)["stop"]
-    recording.take(message(2, PIECE, over=True))
+    assert "The disk is full." in sentences(page) and view._component_data(recording, ready=True)["stop"]
+    recording.receive(message(2, PIECE, over=True))
     assert ended(recording).finish().duration == 1
 
 

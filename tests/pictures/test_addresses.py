@@ -104,12 +104,12 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(addresses, "is_public", lambda address: address == "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
     server.over = threading.Event()  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.over.set()  # type: ignore[attr-defined]
     server.shutdown()
-    thread.join()
+    thread.join(10)
     server.server_close()
 
 

@@ -240,7 +240,7 @@ def watch():
     while not done.wait(0.005):
         peak = max(peak, own())
 
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 engine = load(sys.argv[2], "int4")
 done.set()

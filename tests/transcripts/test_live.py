@@ -76,7 +76,7 @@ def seconds(start: float, count: float = 1.0) -> bytes:
 def spoken(transcript: LiveTranscript, length: int) -> list[LiveText]:
     texts = []
     for second in range(length):
-        transcript.hear(seconds(second))
+        transcript.feed(seconds(second))
         assert transcript.step()
         texts.append(transcript.now)
     return texts
@@ -147,7 +147,7 @@ def test_silence_costs_no_window_and_is_settled() -> None:
     transcript = LiveTranscript(engine := Listener(talk("late.", 40.2)))
     texts = spoken(transcript, 45)
     assert max(end - begin for begin, end, _ in engine.asked[:40]) <= 1 + live.MARGIN
-    assert texts[30].settled == texts[30].shown == texts[30].heard == 31
+    assert texts[30].settled == texts[30].recognised == texts[30].received == 31
     assert transcript.flush().text == " late."
 
 
@@ -155,17 +155,17 @@ def test_pieces_that_come_meanwhile_are_taken_together_and_counted() -> None:
     transcript = LiveTranscript(engine := Listener(talk("one two three four five six seven eight")))
     assert not transcript.step()
     for second in range(4):
-        transcript.hear(seconds(second))
+        transcript.feed(seconds(second))
     assert transcript.step() and not transcript.step()
     assert len(engine.asked) == 1
-    assert (transcript.now.heard, transcript.now.shown, transcript.now.settled) == (4, 4, 0)
+    assert (transcript.now.received, transcript.now.recognised, transcript.now.settled) == (4, 4, 0)
     for second in range(4, 64):
-        transcript.hear(seconds(second))
+        transcript.feed(seconds(second))
     transcript.step()
-    assert transcript.now.heard == 64 and transcript.now.shown == live.MOST
+    assert transcript.now.received == 64 and transcript.now.recognised == live.MOST
     while transcript.step():
         pass
-    assert transcript.now.shown == 64
+    assert transcript.now.recognised == 64
 
 
 class Slow(Listener):
@@ -190,12 +190,12 @@ class Slow(Listener):
     def _pass(self, time: float) -> None:
         self.now += time
         while self.said < min(int(self.now), self.length):
-            self.transcript.hear(seconds(self.said))
+            self.transcript.feed(seconds(self.said))
             self.said += 1
 
     def _transcribe(self, audio: Audio, *arguments: Any) -> Iterator[Segment]:
         self._pass(self.pace * len(audio) / RATE)  # type: ignore[arg-type]
-        self.behind = max(self.behind, self.transcript.heard - self.transcript.now.shown)
+        self.behind = max(self.behind, self.transcript.received - self.transcript.now.recognised)
         yield from super()._transcribe(audio, *arguments)
 
 
@@ -214,7 +214,7 @@ def test_what_is_slower_than_speech_loses_and_repeats_nothing(words: list[Word],
     assert final.text == "".join(word.text for word in words)
     for word, expected in zip((w for s in final.segments for w in s.words), words, strict=True):
         assert word.start == pytest.approx(expected.start, abs=0.01)
-    assert final.heard == final.shown == final.settled == 120
+    assert final.received == final.recognised == final.settled == 120
     reached = 0.0
     for begin, end, _ in engine.asked:  # no second is passed over
         assert begin <= reached + 0.01 and end - begin <= live.MOST
@@ -227,7 +227,7 @@ def test_what_waited_is_caught_up_with_in_few_steps_and_with_care() -> None:
     engine = Listener(TALKS["sentences"])
     transcript = LiveTranscript(engine)
     for second in range(120):
-        transcript.hear(seconds(second))
+        transcript.feed(seconds(second))
     while transcript.step():
         pass
     assert transcript.flush().text == "".join(word.text for word in engine.talk)
@@ -244,7 +244,7 @@ def test_a_model_that_loses_its_way_far_behind_does_not_stay_there() -> None:
 
     transcript = LiveTranscript(Lost(words := TALKS["one sentence"][:140]))
     for second in range(60):
-        transcript.hear(seconds(second))
+        transcript.feed(seconds(second))
     while transcript.step():
         pass
     heard = [word for word in words if word.start > live.LONG - 0.3]
@@ -260,11 +260,11 @@ def test_it_runs_to_its_end_and_reports(monkeypatch: pytest.MonkeyPatch) -> None
         assert not engine.close_if_idle()  # nobody unloads it while somebody speaks
         reported.append(now)
         if len(reported) < 3:
-            transcript.hear(seconds(len(reported)))
+            transcript.feed(seconds(len(reported)))
         else:
             transcript.end()
 
-    transcript.hear(seconds(0))
+    transcript.feed(seconds(0))
     last = transcript.run(report, threading.Event())
     assert len(reported) == 3 and last.text == " one two three four five"
     assert engine.close_if_idle()
@@ -273,7 +273,7 @@ def test_it_runs_to_its_end_and_reports(monkeypatch: pytest.MonkeyPatch) -> None
 def test_somebody_who_is_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PATIENCE", 0.0)
     transcript = LiveTranscript(Listener(talk("one")))
-    transcript.hear(seconds(0))
+    transcript.feed(seconds(0))
     assert transcript.run(lambda now: None, threading.Event()).text == " one"
 
 
@@ -281,7 +281,7 @@ def test_a_failure_and_a_stop_keep_what_is_final() -> None:
     transcript = LiveTranscript(engine := Listener(talk("one two three four five six")))
     spoken(transcript, 3)
     engine.fails = True
-    transcript.hear(seconds(3))
+    transcript.feed(seconds(3))
     with pytest.raises(EngineFailed):
         transcript.step()
     assert transcript.now.text == " one two three four"
@@ -346,7 +346,7 @@ def test_a_real_talk_comes_close_to_the_whole_recording(jfk: Path, keeps_up: boo
     transcript = LiveTranscript(engine)
     pcm = (samples * 32767).astype("<i2")
     for start in range(0, len(pcm), RATE):
-        transcript.hear(pcm[start : start + RATE].tobytes())
+        transcript.feed(pcm[start : start + RATE].tobytes())
         if keeps_up:
             transcript.step()
     while transcript.step():

@@ -47,35 +47,35 @@ class LiveRecording:
     transcript: LiveTranscript
     job: Job[LiveText, LiveText]
     began: datetime = field(default_factory=datetime.now)
-    taken: int = 0  # pieces
+    acknowledged: int = 0  # pieces
     over: bool = False  # the browser sends no more
     refusal: ModelError | None = None  # why no more is kept
     finished: Finished | None = None
 
     @property
     def full(self) -> bool:
-        return self.refusal is not None or self.transcript.heard >= LIMIT
+        return self.refusal is not None or self.transcript.received >= LIMIT
 
     @property
     def open(self) -> bool:
         """Something may still come of it: text, or sound to be kept where recognition broke off."""
         return self.job.running or not (self.over or self.transcript.abandoned)
 
-    def take(self, message: dict[str, Any]) -> None:
+    def receive(self, message: dict[str, Any]) -> None:
         """Keep those pieces of a message that are new; what they say is left to the thread."""
         first, pieces = int(message["first"]), message["pieces"]
-        for piece in pieces[max(0, self.taken - first) :] if first <= self.taken else ():
-            self.taken += 1
+        for piece in pieces[max(0, self.acknowledged - first) :] if first <= self.acknowledged else ():
+            self.acknowledged += 1
             pcm = _decoded(piece)
             if pcm and not self.full and self.finished is None:
                 self._keep(pcm)
-        if message["over"] and self.taken == first + len(pieces):
+        if message["over"] and self.acknowledged == first + len(pieces):
             self.over = True
             self.transcript.end()
 
     def _keep(self, pcm: bytes) -> None:
         try:
-            self.transcript.hear(pcm)
+            self.transcript.feed(pcm)
         except ModelError as error:
             self.refusal = error
 
@@ -84,7 +84,7 @@ class LiveRecording:
         if self.finished is None:
             now = self.transcript.flush()
             name = f"{self.began:%Y-%m-%d %H.%M.%S}.wav"
-            sound, seconds = self.transcript.sound, self.transcript.heard
+            sound, seconds = self.transcript.sound, self.transcript.received
             self.finished = Finished(name, sound, now.segments, now.language, seconds)
         return self.finished
 
@@ -137,12 +137,12 @@ def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_ope
     mount = st.components.v2.component("quintet_microphone", html=HTML, css=CSS, js=JS)
     mount(
         key=canvas,
-        data=_data(_recording(key), engine is not None),
-        on_pieces_change=lambda: _take(key, canvas, engine, options),
+        data=_component_data(_recording(key), engine is not None),
+        on_pieces_change=lambda: _receive(key, canvas, engine, options),
     )
     recording = _recording(key)
     if recording is not None:
-        _say_how_far(recording)
+        _show_progress(recording)
     is_open = recording is not None and recording.open
     if recording is not None and not is_open:
         recording.finish()
@@ -150,7 +150,7 @@ def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_ope
         st.rerun()
 
 
-def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOptions) -> None:
+def _receive(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOptions) -> None:
     sent = st.session_state.get(canvas)  # None where the page was left meanwhile
     message = sent["pieces"] if sent else None
     if not message:
@@ -164,26 +164,26 @@ def _take(key: str, canvas: str, engine: SpeechEngine | None, options: SpeechOpt
         transcript = LiveTranscript(engine, options)
         recording = LiveRecording(str(message["run"]), transcript, Job(transcript.run))
         st.session_state[f"{key}.recording"] = recording
-    recording.take(message)
+    recording.receive(message)
 
 
-def _data(recording: LiveRecording | None, ready: bool) -> dict[str, Any]:
+def _component_data(recording: LiveRecording | None, ready: bool) -> dict[str, Any]:
     """What the component shows, and how far it has been heard."""
     now = recording.transcript.now if recording else LiveText()
     is_open = recording is not None and recording.open
     return {
         "run": recording.run if recording else "",
-        "taken": recording.taken if recording else 0,
+        "acknowledged": recording.acknowledged if recording else 0,
         "over": bool(recording and (recording.over or not is_open)),
         "stop": bool(recording and (recording.full or not recording.job.running)),
         "ready": ready and not is_open,
         "text": now.text[-TAIL:].strip() if is_open else now.text.strip(),
         "tentative": now.tentative,
-        "words": _words(),
+        "labels": _labels(),
     }
 
 
-def _words() -> dict[str, str]:
+def _labels() -> dict[str, str]:
     return {
         "start": tr("Start", "开始"),
         "stop": tr("Stop", "停止"),
@@ -206,7 +206,7 @@ def _words() -> dict[str, str]:
     }
 
 
-def _say_how_far(recording: LiveRecording) -> None:
+def _show_progress(recording: LiveRecording) -> None:
     error = recording.job.error
     if error is not None:
         st.error(
@@ -215,7 +215,7 @@ def _say_how_far(recording: LiveRecording) -> None:
             else tr("Recognition broke off; what was heard is kept.", "识别中断；已听到的内容会保留。")
         )
     now = recording.transcript.now
-    heard = recording.transcript.heard
+    received = recording.transcript.received
     if recording.refusal is not None:
         st.error(sentence(recording.refusal))
     elif recording.full:
@@ -228,10 +228,10 @@ def _say_how_far(recording: LiveRecording) -> None:
     if not recording.job.running:
         return
     if recording.over:
-        left = heard - now.shown
+        left = received - now.recognised
         st.caption(tr(f"The last {left:.0f} s are still being recognised", f"正在识别最后 {left:.0f} 秒"))
-    elif now.shown:
-        follows, final = heard - now.shown + PIECE, heard - now.settled + PIECE
+    elif now.recognised:
+        follows, final = received - now.recognised + PIECE, received - now.settled + PIECE
         st.caption(
             tr(
                 f"Text follows speech by up to {follows:.1f} s, and is final after {final:.1f} s · "

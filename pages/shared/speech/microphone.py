@@ -1,8 +1,8 @@
-"""The browser's half of live text: it records, shows how loud it is, and sends pieces until they are taken.
+"""The browser's half of live text: it records, shows how loud it is, and sends pieces until they are acknowledged.
 
 A message is {run, first, pieces, over}: the recording's name, the number of its first piece, pieces of
 a second (16-bit samples, mono at 16 kHz, as base64), and whether nothing follows. The answer is in
-`data`: the run, how many of its pieces were taken, and whether that was all.
+`data`: the run, how many of its pieces have arrived, and whether that was all.
 """
 
 HTML = """
@@ -42,7 +42,10 @@ JS = """
 const RATE = 16000;
 const AT_ONCE = 10;  // pieces in a message
 const RETRY = 3000;  // milliseconds after which a message is sent again
+const PATIENCE = 1000;  // milliseconds that the last samples may take
+// Asked for the rest, it answers with null behind its last samples.
 const WORKLET = `registerProcessor("quintet-microphone", class extends AudioWorkletProcessor {
+  constructor() { super(); this.port.onmessage = () => this.port.postMessage(null); }
   process([[samples]]) { if (samples) this.port.postMessage(samples.slice()); return true; }
 });`;
 
@@ -57,14 +60,16 @@ function microphone(root) {
   const [start, stop, meter, level, clock, notice] =
     ["start", "stop", "meter", "level", "clock", "notice"].map(part);
   let data, send;  // of the last update
-  let run = "", queue = [], first = 0, over = true;  // `queue` starts with piece number `first`
+  let run = "", queue = [], first = 0;  // `queue` starts with piece number `first`
+  let recording = false;  // pieces may still come
+  let over = true;  // all of them have arrived
   let sent = 0;  // when the message under way left; 0: none is
-  let close = null;  // while recording
+  let close = null;  // what Stop does, while there is something to stop
 
   const push = () => {
-    if (run && (queue.length || !over) && (!sent || Date.now() - sent > RETRY)) {
+    if (run && !over && (!sent || Date.now() - sent > RETRY)) {
       const pieces = queue.slice(0, AT_ONCE);
-      const last = !close && pieces.length === queue.length;
+      const last = !recording && pieces.length === queue.length;
       if (!pieces.length && !last) return;
       sent = Date.now();
       send("pieces", { run, first, pieces, over: last });
@@ -73,11 +78,11 @@ function microphone(root) {
   const timer = () => setTimeout(() => { if (root.isConnected && run) { push(); if (!over) timer(); } }, 500);
 
   const draw = () => {
-    start.textContent = data.words.start;
-    stop.textContent = data.words.stop;
-    start.disabled = !!close || !data.ready;
+    start.textContent = data.labels.start;
+    stop.textContent = data.labels.stop;
+    start.disabled = !over || !data.ready;
     stop.disabled = !close;
-    meter.setAttribute("aria-label", data.words.level);
+    meter.setAttribute("aria-label", data.labels.level);
     if (!run || data.run === run) {
       part("final").textContent = data.text;
       part("tentative").textContent = data.tentative;
@@ -86,13 +91,15 @@ function microphone(root) {
 
   const record = async () => {
     notice.textContent = "";
-    if (!navigator.mediaDevices?.getUserMedia) { notice.textContent = data.words.insecure; return; }
-    start.disabled = true;
-    let stream = null;
+    if (!navigator.mediaDevices?.getUserMedia) { notice.textContent = data.labels.insecure; return; }
+    run = `${Date.now()}.${Math.random()}`;
+    queue = []; first = 0; sent = 0;
+    recording = true; over = false;
+    draw();
+    let stream = null, input = null;
     try {
+      input = await listener();
       stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
-      run = `${Date.now()}.${Math.random()}`;
-      queue = []; first = 0; over = false; sent = 0;
       part("final").textContent = part("tentative").textContent = "";
       let piece = new Int16Array(RATE), filled = 0, seconds = 0;
       const add = () => {
@@ -100,8 +107,9 @@ function microphone(root) {
         queue.push(btoa(String.fromCharCode(...bytes)));
         filled = 0;
       };
-      const disconnect = await listen(stream, (samples) => {
-        if (!root.isConnected) { close?.(); return; }  // another page is shown
+      await input.listen(stream, (samples) => {
+        if (!recording) return;
+        if (!root.isConnected) close?.();  // another page is shown
         let power = 0;
         for (const value of samples) {
           power += value * value;
@@ -115,22 +123,24 @@ function microphone(root) {
         meter.setAttribute("aria-valuenow", percent);
         clock.textContent = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
       });
-      close = () => {
+      close = async () => {
         close = null;
-        disconnect();
+        draw();
+        await input.stop();
         stream.getTracks().forEach((track) => track.stop());
         level.style.width = "0";
         if (filled) add();
+        recording = false;
         push();
-        draw();
       };
       stream.getTracks().forEach((track) => { track.onended = () => close?.(); });
       timer();
     } catch (error) {
+      input?.stop();
       stream?.getTracks().forEach((track) => track.stop());
-      run = "";
+      run = ""; recording = false; over = true;
       const reasons = { NotAllowedError: "denied", SecurityError: "insecure", NotFoundError: "missing" };
-      notice.textContent = data.words[reasons[error.name] ?? "failed"];
+      notice.textContent = data.labels[reasons[error.name] ?? "failed"];
     }
     draw();
   };
@@ -141,13 +151,13 @@ function microphone(root) {
     update(newData, newSend) {
       data = newData; send = newSend;
       if (data.run === run) {
-        if (data.taken > first) {
-          queue.splice(0, data.taken - first);
-          first = data.taken;
+        if (data.acknowledged > first) {
+          queue.splice(0, data.acknowledged - first);
+          first = data.acknowledged;
           sent = 0;
         }
         if (data.stop) close?.();
-        if (data.over && !close) { queue = []; over = true; }
+        if (data.over && !recording) { queue = []; over = true; }
       }
       draw();
       push();
@@ -155,38 +165,56 @@ function microphone(root) {
   };
 }
 
-// Calls `take` with samples at RATE until the function that it returns is called.
-async function listen(stream, take) {
-  let context, source;
-  try {  // the browser resamples best
-    context = new AudioContext({ sampleRate: RATE });
-    source = context.createMediaStreamSource(stream);
-  } catch {
-    context?.close();
-    context = new AudioContext();
-    source = context.createMediaStreamSource(stream);
-  }
-  await context.resume();
-  const resample = resampler(context.sampleRate / RATE);
-  const node = await processor(context, (samples) => take(resample(samples)));
-  source.connect(node).connect(context.destination);  // silent, but without it nothing flows
-  return () => { source.disconnect(); node.disconnect(); context.close(); };
+// Made before the microphone is open, so that the first word is heard. `listen` calls `take` with samples at
+// RATE until `stop`, which waits for the last of them.
+async function listener() {
+  let { context, node } = await processor({ sampleRate: RATE });  // the browser resamples best
+  let source;
+  return {
+    async listen(stream, take) {
+      try {
+        source = context.createMediaStreamSource(stream);
+      } catch {  // or not at all
+        context.close();
+        ({ context, node } = await processor());
+        source = context.createMediaStreamSource(stream);
+      }
+      const resample = resampler(context.sampleRate / RATE);
+      node.take = (samples) => take(resample(samples));
+      source.connect(node).connect(context.destination);  // silent, but without it nothing flows
+      await context.resume();
+    },
+    async stop() {
+      source?.disconnect();
+      await node.rest();
+      context.close();
+    },
+  };
 }
 
-async function processor(context, take) {
+// A context, and a node in it that gives its samples to its own `take`.
+async function processor(options) {
+  const context = new AudioContext(options);
+  context.resume();
   if (context.audioWorklet) {
     const address = URL.createObjectURL(new Blob([WORKLET], { type: "text/javascript" }));
     try {
       await context.audioWorklet.addModule(address);
       const node = new AudioWorkletNode(context, "quintet-microphone", { channelCount: 1, channelCountMode: "explicit" });
-      node.port.onmessage = (event) => take(event.data);
-      return node;
+      node.port.onmessage = ({ data: samples }) => samples ? node.take(samples) : node.ended();
+      node.rest = () => new Promise((ended) => {
+        node.ended = ended;
+        node.port.postMessage("rest");
+        setTimeout(ended, PATIENCE);
+      });
+      return { context, node };
     } catch { /* a policy forbids modules from blobs: the older way works */
     } finally { URL.revokeObjectURL(address); }
   }
   const node = context.createScriptProcessor(4096, 1, 1);
-  node.onaudioprocess = (event) => take(event.inputBuffer.getChannelData(0));
-  return node;
+  node.onaudioprocess = (event) => node.take(event.inputBuffer.getChannelData(0));
+  node.rest = async () => {};
+  return { context, node };
 }
 
 // One sample is the mean of those that fall into its time.

@@ -1,0 +1,120 @@
+"""The microphone's side of live text, in a browser alone: every piece arrives, and says when it is the last."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pages.shared.speech.live import _labels
+from pages.shared.speech.microphone import CSS, HTML, JS
+from tests.fakes.browser import browser
+
+pytestmark = pytest.mark.browser
+
+RATE = 16_000
+# What the server does: keep the pieces that are new, and say how many they are.
+SERVER = """
+window.server = { sent: [], pieces: [], over: false, run: "", answers: true };
+window.update = () => microphone.default({
+  parentElement: document.body,
+  data: { run: server.run, acknowledged: server.pieces.length, over: server.over, stop: false, ready: !server.run || server.over,
+          text: "", tentative: "", labels: LABELS },
+  setTriggerValue: (name, message) => {
+    server.sent.push(message);
+    if (!server.answers) return;
+    server.run = message.run;
+    server.pieces.push(...message.pieces.slice(server.pieces.length - message.first));
+    server.over = message.over;
+    setTimeout(update);
+  },
+});
+update();
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A page with the component alone."""
+    context = chromium.new_context(permissions=["microphone"])
+    page = context.new_page()
+    whole = f"<style>{CSS}</style>{HTML}"
+    page.route("http://localhost/", lambda route: route.fulfill(body=whole, content_type="text/html"))
+    page.route("**/mic.js", lambda route: route.fulfill(body=JS, content_type="text/javascript"))
+    page.goto("http://localhost/")
+    page.evaluate("async () => { window.microphone = await import('/mic.js'); }")
+    page.evaluate(SERVER.replace("LABELS", str(_labels())))
+    yield page
+    context.close()
+
+
+def seconds(page: Any) -> float:
+    """Of the sound that the server has."""
+    pieces = page.evaluate("() => server.pieces")
+    return sum(len(base64.b64decode(piece)) for piece in pieces) / 2 / RATE
+
+
+def wait_for_pieces(page: Any, count: int) -> None:
+    page.wait_for_function("count => server.pieces.length >= count", arg=count)
+
+
+def test_it_is_over_when_somebody_stops_and_not_before(page: Any) -> None:
+    page.evaluate("() => setInterval(update, 1)")  # the page is drawn again while the microphone opens
+    page.locator(".start").click()
+    wait_for_pieces(page, 2)
+    assert not any(message["over"] for message in page.evaluate("() => server.sent"))
+    assert page.locator(".start").is_disabled() and page.locator(".stop").is_enabled()
+    page.locator(".stop").click()
+    page.wait_for_function("() => server.over")
+    assert [message["over"] for message in page.evaluate("() => server.sent")].index(True) > 0
+    page.locator(".start:enabled").wait_for()
+
+
+def test_what_was_said_just_before_somebody_stops_arrives(page: Any) -> None:
+    page.locator(".start").click()
+    wait_for_pieces(page, 1)
+    had = seconds(page)
+    # The page has no time for 3 seconds, and then it is stopped at once.
+    page.evaluate("""() => {
+      for (const until = Date.now() + 3000; Date.now() < until;);
+      document.querySelector(".stop").onclick();
+    }""")
+    page.wait_for_function("() => server.over")
+    assert seconds(page) - had > 1.5
+
+
+def test_pieces_wait_while_the_server_is_busy_and_all_arrive(page: Any) -> None:
+    page.locator(".start").click()
+    wait_for_pieces(page, 1)
+    page.evaluate("() => { server.answers = false; }")
+    page.wait_for_function("() => server.sent.length > 3")  # sent again and again
+    page.locator(".stop").click()
+    assert page.locator(".start").is_disabled()  # a new recording would forget this one
+    page.evaluate("() => { server.answers = true; }")
+    page.wait_for_function("() => server.over")
+    sent = page.evaluate("() => server.sent")
+    assert max(message["first"] + len(message["pieces"]) for message in sent) == page.evaluate(
+        "() => server.pieces.length"
+    )
+    assert seconds(page) > 5
+
+
+def test_a_microphone_that_is_refused_says_so_and_can_be_tried_again(chromium: Any, page: Any) -> None:
+    page.evaluate("""() => {
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async () => {
+        navigator.mediaDevices.getUserMedia = open;
+        throw new DOMException("no", "NotAllowedError");
+      };
+    }""")
+    page.locator(".start").click()
+    page.get_by_text("was not allowed to use the microphone").wait_for()
+    page.locator(".start:enabled").click()
+    wait_for_pieces(page, 1)
+    assert page.locator(".notice").inner_text() == ""

@@ -72,7 +72,7 @@ def test_httpx2_logs_addresses(caplog: pytest.LogCaptureFixture) -> None:
     """models/hub/wheels.py: an index's address may hold a password."""
     import httpx2
 
-    with caplog.at_level(logging.INFO), FakeHub(pages={"/simple/": b""}) as hub:
+    with caplog.at_level(logging.INFO, "httpx2"), FakeHub(pages={"/simple/": b""}) as hub:
         httpx2.get(f"{hub.url}/simple/")
         assert hub.url in caplog.text
 

@@ -13,7 +13,7 @@ run: .venv/requirements.stamp
 test: .venv/requirements-dev.stamp
 	$(BIN)/python -m pytest $(ARGS)
 
-# While working: no weights, no browser, no network, and nothing that takes seconds.
+# While working: no weights, no browser, no network, no torch.
 test-fast: .venv/requirements-dev.stamp
 	$(BIN)/python -m pytest -m "not slow and not weights and not browser" $(ARGS)
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.paths import SHARED
+
+TESTS = Path(__file__).parent
+WITHOUT_SLOW = "not slow"
 
 # Settings of whoever runs the tests that would change what is tested.
 SETTINGS = (
@@ -27,11 +31,50 @@ SETTINGS = (
 )
 
 
+# Folders and files that compute with models, convert them, or start kernels.
+SLOW = (
+    "chatglm",
+    "engines/test_chatglm.py",
+    "engines/test_hf.py",
+    "engines/test_qwen_vl.py",
+    "engines/test_speech.py",
+    "engines/test_speech_options.py",
+    "interpreter",
+    "pages/test_browser.py",
+    "pretrained",
+    "qwen_vl",
+    "speech",
+    "starters",
+    "test_reasons.py",
+)
+
+
+def _is_slow(path: Path) -> bool:
+    return path.is_relative_to(TESTS) and path.relative_to(TESTS).as_posix().startswith(SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without the slow ones, their files are not even read: they import torch, which takes seconds."""
+    return True if WITHOUT_SLOW in config.getoption("markexpr") and _is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real weights may have to fetch them first: they get half an hour."""
+    """Slow is also whoever clicks through whole pages. Real weights may have to be fetched first."""
     for item in items:
+        pages = item.path.parent == TESTS / "pages" and "stage" in getattr(item, "fixturenames", ())
+        if pages or _is_slow(item.path):
+            item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("weights") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What runs without the slow ones is quick because it does without torch."""
+    before = "torch" in sys.modules
+    yield
+    if WITHOUT_SLOW in request.config.getoption("markexpr"):
+        assert before or "torch" not in sys.modules, "this test imports torch: mark it slow"
 
 
 @pytest.fixture(autouse=True)

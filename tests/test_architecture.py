@@ -168,6 +168,7 @@ def test_naming_an_engine_imports_no_heavy_library(file: Path) -> None:
     assert not modules_after(f"import models.{module(file)}") & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", PAGES, ids=lambda file: file.stem)
 def test_a_page_imports_no_heavy_library(file: Path) -> None:
     run = f"""

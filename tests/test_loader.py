@@ -421,6 +421,7 @@ def test_a_failure_inside_an_engine_is_not_swallowed(shop: Loader, stage: Stage,
     assert shop.loaded() == []
 
 
+@pytest.mark.slow
 def test_many_at_once_never_exceed_the_memory(shop: Loader, stage: Stage, folder: Any) -> None:
     """Six sessions, four models, room for two."""
     names = [folder(name) for name in "abcd"]

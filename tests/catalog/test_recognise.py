@@ -140,6 +140,7 @@ def test_files_that_are_not_what_they_are_called(
 # --- Whisper -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_whisper_pt_file(tmp_path: Path) -> None:
     import torch
 
@@ -154,6 +155,7 @@ def test_a_whisper_pt_file(tmp_path: Path) -> None:
         describe(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_pt_file_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedCheckpoint):
         describe(write_torch(tmp_path / "other.pt", {"layer.weight": 1}))
@@ -314,6 +316,7 @@ def test_shards_are_all_looked_at(tmp_path: Path) -> None:
         describe(folder)
 
 
+@pytest.mark.slow
 def test_bin_weights(tmp_path: Path) -> None:
     import torch
 
@@ -394,6 +397,7 @@ def test_packed_weights_are_counted_unpacked(generation: str) -> None:
         assert describe(SHARED / "fixtures" / f"{generation}-{bits}").parameters == plain
 
 
+@pytest.mark.slow
 @needs_fixtures
 @pytest.mark.parametrize("name", ["chatglm3-6b", "chatglm-6b", "qwen-vl-chat-int4"])
 def test_the_real_configs_agree_with_the_table(tmp_path: Path, name: str) -> None:

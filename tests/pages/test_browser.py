@@ -17,6 +17,7 @@ from pages.shared.vision.region import MIDDLE
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
+from tests.fakes.browser import launched
 from tests.fakes.paths import ROOT
 from tests.fakes.sounds import write_sound
 from tests.fakes.waiting import WAIT, until

@@ -39,6 +39,7 @@ def test_any_rate_and_channels_become_mono_at_16_khz(
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_same_samples_as_faster_whispers_decoder(tmp_path: Path) -> None:
     from faster_whisper.audio import decode_audio
 

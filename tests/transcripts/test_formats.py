@@ -24,6 +24,7 @@ def test_every_format_has_a_media_type() -> None:
     assert all("/" in MIME[name] for name in FORMATS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["txt", "srt", "vtt", "tsv"])
 def test_same_as_whispers_own_writer(name: str, tmp_path: Any) -> None:
     from whisper.utils import get_writer
@@ -129,6 +130,7 @@ def read_subtitles(text: str) -> list[tuple[float, float, list[str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_line_width_wraps_as_whispers_own_writer_does(tmp_path: Any) -> None:
     from whisper.utils import get_writer
 

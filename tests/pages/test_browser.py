@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -351,13 +350,12 @@ def test_the_microphone_records(visit):
     page = visit("/whisper")
     page.get_by_role("tab", name="Record").click()
     page.get_by_role("button", name="Record", exact=True).click()
-    heard = page.locator("[data-testid=stAudioInputWaveformTimeCode]")
-    heard.get_by_text(re.compile("00:0[1-9]")).wait_for()
+    page.locator("[data-testid=stAudioInputWaveformTimeCode]:not(:text('00:00'))").wait_for()
     page.get_by_role("button", name="Stop recording").click()
     page.get_by_text("recording 1.wav").first.wait_for()
     page.locator(key("whisper.go") + " button:not([disabled])").click()
     # Chromium's fake microphone beeps: no words, but an answer.
-    page.get_by_text(re.compile(r"done · 0:\d\d")).wait_for(timeout=SLOW)
+    page.get_by_text("done · 0:").wait_for(timeout=SLOW)
 
 
 def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):

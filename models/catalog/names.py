@@ -14,7 +14,11 @@ from models.errors import BadInput, CheckpointNotFound, ModelError
 from models.schema import Checkpoint
 
 # Strict, so that everybody who parses it finds the same host: no user, no query, no backslash.
-_ADDRESS = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d+)?(/[\w.~-]+)*/v1/?", re.ASCII | re.IGNORECASE)
+# What follows # names one of the server's models.
+_ADDRESS = re.compile(
+    r"(?P<server>https?://(?P<host>[\w.-]+|\[[\da-f:.]+\])(?P<port>:\d+)?(?:/[\w.~-]+)*/v1)/?(?P<model>#[\w./:@+-]+)?",
+    re.ASCII | re.IGNORECASE,
+)
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
 
@@ -24,7 +28,7 @@ def find(name: str) -> Checkpoint:
 
     Args:
         name: a catalog name in any case, a hub or ModelScope id, an http(s) address that ends in
-            /v1, or a path to a folder, a .gguf or a .pt file. Names come first: write ./name for a
+            /v1 (or /v1#model, where the server has several), or a path to a folder, a .gguf or a .pt file. Names come first: write ./name for a
             folder called like one.
 
     Raises:
@@ -34,8 +38,8 @@ def find(name: str) -> Checkpoint:
     name = name.strip()
     if known := _known(name):
         return known
-    if _ADDRESS.fullmatch(name):
-        address = name.rstrip("/")
+    if match := _ADDRESS.fullmatch(name):
+        address = match["server"] + (match["model"] or "")
         return Checkpoint(address, "other", "chat", "openai-api", title=address)
     if _is_path(name):
         return describe(Path(name))
@@ -137,9 +141,11 @@ def _model_paths() -> list[str]:
 
 
 def _check_address(address: re.Match[str]) -> None:
-    text, host, port = address[0].rstrip("/").lower(), address[1].lower(), address[2] or ""
+    text, host = address["server"].lower(), address["host"].lower()
+    port = address["port"] or ""
     remotes = os.environ.get("QUINTET_REMOTES", "").strip()
-    listed = {part.strip().rstrip("/").lower() for part in [*remotes.split(","), *_model_paths()]}
+    named = [*remotes.split(","), *(value.partition("#")[0] for value in _model_paths())]
+    listed = {part.strip().rstrip("/").lower() for part in named}
     by_default = not remotes and _is_loopback(host.strip("[]"))
     if not by_default and listed.isdisjoint({text, host, host + port}):
         raise BadInput(

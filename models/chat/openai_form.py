@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from models.chat.calls import cut_off, parse_json_call, with_arguments
@@ -70,12 +71,20 @@ def events(chunks: Iterable[Chunk], cancel: threading.Event, began: float) -> It
     """Chunks to events, and the figures of the last ones to Usage. `began`: by time.monotonic()."""
     answer = _Answer(began)
     for chunk in chunks:
-        yield from answer.add(chunk)
+        try:
+            yield from answer.add(chunk)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise EngineFailed(
+                "The server's answer is not in OpenAI's form: see what kind of server it is, or ask another one.",
+                "服务器的回答不符合 OpenAI 的格式：请确认服务器类型，或换用其他服务器。",
+            ) from error
     yield from answer.end(cancel.is_set())
 
 
 class _Answer:
-    """What the chunks of a streamed answer have said so far.
+    """What the chunks of a streamed answer have said so far, in the forms that servers of all makers have.
+
+    Thoughts are told apart from the answer; where nothing else came they are the answer.
 
     Args:
         began: when it was asked for, by time.monotonic().
@@ -88,10 +97,12 @@ class _Answer:
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}  # llama.cpp's own figures
-        self._calls: dict[int, list[str]] = {}  # by their place in the answer: name, arguments
+        self._thoughts: list[str] = []
+        self._answered = False
+        self._calls: list[_Call] = []
 
     def add(self, chunk: Chunk) -> Iterator[Event]:
-        self._usage = chunk.get("usage") or self._usage
+        self._usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage") or self._usage
         self._timings = chunk.get("timings") or self._timings
         if step := chunk.get("prompt_progress"):
             yield Prefill(step["processed"], step["total"])
@@ -99,22 +110,39 @@ class _Answer:
             yield from self._add_choice(choice)
 
     def _add_choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
-        delta = choice.get("delta") or {}
-        text, parts = choice.get("text") or delta.get("content"), delta.get("tool_calls") or ()
+        # A server that does not stream sends the whole message.
+        delta = choice.get("delta") or choice.get("message") or {}
+        text = _text(choice.get("text") or delta.get("content"))
+        thought = _text(delta.get("reasoning_content") or delta.get("reasoning"))
+        parts = list(delta.get("tool_calls") or ())
+        if function := delta.get("function_call"):  # the form before there were several
+            parts.append({"function": function})
         self._reason = choice.get("finish_reason") or self._reason
-        if text or parts:
+        self._usage = choice.get("usage") or delta.get("usage") or self._usage
+        if text or thought or parts:
             self._first = self._first or time.monotonic()
             self._pieces += 1
+        if thought:
+            self._thoughts.append(thought)
         if text:
+            self._answered = True
             yield Delta(text)
         for part in parts:
-            self._continue_call(part.get("index") or 0, part.get("function") or {})
+            self._continue_call(part)
 
-    def _continue_call(self, index: int, function: Mapping[str, Any]) -> None:
-        """Adds what a chunk has of a call: the name once, the arguments bit by bit."""
-        call = self._calls.setdefault(index, ["", ""])
-        call[0] = function.get("name") or call[0]
-        call[1] += function.get("arguments") or ""
+    def _continue_call(self, part: Mapping[str, Any]) -> None:
+        """Adds what a chunk has of a call. Some servers send whole calls, all with one index, or with none."""
+        function, index, identity = part.get("function") or {}, part.get("index"), part.get("id")
+        name, arguments = function.get("name"), function.get("arguments")
+        same = [call for call in self._calls if index is None or call.index == index]
+        call = same[-1] if same else None
+        if call is None or (name and call.name and (identity != call.identity or index is None)):
+            call = _Call(index, identity)
+            self._calls.append(call)
+        call.name = name or call.name
+        if isinstance(arguments, Mapping):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        call.arguments += arguments or ""
 
     def end(self, cancelled: bool) -> Iterator[Event]:
         """The calls, which are whole now, and Done."""
@@ -123,7 +151,9 @@ class _Answer:
         if cancelled and self._reason is None:
             yield Done("cancelled", usage)
             return
-        calls = [parse_json_call(*call) for call in self._calls.values()]
+        if self._thoughts and not self._answered and not self._calls:
+            yield Delta("".join(self._thoughts))
+        calls = [parse_json_call(call.name, call.arguments) for call in self._calls]
         cut = self._reason == "length"
         yield from cut_off(calls) if cut else calls
         yield Done("length" if cut else "tool_calls" if calls else "stop", usage)
@@ -131,15 +161,39 @@ class _Answer:
     def _figures(self, now: float) -> Usage:
         first = self._first or now
         seconds = now - (self._first or self._began)
-        completion = self._usage.get("completion_tokens", self._pieces)
+        completion = _count(self._usage.get("completion_tokens"), self._pieces)
+        details = self._usage.get("prompt_tokens_details")
         measured = completion / seconds if seconds else 0.0
         return Usage(
-            prompt_tokens=self._usage.get("prompt_tokens", 0),
-            cached_tokens=(self._usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+            prompt_tokens=_count(self._usage.get("prompt_tokens")),
+            cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, Mapping) else 0,
             completion_tokens=completion,
             seconds_to_first_token=first - self._began,
             tokens_per_second=self._timings.get("predicted_per_second") or measured,
         )
+
+
+@dataclass
+class _Call:
+    """A call while it is written: its place in the answer and its id, where the server says them."""
+
+    index: int | None
+    identity: str | None
+    name: str = ""
+    arguments: str = ""
+
+
+def _text(content: Any) -> str:
+    """The text of a content, which may be a list of parts. Raises TypeError for anything else."""
+    if isinstance(content, list):
+        return "".join(_text(part.get("text")) for part in content)
+    if content is None or isinstance(content, str):
+        return content or ""
+    raise TypeError(f"{type(content).__name__} is no text")
+
+
+def _count(value: Any, otherwise: int = 0) -> int:
+    return value if isinstance(value, int) else otherwise
 
 
 def refusal(error: Any, who: str) -> BadInput | EngineFailed:

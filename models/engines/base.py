@@ -156,6 +156,8 @@ class ChatEngine(Engine):
     """An engine that continues text. `context_length` is in tokens and covers prompt and answer."""
 
     context_length: int
+    # The models that the server behind this engine offers, where there is one; the first of them answers.
+    served: tuple[str, ...] = ()
     # False for a base model: it has no chat template and only continues text.
     has_chat_template: bool
     # Which of `models.chat.request.RESPONSE_FORMATS` an answer can be held to.

@@ -5,8 +5,11 @@ else from OPENAI_API_KEY. Redirects are not followed: they would carry requests 
 """
 
 import asyncio
+import codecs
 import json
+import logging
 import os
+import re
 import threading
 import time
 import weakref
@@ -36,24 +39,33 @@ THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 UNKNOWN_CONTEXT = 8192  # tokens, where the server does not say
 # Seconds: for a short answer; without a byte of a long one; between two looks at `cancel`.
 SHORT, SILENCE, LOOK = 10.0, 600.0, 0.05
+LONGEST = 1 << 20  # bytes of one event
+DONE, ENDED = b"[DONE]", b""
+# Models that servers list beside those for chat.
+_NO_CHAT = re.compile(
+    r"embed|rerank|whisper|tts|transcribe|moderation|dall-e|stable-diffusion|\bbge\b|\bclip\b", re.IGNORECASE
+)
 PROBE: tuple[Message, ...] = ({"role": "user", "content": "a"},)
 
 
 class RemoteEngine(ChatEngine):
-    """The first model of one server, whose context length and token counts are used where it has them."""
+    """One model of a server, whose context length and token counts are used where it has them.
+
+    It is the one that the address names behind a #, else the first that can be for chat. `served` are all.
+    """
 
     has_chat_template = True
 
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         import httpx2
 
-        self.address = self.checkpoint.name
+        self.address, _, wanted = self.checkpoint.name.partition("#")
         progress(Progress("load", detail=self.address))
         self._settings = _settings()
         self._client = httpx2.Client(timeout=SHORT, **self._settings)
         weakref.finalize(self, self._client.close)  # an engine that nobody closed leaves no connection open
         try:
-            self.model, served = self._first_model()
+            self.model, served = self._choose_model(wanted)
             self._counter = self._find_counter()
         except BaseException:
             self._client.close()
@@ -67,6 +79,12 @@ class RemoteEngine(ChatEngine):
 
     def _notes(self) -> Iterator[Text]:
         yield Text(f"{self.model} answers", f"由 {self.model} 回答")
+        if others := self.served[1:]:
+            listed = ", ".join(others[:8])
+            yield Text(
+                f"also served, behind a # in the address: {listed}",
+                f"另有模型，可在地址后以 # 指定：{listed}",
+            )
         if self._counter is estimate:
             yield Text(
                 "this server does not count tokens: the numbers are estimates",
@@ -97,12 +115,18 @@ class RemoteEngine(ChatEngine):
         except (ValueError, LookupError, TypeError) as error:
             raise self._not_openai() from error
 
-    def _first_model(self) -> tuple[str, int | None]:
-        """Id and context length of the model that the server lists first."""
+    def _choose_model(self, wanted: str) -> tuple[str, int | None]:
+        """Id and context length of a model that the server lists."""
         try:
-            card = self._ask("/v1/models", "data")[0]
-            length = card.get("max_model_len") or (card.get("meta") or {}).get("n_ctx")
-            return str(card["id"]), int(length) if length else None
+            cards = {str(card["id"]): card for card in self._ask("/v1/models", "data")}
+            self.served = tuple(cards)
+            chat = [name for name in cards if not _NO_CHAT.search(name)]
+            model = wanted or [*chat, *cards][0]
+            if model not in cards:
+                raise self._no_model(model)
+            self.served = (model, *(name for name in cards if name != model))
+            length = cards[model].get("max_model_len") or (cards[model].get("meta") or {}).get("n_ctx")
+            return model, int(length) if length else None
         except (LookupError, AttributeError, TypeError, ValueError) as error:
             raise self._not_openai() from error
 
@@ -145,19 +169,32 @@ class RemoteEngine(ChatEngine):
         """The chunks of one answer. `cancel`, or closing the iterator, closes the connection."""
         loop = asyncio.new_event_loop()
         lines = self._data(f"{self.address}/{path}", asked)
+        finished, begun = False, b""
 
         async def following() -> bytes | None:
             return await anext(lines, None)
 
         try:
             while (line := _unless(cancel, loop, following())) is not None:
-                yield self._chunk(line)
+                if line == DONE:
+                    return
+                if line == ENDED:
+                    if not finished:
+                        raise self._broken()
+                    return
+                chunk, begun = self._chunk(begun + line)
+                if chunk is not None:
+                    finished = finished or _has_reason(chunk)
+                    yield chunk
         finally:
             loop.run_until_complete(lines.aclose())
             loop.close()
 
     async def _data(self, url: str, asked: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-        """The data of every server-sent event up to [DONE]."""
+        """The data of every server-sent event, and last DONE, or ENDED where the server just stopped.
+
+        A server that does not stream sends its answer as one JSON.
+        """
         import httpx2
 
         timeout = httpx2.Timeout(SILENCE, connect=SHORT)
@@ -168,23 +205,27 @@ class RemoteEngine(ChatEngine):
             ):
                 if response.status_code != 200:
                     raise self._refused(response.status_code, await response.aread())
+                if response.headers.get("Content-Type", "").startswith("application/json"):
+                    yield await response.aread()
                 async for line in _lines(response.aiter_bytes()):
-                    if line == b"data: [DONE]":
-                        return
-                    if line.startswith(b"data:"):
-                        yield line.removeprefix(b"data:")
+                    data = line.removeprefix(b"data:").strip()
+                    if line.startswith(b"data:") and data:
+                        yield DONE if data == b"[DONE]" else data
         except httpx2.HTTPError as error:
-            raise self._broken() from error
-        raise self._broken()
+            logging.getLogger(__name__).info("%s: %s", self.address, error)
+        yield ENDED
 
-    def _chunk(self, line: bytes) -> Chunk:
+    def _chunk(self, data: bytes) -> tuple[Chunk | None, bytes]:
+        """A chunk; or none yet, and the data that goes on in the next line."""
         try:
-            chunk = json.loads(line)
+            chunk = json.loads(data)
         except ValueError as error:
-            raise self._broken() from error
+            if len(data) > LONGEST:
+                raise self._broken() from error
+            return None, data + b"\n"
         if failure := _error_in(chunk):
             raise refusal(failure, self.address)
-        return dict(chunk)
+        return dict(chunk), b""
 
     # --- errors -------------------------------------------------------------------------------
 
@@ -201,6 +242,13 @@ class RemoteEngine(ChatEngine):
         except ValueError:
             failure = None
         return refusal(failure or f"status {status}", self.address)
+
+    def _no_model(self, name: str) -> UnsupportedCheckpoint:
+        listed = ", ".join(self.served[:8])
+        return UnsupportedCheckpoint(
+            f"{self.address} serves no model {name}: write one of these behind the #: {listed}.",
+            f"{self.address} 没有模型 {name}：请在 # 之后写明以下之一：{listed}。",
+        )
 
     def _not_openai(self) -> UnsupportedCheckpoint:
         return UnsupportedCheckpoint(
@@ -264,11 +312,20 @@ async def _lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
-            yield line.strip()
+            yield line.removeprefix(codecs.BOM_UTF8).strip()
+    yield rest.strip()
 
 
 def _error_in(answer: Any) -> Any:
     """What went wrong, in the places where OpenAI, vLLM and FastAPI put it; None: nothing."""
     if not isinstance(answer, dict):
         return f"an answer of type {type(answer).__name__}"
-    return answer.get("error") or (answer if answer.get("object") == "error" else answer.get("detail"))
+    is_error = answer.get("object") == "error" or ("message" in answer and "choices" not in answer)
+    return answer.get("error") or (answer if is_error else answer.get("detail"))
+
+
+def _has_reason(chunk: Chunk) -> bool:
+    choices = chunk.get("choices")
+    return isinstance(choices, list) and any(
+        isinstance(choice, dict) and choice.get("finish_reason") for choice in choices
+    )

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 import models
-from models import BadInput, Checkpoint, Device, Engine, ModelError, Plan, Text
+from models import BadInput, ChatEngine, Checkpoint, Device, Engine, ModelError, Plan, Text
 from pages.shared import options
 from pages.shared.frame import KINDS
 from pages.shared.language import LANGUAGES, language, remember, say, sentence, tr
@@ -55,6 +55,7 @@ def show_sidebar(
         _show_buttons(choice)
         if engine:
             _show_report(engine)
+            _choose_served_model(family, engine)
         defaults = {**described.options, **preset(described)} if described else {}
         values = options.choose(family, specs, defaults)
     return choice, values
@@ -212,6 +213,21 @@ def _show_buttons(choice: Choice) -> None:
         if loader().unload(choice.engine.checkpoint.name):
             st.rerun()
         st.warning(tr("Somebody is using it; try again later.", "有人正在使用，请稍后再试。"))
+
+
+def _choose_served_model(family: str, engine: Engine) -> None:
+    """Where a server has several models, which one answers."""
+    served = engine.served if isinstance(engine, ChatEngine) else ()
+    if len(served) < 2:
+        return
+    address = engine.checkpoint.name.partition("#")[0]
+    key = f"{family}.served.{engine.checkpoint.name}"
+
+    def choose() -> None:
+        st.session_state[f"set.{family}.checkpoint"] = f"{address}#{st.session_state[key]}"
+        forget_failure(family)
+
+    st.selectbox(tr("Model of this server", "此服务器的模型"), served, key=key, on_change=choose)
 
 
 def _show_report(engine: Engine) -> None:

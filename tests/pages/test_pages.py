@@ -310,6 +310,16 @@ def test_an_answer_that_fails_at_once_leaves_the_question_and_the_old_answers(st
     assert said(at) == [("hello", ["hello "])] and len(sentences(at)) == 1
 
 
+def test_one_of_several_models_of_a_server_is_chosen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeEngine, "served", ("qwen3:8b", "llama3.2:3b"))
+    at = ask(visit(), "hello")
+    name = engine(at).checkpoint.name
+    (choice,) = (box for box in at.selectbox if box.label == "Model of this server")
+    assert choice.value == "qwen3:8b"
+    alive(choice.set_value("llama3.2:3b").run())
+    assert at.session_state["set.llama2.checkpoint"] == f"{name}#llama3.2:3b"
+
+
 def test_an_engine_closed_between_two_runs_is_loaded_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """Conversations in the OpenAI chat format: what they may hold, and the forms that engines need."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from models.errors import BadInput
@@ -79,23 +79,69 @@ def drop_oldest(messages: Messages, count: int) -> list[Message]:
     return kept
 
 
+def name_roles(messages: Messages) -> list[Message]:
+    """`messages` with the roles and fields of today for those of other times: `developer` is a system message,
+    `function` is a tool's, "function_call" is a list of one call, and nothing said is an empty text."""
+    return [_name_role(message) if isinstance(message, Mapping) else message for message in messages]
+
+
+def _name_role(message: Message) -> Message:
+    known = {"developer": "system", "function": "tool"}
+    role = known.get(str(message.get("role")), message.get("role"))
+    changed: dict[str, Any] = {} if role == message.get("role") else {"role": role}
+    if isinstance(call := message.get("function_call"), Mapping) and not message.get("tool_calls"):
+        changed["tool_calls"] = [{"id": "call_0", "type": "function", "function": dict(call)}]
+    silent = message.get("content") is None and role in ("user", "assistant") and "content" in message
+    if silent and not message.get("tool_calls") and not changed.get("tool_calls"):
+        changed["content"] = ""
+    if not changed:
+        return message
+    return {**{key: value for key, value in message.items() if key != "function_call"}, **changed}
+
+
 def merge_turns(messages: Messages) -> list[Message]:
-    """Join neighbours of one role: after a Stop there may be two user turns in a row."""
+    """A conversation as templates expect it, nothing of it lost: one system message, in front; neighbours of
+    one role joined (after a Stop there may be two questions in a row), empty ones left out; and a question,
+    if an empty one, before the first answer."""
+    turns = _join_neighbours(message for message in messages if message["role"] != "system")
+    if turns and turns[0]["role"] == "assistant":
+        turns.insert(0, {"role": "user", "content": ""})
+    return [*_join_system(messages), *turns]
+
+
+def _join_system(messages: Messages) -> list[Message]:
+    listed = [message for message in messages if message["role"] == "system"]
+    if len(listed) < 2:
+        return listed
+    content = listed[0]["content"]
+    for message in listed[1:]:
+        content = _join(content, message["content"])
+    return [{**listed[0], "content": content}]
+
+
+def _join_neighbours(messages: Iterable[Message]) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
+        spoken = message["role"] in ("user", "assistant") and not message.get("tool_calls")
+        if spoken and not message.get("content"):
+            continue
         last = merged[-1] if merged else None
-        if (
-            last is not None
-            and last["role"] == message["role"]
-            and message["role"] in ("user", "assistant")
-            and all(isinstance(each.get("content"), str) for each in (last, message))
-            and not any(each.get("tool_calls") for each in (last, message))
-        ):
-            joined = "\n\n".join(text for text in (last["content"], message["content"]) if text)
-            merged[-1] = {**last, "content": joined}
+        if spoken and last is not None and last["role"] == message["role"] and not last.get("tool_calls"):
+            merged[-1] = {**last, "content": _join(last["content"], message["content"])}
         else:
             merged.append(message)
     return merged
+
+
+def _join(one: Any, other: Any) -> Any:
+    """Two contents as one: texts with a blank line between them, or the parts of both."""
+    if isinstance(one, str) and isinstance(other, str):
+        return "\n\n".join(text for text in (one, other) if text)
+    return [part for content in (one, other) for part in _parts(content)]
+
+
+def _parts(content: Any) -> list[Any]:
+    return ([_text_part(content)] if content else []) if isinstance(content, str) else list(content or ())
 
 
 def fold_system(messages: Messages) -> list[Message]:

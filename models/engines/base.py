@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from models.chat.counts import TokenCounts
-from models.chat.messages import check_messages, drop_oldest, merge_turns, turn_starts
+from models.chat.messages import check_messages, drop_oldest, merge_turns, name_roles, turn_starts
 from models.chat.request import ChatRequest, lift_tools, openai_tools, response_type
 from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, Cancelled, EngineClosed
@@ -205,10 +205,10 @@ class ChatEngine(Engine):
         options = options or self.default_options()
         cancel = cancel or threading.Event()
         with self.request():
-            check_messages(messages)
             form = self._checked_form(response_format)
             dropped = 0
             if isinstance(messages, str):
+                check_messages(messages)
                 tools = openai_tools(tools)
             else:
                 messages, tools = self._prepare(messages, tools)
@@ -292,6 +292,7 @@ class ChatEngine(Engine):
 
     def _prepare(self, messages: Messages, tools: Tools) -> tuple[Messages, Tools]:
         """A conversation and its tools, checked, each in the one form that all below read."""
+        messages = name_roles(messages)
         check_messages(messages)
         messages, listed = lift_tools(messages)
         return messages, [*(listed or ()), *openai_tools(tools)]

@@ -463,11 +463,36 @@ def test_neighbours_of_one_role_are_joined_and_nothing_is_changed_in_place() -> 
     assert conversation == before
 
 
-def test_what_is_not_text_and_what_tools_said_is_not_joined() -> None:
-    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+def test_parts_are_joined_with_texts_and_what_tools_said_is_not() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "x"}}
+    asked = [user("a"), {"role": "user", "content": [picture]}, user("b"), user("")]
     tools = [{"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}]
-    conversation = [user("a"), picture, *tools]
-    assert merge_turns(conversation) == conversation
+    parts = [{"type": "text", "text": "a"}, picture, {"type": "text", "text": "b"}]
+    assert merge_turns([*asked, *tools]) == [{"role": "user", "content": parts}, *tools]
+
+
+def test_there_is_one_system_message_and_a_question_comes_first() -> None:
+    conversation = [
+        assistant("Hello!"),
+        system("be kind"),
+        user("a"),
+        assistant(""),
+        user("b"),
+        system("be brief"),
+    ]
+    whole = [system("be kind\n\nbe brief"), user(""), assistant("Hello!"), user("a\n\nb")]
+    assert merge_turns(conversation) == whole
+
+
+def test_roles_and_fields_of_other_times_are_those_of_today() -> None:
+    engine = make(context=64)
+    calling = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    said = {"role": "function", "name": "f", "content": "1"}
+    nothing = {"role": "assistant", "content": None}
+    list(engine.stream([{"role": "developer", "content": "s"}, user("a"), calling, said, nothing, user("b")]))
+    call = {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert engine.sent == [[system("s"), user("a"), turn, {**said, "role": "tool"}, user("b")]]
 
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}

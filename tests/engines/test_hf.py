@@ -353,7 +353,7 @@ def test_a_template_that_knows_tools_gets_them(tmp_path: Path) -> None:
 def test_template_refusal_is_bad_input(tmp_path: Path) -> None:
     gemma = load(save_gemma(tmp_path))
     with pytest.raises(BadInput, match="turns must alternate"):
-        list(gemma.stream([{"role": "assistant", "content": "Hi"}, *HELLO]))
+        list(gemma.stream([*HELLO, {"role": "assistant", "content": "Hi"}, {"role": "tool", "content": "1"}]))
 
 
 def test_base_model_continues_text(tmp_path: Path) -> None:

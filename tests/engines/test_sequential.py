@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from models.chat.request import ChatRequest
 from models.engines.hf import HfEngine
 from models.errors import BadInput
 from models.pretrained.generation import PrefixCache, TextStream
@@ -26,11 +27,11 @@ CALLS = (ToolCall("first", {"a": 1}, "…"), ToolCall("second", {"b": 2}, "…")
 class CallingEngine(HfEngine):
     """Whatever its model writes, two tools are called in it."""
 
-    def _text(self, prompt: list[int], options: ChatOptions, continues: bool) -> TextStream:
+    def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> TextStream:
         class Calling(TextStream):
             calls = CALLS
 
-        return Calling(self.tokenizer.backend_tokenizer, options.stop)
+        return Calling(self.tokenizer.backend_tokenizer, request.options.stop)
 
 
 @pytest.fixture(scope="module")

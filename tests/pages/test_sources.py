@@ -27,6 +27,7 @@ from tests.fakes.visitor import (
     visit,
 )
 from tests.fakes.visitor import texts as readings
+from tests.fakes.waiting import until
 
 TALK = Source("Transcript of talk.mp3", "the cat sat")
 
@@ -52,7 +53,9 @@ def transcribed(stage: Stage, locale: str = "en-US") -> AppTest:
     stage.heard = [Segment(0.0, 1.0, " the cat"), Segment(1.0, 2.0, " sat")]
     at = visit("whisper", locale)
     at.file_uploader[0].upload("talk.mp3", b"sound", "audio/mpeg")
-    return click(alive(at.run()), "whisper.go")
+    click(alive(at.run()), "whisper.go")
+    until(lambda: "send.llama2" in keys(alive(at.run())))
+    return at
 
 
 @pytest.mark.parametrize("family", ["llama2", "gemma", "chatglm", "qwen_vl"])

@@ -64,11 +64,14 @@ class LiveTranscript:
         """Options other than language, task and names are those that keep up with speech."""
         options = options or SpeechOptions(**dict(engine.checkpoint.options))
         self._engine = engine
-        self._options = replace(options, beam_size=1, vad=True, word_timestamps=True, clips="", batch_size=1)
+        self._options = replace(
+            options, beam_size=1, vad=True, word_timestamps=True, fallback=False, clips="", batch_size=1
+        )
         self.sound = Spool()
         self._last_received = time.monotonic()
         self._ended = False
         self._start = self._end = 0  # of the window, in samples of the recording
+        self._most = MOST  # seconds that it may have now
         self._hypothesis: list[Word] = []  # of the last step, behind what is final
         self._final: list[Word] = []
         self._context = ""  # final text before the window
@@ -117,21 +120,19 @@ class LiveTranscript:
 
     def step(self, cancel: threading.Event | None = None) -> bool:
         """Recognise what came since the last time, or as much of it as the window holds. False: nothing did."""
-        end = min(self.sound.length, self._start + int(MOST * SAMPLE_RATE))
+        end = min(self.sound.length, self._start + int(self._most * SAMPLE_RATE))
         if end == self._end:
             return False
         self._end = end
-        full = self._length == MOST
+        full = self._length == self._most
         began = time.monotonic()
-        words = self._recognise(cancel, fallback=full)
+        words = self._recognise(cancel)
         if cancel is not None and cancel.is_set():
             return False  # cut short: no hypothesis to agree with
         if words is not None:
-            words = self._behind_final(words)
-            agreed = _agreement(self._hypothesis, words)
-            self._hypothesis = words
-            self._settle(max(agreed, self._whole) if full else agreed)
-        self._cut(words is not None and not self._hypothesis, LONG if full else MOST - 2 * MARGIN)
+            self._take(words, full)
+        elif full:
+            self._find_the_way()
         self._tell(time.monotonic() - began)
         return True
 
@@ -142,6 +143,24 @@ class LiveTranscript:
         return self.now
 
     # --- the window -------------------------------------------------------------------------------
+
+    def _take(self, words: list[Word], full: bool) -> None:
+        """Settle what can be settled of a recognition, and shorten the window by it."""
+        words = self._behind_final(words)
+        agreed = _agreement(self._hypothesis, words)
+        self._hypothesis = words
+        self._settle(max(agreed, self._whole) if full else agreed)
+        self._cut(silent=not self._hypothesis, most=self._most / 2 if full else MOST - 2 * MARGIN)
+        self._most = MOST
+
+    def _find_the_way(self) -> None:
+        """Where the model lost it in a full window: look at half of it, and only then pass that over."""
+        if self._most == MOST:
+            self._most = MOST / 2
+        else:
+            self._settle(len(self._hypothesis))
+            self._drop(self._end / SAMPLE_RATE)
+            self._most = MOST
 
     @property
     def _length(self) -> float:
@@ -166,8 +185,8 @@ class LiveTranscript:
         if self._length > most:  # no two recognitions agreed on anything in it
             self._settle(self._whole or len(self._hypothesis))
             self._drop(self._final[-1].end if self._final else 0.0)
-        if self._length > most:  # nothing was heard in it that made sense
-            self._drop(self._start / SAMPLE_RATE + LONG)
+        if self._length > most:  # whatever it was, it has no time
+            self._drop(end - MARGIN)
 
     def _drop(self, until: float) -> None:
         """Let the window begin `until` seconds into the recording, if that is later than now."""
@@ -179,17 +198,15 @@ class LiveTranscript:
 
     # --- words ------------------------------------------------------------------------------------
 
-    def _recognise(self, cancel: threading.Event | None, fallback: bool) -> list[Word] | None:
-        """The words in the window, at their times in the recording; None if the model lost its way.
-
-        With `fallback` it tries once more where it does: there is no next time.
-        """
+    def _recognise(self, cancel: threading.Event | None) -> list[Word] | None:
+        """The words in the window, at their times in the recording; None if the model lost its way."""
         if self._length < 0.1:
             return []
         terms = self._options.initial_prompt
-        prompt = " ".join(filter(None, (terms, self._context.strip())))
+        context = self._context.strip() if self._most == MOST else ""  # it may be what led astray
+        prompt = " ".join(filter(None, (terms, context)))
         language = self._options.language or self._language
-        options = replace(self._options, initial_prompt=prompt, language=language, fallback=fallback)
+        options = replace(self._options, initial_prompt=prompt, language=language)
         transcript = self._engine.transcribe(self.sound.read(self._start, self._end), options, cancel)
         segments = list(transcript)
         doubts = {doubt for segment in segments for doubt in segment.doubts}

@@ -8,7 +8,6 @@ import pytest
 
 from pages.shared.speech.live import _labels
 from pages.shared.speech.microphone import CSS, HTML, JS
-from tests.fakes.browser import browser
 
 pytestmark = pytest.mark.browser
 
@@ -31,12 +30,6 @@ window.update = () => microphone.default({
 });
 update();
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture

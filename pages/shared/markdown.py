@@ -62,10 +62,10 @@ _SPECIAL = re.compile(
 )
 
 
-# Lines stay lines; in what `typed` gives, spaces stay too.
+# Lines stay lines; in what `typed` gives, spaces stay too. Labels of widgets are not meant: they must not wrap.
 STYLE = """<style>
-[data-testid="stMarkdownContainer"] :is(p, td, th) { white-space: pre-line; }
-[class*="st-key-typed-"] [data-testid="stMarkdownContainer"] :is(p, td, th) { white-space: pre-wrap; }
+[data-testid="stMarkdown"] :is(p, td, th) { white-space: pre-line; }
+[class*="st-key-typed-"] [data-testid="stMarkdown"] :is(p, td, th) { white-space: pre-wrap; }
 </style>"""
 
 

@@ -65,7 +65,14 @@ def test_what_is_no_language_of_whispers(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("Englsh", "en"), ("chinees", "zh"), ("portugeese", "pt"), ("Germna", "de"), ("klingon", None)],
+    [
+        ("Englsh", "en"),
+        ("chinees", "zh"),
+        ("portugeese", "pt"),
+        ("Germna", "de"),
+        ("GERMNA", "de"),
+        ("klingon", None),
+    ],
 )
 def test_what_is_misspelt_has_neighbours(name: str, near: str | None) -> None:
     assert (languages.similar(name) or [None])[0] == near or languages.find(name) == near

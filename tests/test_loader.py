@@ -24,7 +24,7 @@ from models.errors import (
     UnsupportedPlacement,
 )
 from models.loader import Loader
-from models.schema import Device, GiB, Progress
+from models.schema import Device, GiB, LoadReport, Progress
 from tests.fakes.engines import FakeEngine, Stage, graphics_card, use_engines
 from tests.fakes.tiny_checkpoints import cut, write_folder, write_gguf
 from tests.fakes.waiting import WAIT, in_thread, until
@@ -131,6 +131,25 @@ def test_the_last_to_give_up_stops_the_load_and_nothing_stays(
     assert shop.load(name) in shop.loaded()
 
 
+def test_an_engine_that_nobody_waits_for_any_more_is_closed(
+    shop: Loader, stage: Stage, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given up at the very end, when the engine itself has looked for the last time."""
+    gives_up = threading.Event()
+
+    def report(engine: FakeEngine, seconds: float) -> LoadReport:
+        until(lambda: bool(shop._loads._jobs))
+        gives_up.set()
+        until(lambda: not shop._loads._jobs)
+        return LoadReport("fake", GiB, {}, seconds)
+
+    monkeypatch.setattr(FakeEngine, "_report", report)
+    with pytest.raises(Cancelled):
+        shop.load(folder("a"), cancel=gives_up)
+    until(lambda: stage.diary == ["load a", "close a"])
+    assert shop.loaded() == [] and stage.open == 0
+
+
 def test_loads_to_one_device_wait_for_each_other(shop: Loader, stage: Stage, folder: Any) -> None:
     names, told = [folder("a"), folder("b"), folder("c")], list[Progress]()
     stage.memory = 10
@@ -218,6 +237,15 @@ def test_a_plan_says_what_idle_engines_would_give_back(shop: Loader, stage: Stag
     assert stage.diary == ["load a"]
 
 
+def test_what_is_spread_over_cards_gives_each_its_share_back(shop: Loader, stage: Stage, folder: Any) -> None:
+    engine = shop.load(folder("a"))
+    (loaded,) = shop._engines
+    spread = replace(loaded.plan.placement, devices=("cuda:0", "cuda:1"))
+    shop._engines = [replace(loaded, plan=replace(loaded.plan, placement=spread))]
+    half = (engine.report.weights + loaded.plan.kv_cache) // 2
+    assert shop._count_reclaimable() == {"cuda:0": half, "cuda:1": half}
+
+
 def test_an_engine_that_is_being_closed_is_not_handed_out(
     shop: Loader, stage: Stage, folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +280,11 @@ def test_a_smaller_context_is_met_and_a_larger_one_loads_anew(
     larger = shop.load(name, context=512)
     assert larger.placement.context == 512 and engine.closed and shop.loaded() == [larger]
     assert stage.diary == ["load a", "close a", "load a"]
+
+
+def test_another_precision_replaces_nothing(shop: Loader, stage: Stage, folder: Any) -> None:
+    both = [shop.load(folder("a"), precision=precision) for precision in ("bf16", "fp16")]
+    assert not any(engine.closed for engine in both) and stage.diary == ["load a", "load a"]
 
 
 def test_the_one_that_is_replaced_is_room_enough(shop: Loader, stage: Stage, folder: Any) -> None:

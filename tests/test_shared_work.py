@@ -160,6 +160,31 @@ def test_a_finished_result_is_not_handed_to_who_asks_later() -> None:
     first.join(WAIT)
 
 
+def test_who_leaves_old_work_late_takes_nobody_from_the_new() -> None:
+    work: SharedWork[object] = SharedWork()
+    told, hold = threading.Event(), threading.Event()
+
+    def slow_reader(step: Progress) -> None:
+        told.set()
+        hold.wait(WAIT)
+
+    def quick(report: OnProgress, stop: threading.Event) -> None:
+        report(Progress("load", 1, 1))
+        told.wait(WAIT)
+
+    old = asker(work, quick, progress=slow_reader)
+    assert told.wait(WAIT) and work._jobs["key"].wait(WAIT)
+    held = Held()
+    new = asker(work, held)
+    assert held.begun.wait(WAIT)
+    hold.set()
+    old.join(WAIT)
+    joins = asker(work, lambda *_: pytest.fail("begun a second time"), progress=lambda step: held.go.set())
+    for thread in (joins, new):
+        thread.join(WAIT)
+    assert held.runs == 1 and held.go.is_set() and not joins.is_alive()
+
+
 def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:
     work: SharedWork[object] = SharedWork()
     job = Held()

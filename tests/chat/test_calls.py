@@ -54,6 +54,14 @@ def test_other_values_are_not(written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "value"),
+    [("(1)", 1), ("('a')", "a"), ("(1,)", [1]), ("(1, 2)", [1, 2]), ("()", []), ("((1,),)", [[1]])],
+)
+def test_brackets_around_one_value_are_that_value_and_a_comma_makes_a_list(written: str, value: Any) -> None:
+    assert parse_arguments(f"tool_call(x={written})") == {"x": value}
+
+
+@pytest.mark.parametrize(
     ("content", "why"),
     [
         ("tool_call(1)", "its values have no names"),

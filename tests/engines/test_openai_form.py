@@ -51,6 +51,13 @@ def test_a_picture_that_is_an_address_already_is_sent_as_it_is(llama: Llama) -> 
     assert llama.posted[-2][1]["messages"] == [{"role": "user", "content": [address]}]
 
 
+def test_tools_are_counted_too(llama: Llama) -> None:
+    tool = {"name": "look", "description": "", "parameters": {"type": "object", "properties": {}}}
+    remote(llama).count_tokens([{"role": "user", "content": "a"}], [tool])
+    asked = [body for path, body, _ in llama.posted if path == "/apply-template"][-1]
+    assert asked["tools"] == [{"type": "function", "function": tool}]
+
+
 def test_llama_cpp_says_how_long_its_context_is_and_counts(llama: Llama) -> None:
     engine = remote(llama)
     assert (engine.model, engine.context_length) == ("tiny", 256)

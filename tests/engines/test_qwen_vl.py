@@ -261,6 +261,17 @@ def test_features_are_forgotten_in_time(open_: Any, monkeypatch: pytest.MonkeyPa
     assert torch.allclose(seen.of(asked[:2]), found[:2], atol=1e-5)
 
 
+def test_pictures_that_are_asked_about_again_are_forgotten_last(
+    open_: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "KEPT", 2)
+    seen = features.Features(open_("whole").model.model)
+    one, two, three = (features.PromptPicture(picture(number)) for number in (1, 2, 3))
+    for asked in ([one, two], [one], [three]):
+        seen.of(asked)
+    assert set(seen._seen) == {one.digest, three.digest}
+
+
 def test_stop_while_the_tower_looks(open_: Any) -> None:
     engine = open_("whole")
     cancel, passes = threading.Event(), []

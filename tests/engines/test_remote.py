@@ -1,9 +1,10 @@
 """The remote engine: against llama.cpp's own server, and against servers that misbehave."""
 
+import asyncio
 import json
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +29,7 @@ from models import (
     UnsupportedCheckpoint,
     UnsupportedPlacement,
 )
-from models.engines.remote import RemoteEngine, estimate
+from models.engines.remote import RemoteEngine, _lines, estimate
 from models.loader import Loader
 from tests.fakes.waiting import WAIT
 
@@ -192,6 +193,7 @@ def test_what_is_no_openai_server(script: Script, listed: Any) -> None:
         (401, AccessDenied, "QUINTET_REMOTE_KEY"),
         (403, AccessDenied, "asks for a key"),
         (404, UnsupportedCheckpoint, "check the address"),
+        (405, UnsupportedCheckpoint, "check the address"),
         (503, EngineFailed, "status 503"),
     ],
 )
@@ -251,6 +253,17 @@ def test_text_and_figures(script: Script) -> None:
     assert [event.text for event in deltas if isinstance(event, Delta)] == ["Hel", "lo"]
     assert isinstance(done, Done) and done.finish_reason == "stop"
     assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (9, 2)
+
+
+def test_lines_are_whole_however_they_arrive() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"data: {", b'"a": 1}\r', b"\ndata", b": 2\n\nda", b"ta"):
+            yield piece
+
+    async def read() -> list[bytes]:
+        return [line async for line in _lines(pieces())]
+
+    assert asyncio.run(read())[:3] == [b'data: {"a": 1}', b"data: 2", b""]
 
 
 def test_every_option_is_passed(script: Script) -> None:

@@ -3,6 +3,7 @@
 A random network is enough for that; its answers are long, wild and always the same.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from models.errors import BadInput
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, clip_ranges
 from models.sound import decoding
 from models.speech.convert import converted
+from models.speech.transcript import Transcript
 from tests.fakes.sounds import write_at, write_tracks
 from tests.fakes.tiny_whisper import save_pt
 
@@ -312,3 +314,33 @@ def test_what_is_no_range(text: str) -> None:
     with pytest.raises(BadInput, match="no ranges") as error:
         SpeechOptions(clips=text)
     assert error.value.zh.endswith("。")
+
+
+@pytest.mark.parametrize(
+    ("options", "together"),
+    [
+        (SpeechOptions(), True),
+        (SpeechOptions(vad=False), False),
+        (SpeechOptions(batch_size=1), False),
+    ],
+)
+def test_long_recordings_are_cut_at_pauses_where_these_are_looked_for(
+    options: SpeechOptions, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    class Silent:
+        def __init__(self, *_: Any) -> None:
+            begun.append(type(self).__name__)
+
+        def detect(self) -> tuple[None, None]:
+            return None, None
+
+    monkeypatch.setattr("models.speech.chunks.Batches", type("Batches", (Silent,), {}))
+    monkeypatch.setattr("models.speech.windows.Windows", type("Windows", (Silent,), {}))
+    result = Transcript()
+    result.duration = speech.LONG + 1
+    engine = object.__new__(WhisperEngine)
+    nothing = threading.Event()
+    assert not list(engine._segments(np.zeros(16_000), options, nothing, result, (), Any))  # type: ignore[arg-type]
+    assert begun == ["Batches" if together else "Windows"]

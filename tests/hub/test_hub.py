@@ -497,6 +497,7 @@ def test_damaged_index_is_not_a_copy(tmp_path: Path) -> None:
         (["m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf", "m-Q2_K.gguf"],)
         + (["m-Q4_0-00001-of-00002.gguf", "m-Q4_0-00002-of-00002.gguf"],),
         (["m-f16.gguf", "m-q4_k_m.gguf"], ["m-q4_k_m.gguf"]),
+        (["a-Q8_0.gguf", "b-Q8_0.gguf"], ["a-Q8_0.gguf"]),
         (["../../evil.safetensors", "model.bin", "qwen.tiktoken"], ["qwen.tiktoken", "model.bin"]),
     ],
 )

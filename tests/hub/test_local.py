@@ -46,6 +46,22 @@ def test_hugging_faces_copy_comes_before_modelscopes(tmp_path: Path) -> None:
     assert locate(replace(MODEL, modelscope_id=None)) is None
 
 
+def test_the_main_branch_comes_before_newer_snapshots(tmp_path: Path) -> None:
+    main, newer = snapshot(tmp_path, "1" * 40), snapshot(tmp_path, "2" * 40)
+    os.utime(main, (1, 1))
+    assert locate(MODEL) == newer
+    reference = tmp_path / "hf/hub/models--a--b/refs/main"
+    reference.parent.mkdir()
+    reference.write_text("1" * 40 + "\n")
+    assert locate(MODEL) == main
+
+
+@pytest.mark.parametrize("place", ["models/c/d-1___5", "hub/models/c/d-1___5", "hub/c/d-1___5"])
+def test_modelscopes_older_folders_have_no_points_in_their_names(tmp_path: Path, place: str) -> None:
+    found = write_folder(tmp_path / "modelscope" / place)
+    assert locate(replace(MODEL, modelscope_id="c/d-1.5")) == found
+
+
 def test_a_path_is_the_only_place_looked_at(tmp_path: Path) -> None:
     snapshot(tmp_path)
     own = write_folder(tmp_path / "own")

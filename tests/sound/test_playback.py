@@ -11,7 +11,7 @@ from models.errors import BadInput, Cancelled
 from models.sound import playback
 from models.sound.decoding import duration
 from models.sound.playback import peaks, playable, prepare
-from tests.fakes.sounds import sine, write_silent_film, write_sound
+from tests.fakes.sounds import sine, write_silent_film, write_sound, write_tracks
 
 
 def test_a_waveform_has_the_edges_of_equal_parts(tmp_path: Path) -> None:
@@ -53,6 +53,11 @@ def test_all_else_becomes_a_small_mp3_of_the_same_length(name: str, tmp_path: Pa
 def test_a_large_file_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playback, "LARGEST", 10_000)
     assert playable(write_sound(tmp_path / "a.wav", sine(1.0)), tmp_path)[1] == "audio/mpeg"
+
+
+def test_every_track_has_a_file_of_its_own(tmp_path: Path) -> None:
+    film = write_tracks(tmp_path / "a.mka", [(sine(1.0), {}, 0)] * 2)
+    assert playable(film, tmp_path, track=1)[0] != playable(film, tmp_path, track=2)[0]
 
 
 def test_prepared_at_once(tmp_path: Path) -> None:

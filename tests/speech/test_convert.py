@@ -1,5 +1,6 @@
 """Any Whisper as a CTranslate2 folder: the same network, the same tokens, made once or not at all."""
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,19 @@ def test_a_copy_is_made_once_for_each_state_of_a_file(tmp_path: Path, cache: Pat
     monkeypatch.undo()
     monkeypatch.setenv("QUINTET_CACHE", str(cache.parent))
     path.write_bytes(path.read_bytes() + b"\0")
+    assert converted(path) != folder
+
+
+def test_another_file_of_the_same_size_gets_a_copy_of_its_own(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert, "contents", lambda path: None)
+    monkeypatch.setattr(convert, "_convert", lambda found, folder: None)
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"first")
+    os.utime(path, (1, 1))
+    folder = converted(path)
+    path.write_bytes(b"other")
     assert converted(path) != folder
 
 

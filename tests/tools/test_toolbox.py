@@ -125,6 +125,16 @@ def test_several_calls_in_a_row_and_at_once() -> None:
     assert told == ["2", "4", "6"]
 
 
+def test_words_before_several_calls_are_said_once() -> None:
+    _, engine = play(
+        Toolbox(shipped()),
+        [Delta("Two sums."), ToolCall("calculate", {"expression": "1"}), *asks("calculate", expression="2")],
+        [Delta("done"), END],
+    )
+    said = [message["content"] for message in engine.sent[-1] if message["role"] == "assistant"]
+    assert said == ["Two sums.", ""]
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [

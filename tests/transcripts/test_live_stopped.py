@@ -44,9 +44,9 @@ def second() -> bytes:
 
 def test_words_of_a_recognition_that_was_cut_short_do_not_become_final() -> None:
     transcript, cancel = live(), threading.Event()
-    transcript.hear(second())
+    transcript.feed(second())
     assert transcript.step(cancel) and transcript.now.tentative == " right"
-    transcript.hear(second())
+    transcript.feed(second())
     assert not transcript.step(cancel)
     assert (transcript.now.text, transcript.now.tentative) == ("", " right")
     assert transcript.flush().text == " right"
@@ -54,6 +54,6 @@ def test_words_of_a_recognition_that_was_cut_short_do_not_become_final() -> None
 
 def test_a_run_that_is_stopped_keeps_what_was_heard_whole() -> None:
     transcript, cancel = live(), threading.Event()
-    transcript.hear(second())
-    last = transcript.run(lambda now: transcript.hear(second()), cancel)
+    transcript.feed(second())
+    last = transcript.run(lambda now: transcript.feed(second()), cancel)
     assert cancel.is_set() and last.text == " right"

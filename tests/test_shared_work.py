@@ -180,9 +180,11 @@ def test_who_leaves_old_work_late_takes_nobody_from_the_new() -> None:
     hold.set()
     old.join(WAIT)
     joins = asker(work, lambda *_: pytest.fail("begun a second time"), progress=lambda step: held.go.set())
-    for thread in (joins, new):
-        thread.join(WAIT)
-    assert held.runs == 1 and held.go.is_set() and not joins.is_alive()
+    joins.join(WAIT)
+    joined = held.go.is_set()
+    held.go.set()
+    new.join(WAIT)
+    assert joined and held.runs == 1
 
 
 def test_a_progress_callback_that_raises_only_ends_its_own_wait() -> None:

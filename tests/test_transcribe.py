@@ -11,6 +11,7 @@ import pytest
 from models.__main__ import main
 from models.errors import BadInput
 from models.schema import Segment
+from models.transcripts.files import recordings_in
 from tests.fakes.engines import Stage
 from tests.fakes.sounds import sine, write_sound, write_tracks
 
@@ -154,3 +155,10 @@ def test_tracks_are_listed_and_chosen(tmp_path: Path, spoken: Stage, capfd: Any)
 def test_a_device_is_written_to_and_not_replaced(folder: Path) -> None:
     assert transcribe(folder / "b.wav", "--output", os.devnull) == 0
     assert not Path(os.devnull).is_file()
+
+
+def test_what_is_a_recording_in_a_folder_is_told_by_its_ending_in_any_case(tmp_path: Path) -> None:
+    for name in ("b.MP4", "a.Wav", "c.txt", "wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.mp3").mkdir()
+    assert [path.name for path in recordings_in([str(tmp_path)])] == ["a.Wav", "b.MP4"]

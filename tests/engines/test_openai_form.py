@@ -160,3 +160,25 @@ def test_refusals_are_one_sentence(told: Any, sentence: str) -> None:
     with pytest.raises(Exception, match=sentence) as raised:
         raise refusal(told, "It")
     assert "x" * 201 not in str(raised.value)
+
+
+def test_a_name_that_comes_with_every_piece_is_one_name() -> None:
+    pieces = [
+        {
+            "choices": [
+                {
+                    "delta": {
+                        "tool_calls": [
+                            {"index": 0, "id": "a", "function": {"name": "look", "arguments": bit}}
+                        ]
+                    }
+                }
+            ]
+        }
+        for bit in ('{"at"', ": 1}")
+    ]
+    last = {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}
+    made = events([*pieces, last], threading.Event(), 0.0)
+    assert [(call.name, call.arguments) for call in made if isinstance(call, ToolCall)] == [
+        ("look", {"at": 1})
+    ]

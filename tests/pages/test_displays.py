@@ -8,8 +8,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import models
+from models.interpreter import Output
 from models.loader import shared
 from models.schema import Device, GiB, Progress
+from pages.shared.conversation.steps import _columns
 from pages.shared.conversation.turns import Answer, Turn
 from tests.fakes.engines import FakeEngine
 from tests.fakes.tiny_checkpoints import write_folder, write_gguf
@@ -207,3 +209,9 @@ def test_the_context_meter_counts_against_the_context(machine: list[Device]) -> 
     engine = shared().loaded()[0]
     assert meter.proto.text == f"Context: 8 of {engine.context_length} tokens"  # type: ignore[attr-defined]
     assert meter.proto.value == int(100 * 8 / engine.context_length)  # type: ignore[attr-defined]
+
+
+def test_columns_of_the_same_name_are_all_shown() -> None:
+    shown = _columns(Output("table", rows=(("a", "a", "b"), ("1", "2", "3"))))
+    assert list(shown.values()) == [["1"], ["2"], ["3"]]
+    assert [heading.rstrip("\u200b") for heading in shown] == ["a", "a", "b"]

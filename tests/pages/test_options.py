@@ -122,3 +122,24 @@ def test_options_of_the_catalog_are_ones_that_a_widget_can_show() -> None:
             low, step = specs[name].metadata["low"], specs[name].metadata["step"]
             if isinstance(value, float):
                 assert (value - low) / step == pytest.approx(round((value - low) / step)), row.name
+
+
+def draw_own() -> None:
+    from dataclasses import fields
+
+    import streamlit as st
+
+    from models.schema import ChatOptions
+    from pages.shared.options import choose
+
+    st.session_state["made"] = choose("llama2", fields(ChatOptions), st.session_state["own"])
+
+
+def test_another_checkpoint_starts_with_its_own_values() -> None:
+    at = AppTest.from_function(draw_own)
+    at.session_state["own"] = {"temperature": 0.5}
+    by_label = alive(at.run()).slider
+    next(slider for slider in by_label if slider.value == 0.5).set_value(1.5)
+    assert alive(at.run()).session_state["made"]["temperature"] == 1.5
+    at.session_state["own"] = {"temperature": 0.25}
+    assert alive(at.run()).session_state["made"]["temperature"] == 0.25

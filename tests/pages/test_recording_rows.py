@@ -1,5 +1,9 @@
 """What the Whisper page says of each recording: how far it is, what is known of it, what can be done."""
 
+import io
+import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 from models.errors import BadInput
 from models.schema import Segment, SpeechOptions
 from models.transcripts.recordings import Recording
+from pages.shared.speech.downloads import _zip
+from pages.shared.speech.workspace import Workspace
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.visitor import alive, keys, sentences, visit
 
@@ -160,3 +166,29 @@ def test_a_long_name_keeps_its_ending_on_disk(stage: Any, made: list[Recording],
     alive(visit("whisper").file_uploader[0].upload(name, wav, "audio/wav").run())
     assert made[0].name == name and made[0].path.name == "n" * 80 + ".wav"
     assert made[0].path.read_bytes() == wav and "__" not in made[0].path.parent.name
+
+
+def test_the_next_recording_is_shown_when_one_is_removed() -> None:
+    workspace = Workspace()
+    for name in "abcd":
+        workspace.add(name, io.BytesIO())
+    second = workspace.recordings[1]
+    workspace.shown = second
+    workspace.remove(second)
+    assert workspace.shown is not None and workspace.shown.name == "c"
+    workspace.shown = workspace.recordings[-1]
+    workspace.remove(workspace.recordings[-1])
+    assert workspace.shown.name == "c"
+    workspace.remove(workspace.recordings[0])
+    assert workspace.shown.name == "c"
+    workspace.remove(workspace.recordings[0])
+    assert workspace.shown is None
+    workspace.close()
+
+
+def test_an_archive_says_the_language_of_each_recording() -> None:
+    several = [Recording(f"{code}.wav", Path(), language=code, lines=(LINE,)) for code in ("de", "zh")]
+    with zipfile.ZipFile(
+        io.BytesIO(_zip(several, {"max_line_width": None, "max_line_count": None}))
+    ) as files:
+        assert [json.loads(files.read(f"{code}.json"))["language"] for code in ("de", "zh")] == ["de", "zh"]

@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from models.errors import EngineFailed
+from models.pictures.boxes import Box
 from pages.shared.conversation.turns import PictureFile
 from pages.shared.vision import questions
 from tests.fakes.engines import Stage
@@ -211,6 +212,20 @@ def test_the_region_of_any_picture_is_asked_about(stage: Stage) -> None:
     submit(at, "Ask about this region")
     ((asked, _),) = asked_questions(at)
     assert asked.startswith("In picture 1: What is in this region? <box>")
+
+
+def test_the_region_is_of_the_picture_that_was_chosen(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: list[str] = []
+
+    def choose_region(key: str, picture: PictureFile) -> Box:
+        offered.append(picture.name)
+        return Box(0, 0, 9, 9)
+
+    monkeypatch.setattr("pages.shared.vision.questions.choose_region", choose_region)
+    at = add(page(), ("a.png", png()), ("b.png", png(10, 10)))
+    alive(at.toggle(key="qwen_vl.in_region.0").set_value(True).run())
+    alive(at.selectbox(key="qwen_vl.region_of.2").set_value(1).run())
+    assert (offered[0], offered[-1]) == ("b.png", "a.png")
 
 
 def test_a_region_is_asked_about_with_its_box(stage: Stage) -> None:

@@ -68,13 +68,20 @@ def test_httpx2_looks_names_up_where_nothing_can_be_left(monkeypatch: pytest.Mon
     assert threads == [threading.current_thread()]
 
 
-def test_httpx2_logs_addresses(caplog: pytest.LogCaptureFixture) -> None:
+def test_httpx2_logs_addresses(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """models/hub/wheels.py: an index's address may hold a password."""
     import httpx2
 
-    with caplog.at_level(logging.INFO, logger="httpx2"), FakeHub(pages={"/simple/": b""}) as hub:
-        httpx2.get(f"{hub.url}/simple/")
-        assert hub.url in caplog.text
+    # Whatever an earlier test has done to this logger: only what the library says to it counts.
+    logger = logging.getLogger("httpx2")
+    monkeypatch.setattr(logger, "disabled", False)
+    logger.addHandler(caplog.handler)
+    try:
+        with caplog.at_level(logging.INFO, logger="httpx2"), FakeHub(pages={"/simple/": b""}) as hub:
+            httpx2.get(f"{hub.url}/simple/")
+            assert hub.url in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
 
 
 # --- servers -------------------------------------------------------------------------------------

@@ -124,7 +124,8 @@ class LiveTranscript:
         if end == self._end:
             return False
         self._end = end
-        full = self._length == self._most
+        # More sound would not help, or there is no more.
+        full = self._length == self._most or (self._ended and end == self.sound.length)
         began = time.monotonic()
         words = self._recognise(cancel)
         if cancel is not None and cancel.is_set():

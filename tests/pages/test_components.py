@@ -142,7 +142,7 @@ def test_the_microphone_waits_for_a_model(stage: Any, sent: Any, tmp_path: Any) 
     assert "quintet_microphone" not in sent
     at = click(at, "whisper.load_button")
     data = sent["quintet_microphone"]["data"]
-    assert (data["run"], data["taken"], data["over"], data["stop"], data["ready"]) == (
+    assert (data["run"], data["acknowledged"], data["over"], data["stop"], data["ready"]) == (
         "",
         0,
         False,
@@ -150,4 +150,4 @@ def test_the_microphone_waits_for_a_model(stage: Any, sent: Any, tmp_path: Any) 
         True,
     )
     assert (data["text"], data["tentative"]) == ("", "")
-    assert {"start", "stop", "level", "insecure", "denied", "missing", "failed"} == set(data["words"])
+    assert {"start", "stop", "level", "insecure", "denied", "missing", "failed"} == set(data["labels"])

@@ -255,6 +255,7 @@ def caught_up(engine: Listener, length: int) -> LiveText:
     transcript = LiveTranscript(engine)
     for second in range(length):
         transcript.feed(seconds(second))
+    transcript.end()
     step_through(transcript)
     return transcript.flush()
 
@@ -266,6 +267,12 @@ def test_where_the_model_loses_its_way_a_shorter_window_is_tried() -> None:
     assert now.text == "".join(word.text for word in engine.talk) and now.recognised == 120
     short = [options for begin, end, options in engine.asked if end - begin == live.MOST / 2]
     assert short and not any(options.initial_prompt for options in short)
+
+
+def test_the_end_is_looked_at_in_shorter_windows_too() -> None:
+    engine = Lost(TALKS["sentences"][:45])
+    engine.until, engine.most = 50.0, 15.0
+    assert caught_up(engine, 19).text == "".join(word.text for word in engine.talk)
 
 
 def test_where_it_is_lost_in_a_short_window_too_that_is_passed_over() -> None:

@@ -75,6 +75,7 @@ def test_httpx2_logs_addresses(caplog: pytest.LogCaptureFixture, monkeypatch: py
     # Whatever an earlier test has done to this logger: only what the library says to it counts.
     logger = logging.getLogger("httpx2")
     monkeypatch.setattr(logger, "disabled", False)
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
     logger.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.INFO, logger="httpx2"), FakeHub(pages={"/simple/": b""}) as hub:

@@ -175,8 +175,12 @@ def in_mode(page, title: str, mode: str = "code"):
 
 def done(page, count: int = 1) -> str:
     """The text of the last answer, once there are so many that have ended."""
-    page.wait_for_function(
-        "count => (document.body.innerText.match(/first after|首个/g) || []).length >= count",
+    page.wait_for_function(  # the last too: what stands there from the run before may be shown twice for a moment
+        "count => {"
+        "  const shown = [...document.querySelectorAll('[data-testid=stChatMessage]')];"
+        "  const ended = shown.map(message => /first after|首个/.test(message.innerText));"
+        "  return ended.filter(Boolean).length >= count && ended.at(-1);"
+        "}",
         arg=count,
         timeout=SLOW,
     )

@@ -21,12 +21,14 @@ class ChatRequest:
         options: sampling.
         tools: in OpenAI's form.
         response_format: in OpenAI's form; None: any text.
+        dropped: oldest messages that no longer fitted and are not among `messages`.
     """
 
     messages: Messages | str
     options: ChatOptions
     tools: Tools = ()
     response_format: Mapping[str, Any] | None = None
+    dropped: int = 0
 
 
 def openai_tools(tools: Tools) -> list[dict[str, Any]]:

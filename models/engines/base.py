@@ -202,22 +202,34 @@ class ChatEngine(Engine):
             EngineClosed: the engine was unloaded.
             EngineFailed: the library under the engine raised.
         """
-        options = options or self.default_options()
-        cancel = cancel or threading.Event()
         with self.request():
-            form = self._checked_form(response_format)
-            dropped = 0
-            if isinstance(messages, str):
-                check_messages(messages)
-                tools = openai_tools(tools)
-            else:
-                messages, tools = self._prepare(messages, tools)
-                dropped = self._dropped(messages, options, tools)
-                messages = self._complete(drop_oldest(messages, dropped))
-            for event in self._stream(ChatRequest(messages, options, tools, form), cancel):
-                if isinstance(event, Done):
-                    event = replace(event, usage=replace(event.usage, dropped_messages=dropped))
-                yield event
+            request = self.make_request(messages, options, tools, response_format)
+            yield from self.answer(request, cancel or threading.Event())
+
+    def make_request(
+        self,
+        messages: Messages | str,
+        options: ChatOptions | None = None,
+        tools: Tools = (),
+        response_format: Mapping[str, Any] | None = None,
+    ) -> ChatRequest:
+        """The first half of `stream`: what is asked, checked, complete, and as much as fits the context."""
+        options = options or self.default_options()
+        form = self._checked_form(response_format)
+        if isinstance(messages, str):
+            check_messages(messages)
+            return ChatRequest(messages, options, openai_tools(tools), form)
+        messages, tools = self._prepare(messages, tools)
+        dropped = self._dropped(messages, options, tools)
+        messages = self._complete(drop_oldest(messages, dropped))
+        return ChatRequest(messages, options, tools, form, dropped)
+
+    def answer(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
+        """The second half of `stream`, for whoever holds the engine: the answer to what `make_request` gave."""
+        for event in self._stream(request, cancel):
+            if isinstance(event, Done):
+                event = replace(event, usage=replace(event.usage, dropped_messages=request.dropped))
+            yield event
 
     def default_options(self) -> ChatOptions:
         return ChatOptions(**dict(self.checkpoint.options))

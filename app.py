@@ -6,6 +6,8 @@ for every session as the script, where a page is chosen. `st.runtime.exists()` t
 
 import streamlit as st
 
+import models
+
 
 def navigate() -> None:
     """Run the page that was asked for. Its links are drawn by the page's own frame, since a deep link
@@ -22,4 +24,5 @@ def navigate() -> None:
 if st.runtime.exists():
     navigate()
 else:
+    models.shared().isolated = True  # what a visitor sends can at worst end a worker
     app = st.App(__file__)

@@ -108,9 +108,10 @@ def using(
     context: int | None = None,
     progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    isolated: bool | None = None,
 ) -> contextlib.AbstractContextManager[Engine]:
     """Hold the engine for a checkpoint, loaded first if need be, while a block runs: see `Loader.using`."""
-    return shared().using(name, device, precision, context, progress, cancel)
+    return shared().using(name, device, precision, context, progress, cancel, isolated)
 
 
 def load(
@@ -120,9 +121,10 @@ def load(
     context: int | None = None,
     progress: OnProgress | None = None,
     cancel: threading.Event | None = None,
+    isolated: bool | None = None,
 ) -> Engine:
     """The engine for a checkpoint, from the loader that this process shares; held by nobody: see `Loader.load`."""
-    return shared().load(name, device, precision, context, progress, cancel)
+    return shared().load(name, device, precision, context, progress, cancel, isolated)
 
 
 def plan(name: str, device: str = "auto", precision: str = "auto", context: int | None = None) -> Plan:

@@ -15,12 +15,15 @@ from models.engines.base import Engine
 from models.errors import Cancelled, EngineClosed, UnsupportedPlacement
 from models.schema import Checkpoint, OnProgress, Plan, Progress
 from models.shared_work import SharedWork
+from models.workers import host as workers
 
 
 @dataclass(frozen=True)
 class _Loaded:
     engine: Engine
     plan: Plan
+
+    isolated: bool | None  # in a worker; None: at a server, and in no process of ours
 
     @property
     def gives_back(self) -> int:
@@ -37,6 +40,7 @@ class _Request:
     device: str
     precision: str
     context: int | None
+    isolated: bool
 
     def met_by(self, loaded: _Loaded) -> bool:
         where = loaded.plan.placement
@@ -45,6 +49,7 @@ class _Request:
             and self.device in ("auto", where.device, where.device.removesuffix(":0"))
             and self.precision in ("auto", where.precision)
             and (self.context or 0) <= (where.context or self.context or 0)
+            and loaded.isolated in (self.isolated, None)
         )
 
 
@@ -57,7 +62,9 @@ class Loader:
     closed to try.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, isolated: bool = False) -> None:
+        """`isolated`: whether engines get a process of their own where a caller leaves it open."""
+        self.isolated = isolated
         self.hub = hub.Hub()
         self._engines: list[_Loaded] = []
         self._expected: list[_Request] = []  # of those who will hold the engine that they get
@@ -74,13 +81,14 @@ class Loader:
         context: int | None = None,
         progress: OnProgress | None = None,
         cancel: threading.Event | None = None,
+        isolated: bool | None = None,
     ) -> Iterator[Engine]:
         """Hold the engine for a checkpoint: until the block is left it is not closed, for nobody's sake.
 
         Arguments and errors are those of `load`.
         """
         checkpoint = catalog.find(name)
-        request = _Request(checkpoint.name, device, precision, context)
+        request = self._request(checkpoint.name, device, precision, context, isolated)
         with ExitStack() as lease:
             with self._expect(request):
                 while True:
@@ -99,6 +107,7 @@ class Loader:
         context: int | None = None,
         progress: OnProgress | None = None,
         cancel: threading.Event | None = None,
+        isolated: bool | None = None,
     ) -> Engine:
         """The engine for a checkpoint, loaded now or already there. Nobody holds it: see `using`.
 
@@ -110,12 +119,14 @@ class Loader:
                 checkpoint's own, at most 8192.
             progress: called with Progress from the waiting thread.
             cancel: gives up waiting; the last to give up stops the load.
+            isolated: True: in a worker process, which can crash without harm; False: in this one, where
+                `engine.model` can be reached; None: as this loader does it.
 
         Raises:
             ModelError: one of its subclasses, saying what happened and what to do next.
         """
         checkpoint = catalog.find(name)
-        request = _Request(checkpoint.name, device, precision, context)
+        request = self._request(checkpoint.name, device, precision, context, isolated)
         return self._find_or_load(checkpoint, request, progress, cancel)
 
     def plan(
@@ -152,7 +163,7 @@ class Loader:
         self, name: str, device: str = "auto", precision: str = "auto", context: int | None = None
     ) -> Engine | None:
         """The engine that `load` would return at once, or None."""
-        return self._find(_Request(catalog.find(name).name, device, precision, context))
+        return self._find(self._request(catalog.find(name).name, device, precision, context))
 
     def unload(self, name: str | None = None) -> bool:
         """Close the engines of a checkpoint (of all, without a name). False: somebody holds one."""
@@ -165,6 +176,11 @@ class Loader:
         return all([self._close(loaded) for loaded in chosen])
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _request(
+        self, name: str, device: str, precision: str, context: int | None, isolated: bool | None = None
+    ) -> _Request:
+        return _Request(name, device, precision, context, self.isolated if isolated is None else isolated)
 
     def _find_or_load(
         self,
@@ -209,7 +225,8 @@ class Loader:
         if format_of(checkpoint).known:
             engine_of(checkpoint)  # raises before anything is fetched for nothing
         path, checkpoint = self._fetch(checkpoint, report, stop)
-        make: Callable[..., Engine] = engine_of(checkpoint)
+        kind = engine_of(checkpoint)
+        isolated = None if format_of(checkpoint).remote else request.isolated
         while True:
             if engine := self._find(request):
                 return engine
@@ -221,12 +238,13 @@ class Loader:
                 plan = self._plan_fitting(checkpoint, request)
                 if plan.placement.devices != devices or not self._make_room(request, plan):
                     continue
+                make: Callable[..., Engine] = workers.isolated(kind, plan.total) if isolated else kind
                 engine = make(path, checkpoint, plan.placement, report, stop)
                 if stop.is_set():
                     engine.close_if_idle()
                     raise Cancelled
                 with self._lock:
-                    self._engines.append(_Loaded(engine, plan))
+                    self._engines.append(_Loaded(engine, plan, isolated))
                 # What a library created stays: without this, every full collection walks through it.
                 gc.collect()
                 gc.freeze()
@@ -310,7 +328,11 @@ class Loader:
     def _replace(self, request: _Request, plan: Plan) -> int:
         """Close an engine of the same key whose context is too short; the bytes that this gave back."""
         with self._lock:
-            same = [loaded for loaded in self._engines if _key(loaded.plan) == _key(plan)]
+            same = [
+                loaded
+                for loaded in self._engines
+                if _key(loaded.plan) == _key(plan) and loaded.isolated in (request.isolated, None)
+            ]
         for loaded in same:
             if not self._close(loaded):
                 has = loaded.plan.placement.context

@@ -46,6 +46,7 @@ SLOW = (
     "speech",
     "starters",
     "test_reasons.py",
+    "workers",
 )
 
 

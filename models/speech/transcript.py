@@ -1,9 +1,12 @@
 """What comes of one recording: its segments, and how far it is done."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from models.schema import OnProgress, Progress, Queued, Segment, Text
+
+FACTS = ("duration", "position", "language", "language_probability", "notes")
 
 
 class Transcript(Iterator[Segment]):
@@ -37,13 +40,25 @@ class Transcript(Iterator[Segment]):
         self._started = since, first = self._started or (now, seconds)
         rate = (seconds - first) / (now - since) if now > since else 0.0
         left = max(0.0, self.duration - seconds) / rate if rate else None
-        if self._progress is not None:
-            self._progress(Progress("transcribe", int(seconds), int(self.duration), rate, left))
+        self.report(Progress("transcribe", int(seconds), int(self.duration), rate, left))
 
     def wait(self, queued: Queued) -> None:
         """For the engine: others are served before."""
+        self.report(Progress("queue", total=queued.ahead))
+
+    def report(self, progress: Progress) -> None:
+        """For the engine: tell whoever asked how far it is."""
         if self._progress is not None:
-            self._progress(Progress("queue", total=queued.ahead))
+            self._progress(progress)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known beside the segments, by name."""
+        return {name: getattr(self, name) for name in FACTS}
+
+    def update(self, facts: Mapping[str, Any]) -> None:
+        """For an engine elsewhere: what is known there."""
+        for name in FACTS:
+            setattr(self, name, facts[name])
 
     def close(self) -> None:
         """Stop the work; what was recognised stays with whoever has it."""

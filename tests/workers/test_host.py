@@ -1,0 +1,316 @@
+"""An engine in a worker answers as one in this process does, and what happens to the worker stays there."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from models.engines.base import ChatEngine
+from models.errors import BadInput, Cancelled, CheckpointCorrupt, DoesNotFit, EngineFailed, ModelError
+from models.jobs import Stream
+from models.schema import (
+    ChatOptions,
+    Checkpoint,
+    Delta,
+    Done,
+    Event,
+    Placement,
+    Progress,
+    Segment,
+    SpeechOptions,
+)
+from models.workers import host, process
+from models.workers.host import IsolatedChatEngine, IsolatedSpeechEngine, isolated
+from tests.fakes.waiting import at_once, until
+from tests.fakes.worker_engines import ObedientEngine, ObedientSpeechEngine
+
+CHECKPOINT = Checkpoint("obedient", "other", "chat", "transformers")
+PLACEMENT = Placement("cpu", "fp32", 4096)
+
+
+def load(path: str | Path = "model", **more: Any) -> IsolatedChatEngine:
+    engine = isolated(ObedientEngine, 0)(path, CHECKPOINT, PLACEMENT, **more)
+    assert isinstance(engine, IsolatedChatEngine)
+    return engine
+
+
+@pytest.fixture
+def engine() -> Iterator[IsolatedChatEngine]:
+    engine = load()
+    yield engine
+    engine.close_if_idle()
+
+
+@pytest.fixture
+def speech() -> Iterator[IsolatedSpeechEngine]:
+    made = isolated(ObedientSpeechEngine, 0)("model", CHECKPOINT, PLACEMENT)
+    assert isinstance(made, IsolatedSpeechEngine)
+    yield made
+    made.close_if_idle()
+
+
+def asked(*texts: str) -> list[dict[str, Any]]:
+    """A conversation whose newest question is the last of `texts`."""
+    answers = [{"role": "assistant", "content": "well"}] * len(texts)
+    questions = [{"role": "user", "content": text} for text in texts]
+    return [message for pair in zip(questions, answers, strict=True) for message in pair][:-1]
+
+
+def answer(engine: ChatEngine, *texts: str, cancel: threading.Event | None = None) -> str:
+    events = list(engine.stream(asked(*texts), cancel=cancel))
+    assert isinstance(events[-1], Done)
+    return "".join(event.text for event in events if isinstance(event, Delta)).strip()
+
+
+def worker_of(engine: ChatEngine) -> int:
+    done = list(engine.stream(asked("hello")))[-1]
+    assert isinstance(done, Done)
+    return done.usage.cached_tokens
+
+
+def test_it_answers_from_another_process(engine: IsolatedChatEngine) -> None:
+    assert answer(engine, "one two three") == "one two three"
+    assert worker_of(engine) == engine.process.pid != os.getpid()
+
+
+def test_what_there_is_to_know_is_known_here(engine: IsolatedChatEngine) -> None:
+    assert (engine.context_length, engine.has_chat_template, engine.placement) == (4096, True, PLACEMENT)
+    assert engine.report.dtype == "none"
+    assert engine.response_formats == frozenset({"text"})
+    assert engine.count_tokens(asked("one two")) == 2
+    assert engine.dropped(asked("one two")) == 0
+
+
+def test_progress_of_the_load_comes() -> None:
+    steps: list[Progress] = []
+    engine = load(progress=steps.append)
+    assert steps == [Progress("load", 1, 2)]
+    assert engine.close_if_idle()
+
+
+def test_errors_come_as_what_they_are(engine: IsolatedChatEngine) -> None:
+    with pytest.raises(BadInput) as caught:
+        answer(engine, "refuse")
+    assert (caught.value.en, caught.value.zh) == ("not this.", "不行。")
+    with pytest.raises(BadInput):
+        list(engine.stream([]))
+
+
+def test_what_cannot_be_sent_is_refused_in_a_sentence(engine: IsolatedChatEngine) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for content in (object(), endless, {1: "text"}):
+        with pytest.raises(BadInput, match="cannot be sent"):
+            engine.count_tokens([{"role": "user", "content": content}])
+    assert answer(engine, "still there") == "still there"
+
+
+@pytest.mark.parametrize("word", ["crash", "abort", "leave", "killed"])
+@pytest.mark.parametrize("when", ["read", "answer"])
+def test_a_crash_is_a_sentence_and_the_next_question_is_answered(
+    engine: IsolatedChatEngine, when: str, word: str
+) -> None:
+    before = engine.process.pid
+    with pytest.raises(EngineFailed) as caught:
+        answer(engine, f"{when} {word}")
+    assert caught.value.en != caught.value.zh
+    assert worker_of(engine) != before
+
+
+def test_an_exit_of_a_library_is_a_sentence(engine: IsolatedChatEngine) -> None:
+    for when in ("read", "answer"):
+        with pytest.raises(EngineFailed, match="SystemExit"):
+            answer(engine, f"{when} exit")
+
+
+def test_a_worker_that_was_ended_while_idle_is_not_noticed(engine: IsolatedChatEngine) -> None:
+    os.kill(engine.process.pid, signal.SIGKILL)
+    until(lambda: not engine.process.alive)
+    assert answer(engine, "hello") == "hello"
+
+
+def test_others_are_told_that_it_ended(engine: IsolatedChatEngine) -> None:
+    other: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("wait"), cancel=cancel))
+    first = next(iter(other))
+    assert first == Delta("wait ")
+    with pytest.raises(EngineFailed):
+        answer(engine, "read crash")
+    with pytest.raises(EngineFailed):
+        other.result(60)
+    assert answer(engine, "hello") == "hello"
+
+
+def test_what_ended_it_twice_is_not_sent_again(engine: IsolatedChatEngine) -> None:
+    for _ in range(2):
+        with pytest.raises(EngineFailed):
+            answer(engine, "read crash")
+    worker = worker_of(engine)
+    with pytest.raises(BadInput, match="not sent again"):
+        answer(engine, "read crash")
+    with pytest.raises(BadInput, match="not sent again"):
+        engine.count_tokens(asked("read crash", "and then?"))
+    assert worker_of(engine) == worker
+
+
+def test_an_answer_under_way_is_not_what_ended_it(engine: IsolatedChatEngine) -> None:
+    for _ in range(2):
+        other: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("wait"), cancel=cancel))
+        next(iter(other))
+        with pytest.raises(EngineFailed):
+            answer(engine, "read abort")
+        with pytest.raises(EngineFailed):
+            other.result(60)
+    assert answer(engine, "wait", "hello") == "hello"
+
+
+def test_it_is_not_started_again_for_ever(
+    engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(host.MOST_ENDS + 1):
+        with pytest.raises(EngineFailed, match="in the middle"):
+            answer(engine, f"{number}", "answer crash")
+    with pytest.raises(EngineFailed, match="is not started again"):
+        answer(engine, "hello")
+    monkeypatch.setattr(host, "LATELY", 0.0)
+    assert answer(engine, "hello") == "hello"
+
+
+@pytest.mark.parametrize("word", ["loop", "freeze"])
+def test_stop_ends_what_does_not_listen(engine: IsolatedChatEngine, word: str) -> None:
+    cancel = threading.Event()
+    stream: Stream[Event] = Stream.of(lambda _: engine.stream(asked(f"read {word}"), cancel=cancel))
+    cancel.set()
+    assert [event for event in stream if isinstance(event, Done)][-1].finish_reason == "cancelled"
+    until(lambda: not engine.process.alive)
+    assert answer(engine, "hello") == "hello"
+
+
+def test_stop_gives_control_back_while_a_calculation_goes_on(
+    engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.0)
+    cancel = threading.Event()
+    events = engine.stream(asked("answer freeze"), cancel=cancel)
+    assert next(events) == Delta("answer ")
+    assert next(events) == Delta("freeze ")
+    cancel.set()
+    (done,) = events
+    assert isinstance(done, Done) and done.finish_reason == "cancelled"
+    until(lambda: not engine.process.alive)
+
+
+def test_stop_leaves_the_worker_to_the_others(engine: IsolatedChatEngine) -> None:
+    before = engine.process.pid
+
+    def stop_early(_: int) -> str:
+        cancel = threading.Event()
+        events = engine.stream(asked("wait"), cancel=cancel)
+        first = next(events)
+        cancel.set()
+        (done,) = events
+        assert isinstance(first, Delta) and isinstance(done, Done)
+        return done.finish_reason
+
+    assert at_once(stop_early, range(8)) == ["cancelled"] * 8
+    assert worker_of(engine) == before
+
+
+def test_an_answer_that_nobody_reads_on_is_cancelled(engine: IsolatedChatEngine) -> None:
+    events = engine.stream(asked("wait"))
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert engine.active == 0
+    assert worker_of(engine) == engine.process.pid
+
+
+def test_a_template_without_end_is_ended(engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "READING", 0.1)
+    with pytest.raises(EngineFailed, match="no end"):
+        engine.count_tokens(asked("read loop"))
+    until(lambda: not engine.process.alive)
+
+
+def test_a_load_that_crashes_is_the_files_fault() -> None:
+    for word in ("crash", "abort"):
+        with pytest.raises(CheckpointCorrupt):
+            load(f"load-{word}")
+    with pytest.raises(DoesNotFit):
+        load("load-killed")
+    with pytest.raises(ModelError):
+        load("load-exit")
+    assert not workers()
+
+
+@pytest.mark.parametrize("word", ["loop", "freeze"])
+def test_a_load_is_cancelled_whatever_it_does(word: str) -> None:
+    cancel = threading.Event()
+    with pytest.raises(Cancelled):
+        load(f"load-{word}", progress=lambda _: cancel.set(), cancel=cancel)
+    assert not workers()
+
+
+def test_memory_has_a_limit(engine: IsolatedChatEngine) -> None:
+    with pytest.raises(EngineFailed, match="MemoryError"):
+        answer(engine, "answer memory")
+    assert answer(engine, "hello") == "hello"
+
+
+def test_closing_ends_the_process(engine: IsolatedChatEngine) -> None:
+    worker = psutil.Process(engine.process.pid)
+    assert engine.close_if_idle()
+    assert not worker.is_running()
+
+
+def test_what_libraries_print_is_not_taken_for_an_answer(engine: IsolatedChatEngine) -> None:
+    assert answer(engine, "answer print") == "answer print"
+
+
+def test_options_and_results_keep_their_kinds(engine: IsolatedChatEngine) -> None:
+    options = ChatOptions(stop=("a", "b"), seed=3)
+    assert isinstance(list(engine.stream("text", options))[-1], Done)
+
+
+def test_samples_are_heard_as_they_are(speech: IsolatedSpeechEngine) -> None:
+    import numpy as np
+
+    samples = np.array([0.5, 0.25], np.float32)
+    steps: list[Progress] = []
+    transcript = speech.transcribe(samples, SpeechOptions(language="en"), progress=steps.append)
+    assert [segment.text for segment in transcript] == ["float32 0.75", "end"]
+    assert (transcript.language, transcript.duration, transcript.position) == ("en", 2.0, 1.0)
+    assert [(step.stage, step.done) for step in steps] == [("transcribe", 1)]
+
+
+def test_a_recording_goes_on_after_what_was_done(speech: IsolatedSpeechEngine, tmp_path: Path) -> None:
+    (file := tmp_path / "sound").write_text("hum")
+    done = [Segment(0.0, 0.5, "before", tokens=(1, 2), doubts=("silence",))]
+    assert list(speech.transcribe(file, done=done))[:2] == [*done, Segment(0.0, 1.0, "hum")]
+
+
+def test_a_transcription_is_stopped(speech: IsolatedSpeechEngine, tmp_path: Path) -> None:
+    (file := tmp_path / "sound").write_text("wait")
+    cancel = threading.Event()
+    transcript = speech.transcribe(file, cancel=cancel)
+    assert next(transcript).text == "wait"
+    cancel.set()
+    assert list(transcript) == []
+    assert speech.active == 0
+
+
+def test_a_recording_that_crashes_the_decoder_is_a_sentence(
+    speech: IsolatedSpeechEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "hear-crash").write_text("")
+    with pytest.raises(EngineFailed):
+        list(speech.transcribe(tmp_path / "hear-crash"))
+    assert speech.notes(SpeechOptions()) == ()
+
+
+def workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "models.workers.worker" in child.cmdline()]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from models.sound import decoding
@@ -411,3 +413,32 @@ def test_a_page_reached_by_its_own_address_has_the_links(visit):
     page = visit("/whisper")
     page.get_by_role("link", name="Gemma").click()
     page.get_by_text("Text to continue").wait_for()
+
+
+def test_a_crash_of_one_model_is_not_noticed_by_readers_of_another(visit):
+    reader, other = visit(), visit("/chatglm")
+    ask(reader, "Write a very long story about a dragon.")
+    reader.wait_for_function(
+        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",
+        timeout=SLOW,
+    )
+    there, read = _workers(), len(answers(reader).last.inner_text())
+    ask(other, "你好")
+    until(lambda: _workers() - there)
+    for worker in _workers() - there:
+        worker.send_signal(signal.SIGSEGV)
+    other.get_by_text("(SIGSEGV)").wait_for(timeout=SLOW)
+    ask(other, "你是谁？")
+    other.get_by_text("first after").wait_for(timeout=SLOW)
+    reader.wait_for_function(
+        "read => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1).innerText.length > read",
+        arg=read,
+        timeout=SLOW,
+    )
+    assert there <= _workers()
+
+
+def _workers() -> set[psutil.Process]:
+    """The processes of this machine's models that the server has started."""
+    running = psutil.Process().children(recursive=True)
+    return {process for process in running if "models.workers.worker" in process.cmdline()}

@@ -1,0 +1,125 @@
+"""Loading and unloading, and answers that are stopped, again and again: the server is afterwards what it was before.
+
+CYCLES=300 in the environment makes the long run of it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from models import ChatOptions, Delta, Done, Loader, SpeechOptions
+from models.engines.base import ChatEngine, Engine, SpeechEngine
+from tests.fakes import glm_checkpoints, qwen_checkpoints, tiny_models, tiny_whisper
+from tests.fakes.waiting import until
+
+CYCLES = int(os.environ.get("CYCLES", "3"))
+MiB = 1024 * 1024
+pytestmark = pytest.mark.timeout(4 * 3600 if CYCLES > 3 else 300)
+
+
+class State(NamedTuple):
+    memory: int
+    threads: int
+    files: int
+    children: int
+
+
+def state() -> State:
+    """Of this process, as the server would be."""
+    own = psutil.Process()
+    return State(own.memory_info().rss, own.num_threads(), own.num_fds(), len(own.children(recursive=True)))
+
+
+def same_as(before: State) -> Callable[[], bool]:
+    """Whether everything is as before. A listening thread may be about to end; memory may waver a little."""
+    return lambda: state()[1:] == before[1:] and state().memory < before.memory + 24 * MiB
+
+
+def tiny_llama(folder: Path) -> str:
+    return str(tiny_models.save_llama(folder / "tiny-llama"))
+
+
+def tiny_chatglm(folder: Path) -> str:
+    config = glm_checkpoints.GLM3
+    return str(glm_checkpoints.write(folder / "chatglm3-tiny", config, glm_checkpoints.glm3_tensors(config)))
+
+
+def tiny_qwen(folder: Path) -> str:
+    config = qwen_checkpoints.config()
+    return str(qwen_checkpoints.write(folder / "qwen-tiny", config, qwen_checkpoints.tensors(config)))
+
+
+def tiny_hearing(folder: Path) -> str:
+    tiny_whisper.save_pt(folder / "tiny.pt")
+    return str(folder / "tiny.pt")
+
+
+def starter(folder: Path) -> str:
+    return "smollm2-135m-instruct"
+
+
+def use(engine: Engine) -> None:
+    if isinstance(engine, SpeechEngine):
+        import numpy as np
+
+        list(engine.transcribe(np.zeros(16000, np.float32), SpeechOptions(language="en", vad=False)))
+    else:
+        assert isinstance(engine, ChatEngine)
+        question = [{"role": "user", "content": "hello"}]
+        assert isinstance(list(engine.stream(question, ChatOptions(max_new_tokens=2)))[-1], Done)
+
+
+KINDS = (
+    tiny_llama,
+    tiny_chatglm,
+    tiny_qwen,
+    tiny_hearing,
+    pytest.param(starter, marks=pytest.mark.weights),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loads_leave_nothing(
+    kind: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path))
+    name, loader = kind(tmp_path), Loader(isolated=True)
+
+    def cycle() -> None:
+        with loader.using(name, context=512) as engine:
+            use(engine)
+        assert loader.unload()
+
+    cycle()  # what is imported for the first time stays
+    before = state()
+    for _ in range(CYCLES):
+        cycle()
+    until(same_as(before))
+
+
+@pytest.mark.weights
+def test_stopped_answers_leave_nothing() -> None:
+    loader = Loader(isolated=True)
+    with loader.using("smollm2-135m-instruct", context=512) as engine:
+        assert isinstance(engine, ChatEngine)
+
+        def stop_early() -> None:
+            cancel = threading.Event()
+            for event in engine.stream([{"role": "user", "content": "Tell me a story."}], cancel=cancel):
+                if isinstance(event, Delta):
+                    cancel.set()
+            assert isinstance(event, Done) and event.finish_reason == "cancelled"
+
+        stop_early()
+        before, worker = state(), psutil.Process(engine.process.pid)  # type: ignore[attr-defined]
+        handles = worker.num_fds()
+        for _ in range(CYCLES):
+            stop_early()
+        until(same_as(before))
+        until(lambda: worker.num_fds() <= handles)
+    assert loader.unload()

@@ -251,7 +251,8 @@ def _answer(engine: ChatEngine, messages: Any, options: ChatOptions) -> str:
 def _typed() -> Iterator[str]:
     """Lines from the terminal, or all of a pipe as one prompt."""
     if not sys.stdin.isatty():
-        if text := sys.stdin.read().strip():
+        # Windows PowerShell begins a pipe with a byte order mark.
+        if text := sys.stdin.read().removeprefix("\ufeff").strip():
             yield text
         return
     while True:

@@ -90,6 +90,9 @@ def notes(made: Conversation) -> str:
         ),
         ({"history": [["q", "a"], ["r", None]]}, [("q", "a"), ("r", "")]),
         ([["q", "a"]], [("q", "a")]),
+        ({"history": [["q", "a"]], "query": "r", "response": "b"}, [("q", "a"), ("r", "b")]),
+        ([{"instruction": "q", "input": "x", "output": "a"}], [("q\nx", "a")]),
+        ({"prompt": "q", "completion": "a"}, [("q", "a")]),
         (
             {"internal": [["<|BEGIN-VISIBLE-CHAT|>", "hello"], ["q", "a"]], "visible": []},
             [("", "hello"), ("q", "a")],

@@ -1,7 +1,7 @@
 """Files of other programs: where the messages of a conversation are in them, in the order in which they were said.
 
 Known are a bare list; OpenAI's requests and Responses; Anthropic's, Ollama's and Gemini's requests; ShareGPT; pairs
-of question and answer (ChatGLM's demos, text-generation-webui); and the exports of ChatGPT, Claude, Open WebUI and
+of question and answer (ChatGLM's demos, text-generation-webui, training data); and the exports of ChatGPT, Claude, Open WebUI and
 LM Studio. What is in a message is read by `imports`.
 """
 
@@ -22,6 +22,11 @@ _SYSTEM = (
     "system_instruction",
     "systemInstruction",
 )
+# What training data calls a question, what it is asked of, and its answer; earlier ones are its "history".
+_PAIRS = (
+    ("query", "", "response"), ("instruction", "input", "output"), ("prompt", "", "response"),
+    ("prompt", "", "completion"), ("question", "context", "answer"),
+)  # fmt: skip
 _START = "<|BEGIN-VISIBLE-CHAT|>"  # text-generation-webui's question before a greeting
 
 Messages = list[Mapping[str, Any]]
@@ -53,17 +58,31 @@ def _of_object(data: Mapping[str, Any], notes: Notes) -> Messages:
     else:
         said = next((data[key] for key in _LISTS if isinstance(data.get(key), list)), None)
     system = next((data[key] for key in _SYSTEM if data.get(key)), None)
-    messages = find_messages(said, notes)
+    messages = [*([] if said is None and _has_pair(data) else find_messages(said, notes)), *_pair(data)]
     if pictures := data.get("images"):  # of the first question, where training data has them
         asked = next(n for n, message in enumerate(messages) if "system" not in message.values())
         messages[asked] = {**messages[asked], "images": pictures}
     return [*([{"role": "system", "content": system}] if system else []), *messages]
 
 
+def _has_pair(data: Mapping[str, Any]) -> bool:
+    return any(isinstance(data.get(asked), str) and answer in data for asked, _, answer in _PAIRS)
+
+
+def _pair(data: Mapping[str, Any]) -> Messages:
+    """The question and answer of a row of training data."""
+    for asked, about, answer in _PAIRS:
+        if isinstance(data.get(asked), str) and answer in data:
+            return _exchange("\n".join(filter(None, (data[asked], data.get(about)))), data[answer])
+    return []
+
+
 def _is_conversation(item: Any) -> bool:
     if not isinstance(item, Mapping) or "role" in item or "from" in item:
         return False
-    return any(isinstance(item.get(key), (list, Mapping)) for key in (*_LISTS, "mapping", "chat"))
+    return _has_pair(item) or any(
+        isinstance(item.get(key), (list, Mapping)) for key in (*_LISTS, "mapping", "chat")
+    )
 
 
 def _is_pair(item: Any) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 import models
 from models import ChatEngine, ChatOptions, Delta, Done, ModelError, Progress, SpeechEngine, SpeechOptions
+from models.pictures.addresses import fetch
 from models.schema import Text
 from models.sound.tracks import tracks
 from models.speech.abilities import check
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="FILE",
         default=[],
-        help=say(Text("a picture for the first question", "随第一个问题发送的图片")),
+        help=say(Text("a picture, or its address, for the first question", "随第一个问题发送的图片或其网址")),
     )
     _add_options(chat_parser, fields(ChatOptions))
     speech_parser.add_argument(
@@ -201,7 +202,7 @@ def get(arguments: argparse.Namespace) -> None:
 
 def chat(arguments: argparse.Namespace) -> None:
     options = ChatOptions(**_given(arguments, fields(ChatOptions)))
-    pictures = [{"type": "image", "image": _read(path)} for path in arguments.image]
+    pictures = [{"type": "image", "image": _read(place)} for place in arguments.image]
     with _using(arguments) as engine:
         if not isinstance(engine, ChatEngine):
             raise models.BadInput(
@@ -221,13 +222,16 @@ def chat(arguments: argparse.Namespace) -> None:
                 _answer(engine, prompt, options)
 
 
-def _read(path: str) -> bytes:
+def _read(place: str) -> bytes:
+    """The file of a picture, which is at a path or an address."""
+    if place.lower().startswith(("http://", "https://")):
+        return fetch(place)
     try:
-        return Path(path).read_bytes()
+        return Path(place).read_bytes()
     except OSError as error:
         raise models.BadInput(
-            f"{path} cannot be read ({error.strerror}): name a picture file.",
-            f"无法读取 {path}（{error.strerror}）：请指定一个图片文件。",
+            f"{place} cannot be read ({error.strerror}): name a picture file.",
+            f"无法读取 {place}（{error.strerror}）：请指定一个图片文件。",
         ) from error
 
 
@@ -251,13 +255,19 @@ def _answer(engine: ChatEngine, messages: Any, options: ChatOptions) -> str:
 def _typed() -> Iterator[str]:
     """Lines from the terminal, or all of a pipe as one prompt."""
     if not sys.stdin.isatty():
-        if text := sys.stdin.read().strip():
+        # Windows PowerShell begins a pipe with a byte order mark.
+        if text := sys.stdin.read().removeprefix("\ufeff").strip():
             yield text
         return
+    with suppress(ImportError):  # Windows does without, its terminals edit lines themselves
+        import readline
+
+        readline.parse_and_bind("set enable-bracketed-paste on")  # lines that are pasted are one question
     while True:
         try:
-            note("> ", end="")
-            if line := input().strip():
+            if not sys.stdout.isatty():  # else it has to be readline that draws it
+                note("> ", end="")
+            if line := input("> " if sys.stdout.isatty() else "").strip():
                 yield line
         except EOFError:
             return

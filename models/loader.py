@@ -112,7 +112,7 @@ class Loader:
         """The engine for a checkpoint, loaded now or already there. Nobody holds it: see `using`.
 
         Args:
-            name: catalog name, hub id, path to a folder, .gguf or .pt, or an address ending in /v1.
+            name: catalog name, hub id, path to a folder or file, or an address ending in /v1.
             device: "auto", "cpu", "mps", "cuda:0", …
             precision: "auto", "fp32", "bf16", "fp16", "int8", "int4".
             context: tokens one conversation may hold; None: that of the engine which is there, else the

@@ -74,7 +74,7 @@ class Checkpoint:
     """
 
     name: str
-    family: str  # "chatglm", "qwen_vl", "llama2", "gemma", "whisper", or "other"
+    family: str  # a row of `models.catalog.families.FAMILIES`, or "other"
     kind: Literal["chat", "completion", "vision", "speech"]
     format: str  # a row of `models.catalog.formats.FORMATS`
     title: str = ""

@@ -195,6 +195,13 @@ def test_every_format_has_its_type() -> None:
         (["../../etc/passwd", "/root/.ssh", "C:\\temp\\b.png"], ["etc/passwd", "root/.ssh", "C_/temp/b.png"]),
         (["..", "", "./."], ["picture", "picture-2", "picture-3"]),
         (["a/./b.png", "a//b.jpg"], ["a/b.png", "a/b-2.jpg"]),
+        (['Who is "it"? <3.png', "a*b|c\n.png"], ["Who is _it__ _3.png", "a_b_c_.png"]),  # as Windows asks
+        (
+            ["con.png", "icon.png", "Aux", "com1.mp3", "context"],
+            ["con_.png", "icon.png", "Aux_", "com1_.mp3", "context"],
+        ),
+        (["a. /b.png", "c. "], ["a/b.png", "c"]),
+        (["\u00e9.png", "e\u0301.png"], ["\u00e9.png", "e\u0301-2.png"]),  # one name on a Mac
     ],
 )
 def test_names_stay_within_a_folder_and_apart(names: list[str], safe: list[str]) -> None:

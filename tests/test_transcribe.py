@@ -162,3 +162,22 @@ def test_what_is_a_recording_in_a_folder_is_told_by_its_ending_in_any_case(tmp_p
         (tmp_path / name).touch()
     (tmp_path / "d.mp3").mkdir()
     assert [path.name for path in recordings_in([str(tmp_path)])] == ["a.Wav", "b.MP4"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.wav", ["[1].wav", "a.wav", "b.wav"]),
+        ("?.*", ["a.mp3", "a.wav", "b.wav"]),
+        ("[1].wav", ["[1].wav"]),  # a name before it is a pattern
+        ("[ab].wav", ["a.wav", "b.wav"]),
+        (".*", [".c.wav"]),
+        ("none*.wav", ["none*.wav"]),
+        ("there/none*.wav", ["none*.wav"]),
+        ("***.mp3", ["a.mp3"]),
+    ],
+)
+def test_patterns_are_read_where_no_shell_did(folder: Path, pattern: str, names: list[str]) -> None:
+    for name in ("[1].wav", ".c.wav"):
+        (folder / name).touch()
+    assert [path.name for path in recordings_in([str(folder / pattern)])] == names

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from models.errors import UnsupportedCheckpoint
-from models.schema import Checkpoint, Device
+from models.schema import Checkpoint, Device, Text
 
 # --- precisions --------------------------------------------------------------------------------
 
@@ -61,7 +61,8 @@ class Format:
     # Weight files on a hub, best first.
     weights: tuple[str, ...] = ()
     suffix: str = ""  # of a checkpoint that is one file
-    tokenizer: str = "tokenizer.json"  # what a folder without any lacks
+    config: bool = True  # a folder has a config.json
+    tokenizer: str = "tokenizer.json"  # what a folder without any lacks; "": it needs none
     slots: tuple[int, ...] = (1,)  # conversations answered at the same time: as many as fit
     prompt_step: int = 2048  # tokens of a prompt that are read at once
     mapped: bool = False  # on a processor the file is mapped, and its pages count as free already
@@ -151,6 +152,11 @@ FORMATS: Mapping[str, Format] = {
     # A hub id whose files have not been seen yet.
     "unknown": Format(known=False),
 }
+
+
+# Endings of checkpoints that are one file, and the same for people.
+SINGLE_FILE = tuple(row.suffix for row in FORMATS.values() if row.suffix)
+SINGLE_FILES = Text(" or ".join(", ".join(SINGLE_FILE).rsplit(", ", 1)), "、".join(SINGLE_FILE))
 
 
 def format_of(checkpoint: Checkpoint) -> Format:

@@ -21,6 +21,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from models.catalog.formats import SINGLE_FILES
 from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
 
 _LONGEST_HEADER = 100 << 20  # bytes, as in the safetensors format; more would be an attack on memory
@@ -65,9 +66,9 @@ def reading(path: Path) -> Iterator[None]:
 
 def unreadable(path: Path) -> UnsupportedCheckpoint:
     return UnsupportedCheckpoint(
-        f"{path.name} is neither a GGUF file nor a Whisper .pt file, whatever it is called: choose such a "
+        f"{path.name} holds no {SINGLE_FILES.en} model, whatever it is called: choose such a "
         "file, or the folder that holds config.json and the weights.",
-        f"{path.name} 的内容既不是 GGUF 也不是 Whisper 的 .pt：请选择这样的文件，或含有 config.json 与权重的文件夹。",
+        f"{path.name} 的内容不是 {SINGLE_FILES.zh} 模型：请选择这样的文件，或含有 config.json 与权重的文件夹。",
     )
 
 

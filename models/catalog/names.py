@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from models.catalog.families import family_of
+from models.catalog.formats import SINGLE_FILE, SINGLE_FILES
 from models.catalog.recognise import absolute, describe
-from models.catalog.selection import SINGLE_FILE
 from models.catalog.table import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
 from models.schema import Checkpoint
@@ -28,8 +28,8 @@ def find(name: str) -> Checkpoint:
 
     Args:
         name: a catalog name in any case, a hub or ModelScope id, an http(s) address that ends in
-            /v1 (or /v1#model, where the server has several), or a path to a folder, a .gguf or a .pt file. Names come first: write ./name for a
-            folder called like one.
+            /v1 (or /v1#model, where the server has several), or a path to a folder or file. Names come
+            first: write ./name for a folder called like one.
 
     Raises:
         CheckpointNotFound: it is none of these, or nothing is at the path.
@@ -67,9 +67,9 @@ def _not_found(name: str) -> CheckpointNotFound:
     listed = ", ".join(near)
     return CheckpointNotFound(
         f"No checkpoint is called {name!r}{f' (near it: {listed})' if near else ''}: type a name from the list, "
-        "a hub id like owner/name, the path of a folder, .gguf or .pt file, or an address ending in /v1.",
+        f"a hub id like owner/name, the path of a folder, {SINGLE_FILES.en} file, or an address ending in /v1.",
         f"没有名为 {name!r} 的模型{f'（相近的有：{listed}）' if near else ''}：请输入列表中的名称、"
-        "形如 owner/name 的仓库名、文件夹或 .gguf、.pt 文件的路径，或以 /v1 结尾的地址。",
+        f"形如 owner/name 的仓库名、文件夹或 {SINGLE_FILES.zh} 文件的路径，或以 /v1 结尾的地址。",
     )
 
 
@@ -83,13 +83,13 @@ def default(family_name: str) -> str:
     """What a family's page offers first, as something `find` takes.
 
     The variable <FAMILY>_MODEL_PATH decides, then MODEL_PATH where it names a checkpoint of the
-    family, then the catalog.
+    family, then the catalog; "" where it has none of the family.
     """
     own = os.environ.get(f"{family_name.upper()}_MODEL_PATH")
     shared = os.environ.get("MODEL_PATH")
     if own or (shared and _family_of(shared) == family_name):
         return str(own or shared)
-    return family(family_name)[0].name
+    return next((row.name for row in family(family_name)), "")
 
 
 def _family_of(text: str) -> str:

@@ -6,9 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from models.catalog.files import Files, Reader, State, missing, parts, state, unsupported
-from models.catalog.formats import FORMATS, format_of, resolve
+from models.catalog.formats import FORMATS, SINGLE_FILE, SINGLE_FILES, format_of, resolve
 from models.catalog.headers import reading, unreadable
-from models.catalog.selection import SINGLE_FILE
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.schema import Checkpoint
 
@@ -20,7 +19,7 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
     vocabulary takes a while, and a page asks at every run.
 
     Args:
-        path: a folder, a .gguf file, or an OpenAI Whisper .pt file.
+        path: a folder, or a file of a format that is one file.
         base: the catalog entry whose files these are; its name, licence, options, … are kept.
 
     Raises:
@@ -95,7 +94,7 @@ def _single_file(folder: Path) -> Path:
     if len(models) == 1:
         return models.pop()
     raise UnsupportedCheckpoint(
-        f"{folder} holds no config.json and {len(models)} .gguf or .pt models: choose a folder with a config, "
+        f"{folder} holds no config.json and {len(models)} {SINGLE_FILES.en} models: choose a folder with a config, "
         "or one such file.",
-        f"{folder} 中没有 config.json，且有 {len(models)} 个 .gguf 或 .pt 文件：请选择含 config.json 的文件夹，或其中一个文件。",
+        f"{folder} 中没有 config.json，且有 {len(models)} 个 {SINGLE_FILES.zh} 文件：请选择含 config.json 的文件夹，或其中一个文件。",
     )

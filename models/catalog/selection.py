@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from models.catalog.formats import FORMATS, format_of
+from models.catalog.formats import FORMATS, SINGLE_FILE, Format, format_of
 from models.schema import Checkpoint
 
 # The first of these that a repository has is taken; the others are copies of the same weights.
 WEIGHTS = tuple(pattern for row in FORMATS.values() for pattern in row.weights)
-SINGLE_FILE = tuple(row.suffix for row in FORMATS.values() if row.suffix)
 # Everything small that describes a model or its tokenizer. No Python: it never runs here.
 DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")
 TOKENIZERS = ("tokenizer*", "*.tiktoken", "vocab*", "ice_text.model", "spiece.model")
@@ -76,11 +75,18 @@ def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
         return lacking
     if not _weights(chosen) and not lacking:
         lacking.append("*.safetensors")
-    if "config.json" not in present:
+    row = _row(checkpoint, chosen)
+    if row.config and "config.json" not in present:
         lacking.append("config.json")
-    if not matching(present, TOKENIZERS):
-        lacking.append(format_of(checkpoint).tokenizer)
+    if row.tokenizer and not matching(present, TOKENIZERS):
+        lacking.append(row.tokenizer)
     return lacking
+
+
+def _row(checkpoint: Checkpoint, chosen: list[str]) -> Format:
+    """The row of the checkpoint's format, or where that is not known yet, of its weight files."""
+    row = format_of(checkpoint)
+    return row if row.known else next((row for row in FORMATS.values() if matching(chosen, row.weights)), row)
 
 
 def _present(folder: Path, checkpoint: Checkpoint) -> list[str]:

@@ -81,8 +81,34 @@ def drop_oldest(messages: Messages, count: int) -> list[Message]:
 
 def name_roles(messages: Messages) -> list[Message]:
     """`messages` with the roles and fields of today for those of other times: `developer` is a system message,
-    `function` is a tool's, "function_call" is a list of one call, and nothing said is an empty text."""
-    return [_name_role(message) if isinstance(message, Mapping) else message for message in messages]
+    `function` is a tool's, "function_call" is a list of one call, and nothing said is an empty text. Texts can
+    be encoded."""
+    return [
+        _make_whole(_name_role(message)) if isinstance(message, Mapping) else message for message in messages
+    ]
+
+
+def _make_whole(message: Message) -> Message:
+    content = message.get("content")
+    if isinstance(content, str):
+        whole: Any = whole_text(content)
+    elif isinstance(content, list) and all(map(_is_part, content)):
+        whole = [
+            {**part, "text": whole_text(part["text"])} if part["type"] == "text" else part for part in content
+        ]
+    else:
+        return message
+    return message if whole == content else {**message, "content": whole}
+
+
+def whole_text(text: str) -> str:
+    """`text` as browsers send it: half a character, which no encoding has, is joined with its other half, or
+    replaced. Command lines and JSON can bring such."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def _name_role(message: Message) -> Message:

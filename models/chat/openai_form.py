@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.chat.calls import cut_off, parse_json_call, with_arguments
+from models.chat.messages import whole_text
 from models.chat.request import ChatRequest
 from models.errors import BadInput, EngineFailed
 from models.pictures.reading import picture_bytes, sent_as
@@ -99,6 +100,7 @@ class _Answer:
         self._timings: dict[str, Any] = {}  # llama.cpp's own figures
         self._thoughts: list[str] = []
         self._answered = False
+        self._half = ""  # of a character, whose other half comes with the next text
         self._calls: list[_Call] = []
 
     def add(self, chunk: Chunk) -> Iterator[Event]:
@@ -112,7 +114,7 @@ class _Answer:
     def _add_choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
         # A server that does not stream sends the whole message.
         delta = choice.get("delta") or choice.get("message") or {}
-        text = _text(choice.get("text") or delta.get("content"))
+        text = self._whole(_text(choice.get("text") or delta.get("content")))
         thought = _text(delta.get("reasoning_content") or delta.get("reasoning"))
         parts = list(delta.get("tool_calls") or ())
         if function := delta.get("function_call"):  # the form before there were several
@@ -129,6 +131,12 @@ class _Answer:
             yield Delta(text)
         for part in parts:
             self._continue_call(part)
+
+    def _whole(self, text: str) -> str:
+        """Servers that count in UTF-16 cut characters in two."""
+        text = self._half + text
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return whole_text(text.removesuffix(self._half))
 
     def _continue_call(self, part: Mapping[str, Any]) -> None:
         """Adds what a chunk has of a call. Some servers send whole calls, all with one index, or with none."""
@@ -151,6 +159,8 @@ class _Answer:
         if cancelled and self._reason is None:
             yield Done("cancelled", usage)
             return
+        if self._half:
+            yield Delta(whole_text(self._half))
         if self._thoughts and not self._answered and not self._calls:
             yield Delta("".join(self._thoughts))
         calls = [parse_json_call(call.name, call.arguments) for call in self._calls]

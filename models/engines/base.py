@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from models.chat.counts import TokenCounts
-from models.chat.messages import check_messages, drop_oldest, merge_turns, name_roles, turn_starts
+from models.chat.messages import (
+    check_messages,
+    drop_oldest,
+    merge_turns,
+    name_roles,
+    turn_starts,
+    whole_text,
+)
 from models.chat.request import ChatRequest, lift_tools, openai_tools, response_type
 from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, Cancelled, EngineClosed
@@ -218,7 +225,7 @@ class ChatEngine(Engine):
         form = self._checked_form(response_format)
         if isinstance(messages, str):
             check_messages(messages)
-            return ChatRequest(messages, options, openai_tools(tools), form)
+            return ChatRequest(whole_text(messages), options, openai_tools(tools), form)
         messages, tools = self._prepare(messages, tools)
         dropped = self._dropped(messages, options, tools)
         messages = self._complete(drop_oldest(messages, dropped))
@@ -243,7 +250,7 @@ class ChatEngine(Engine):
         """
         with self.request():
             if isinstance(messages, str):
-                return self._count(messages, openai_tools(tools))
+                return self._count(whole_text(messages), openai_tools(tools))
             return self._count(*self._prepare(messages, tools))
 
     def dropped(self, messages: Messages, options: ChatOptions | None = None, tools: Tools = ()) -> int:

@@ -1,5 +1,6 @@
 """What an answer of Qwen-VL points at: ``<ref>the cat</ref><box>(x1,y1),(x2,y2)</box>``.
 
+Qwen2-VL, which a server may run, writes ``<|object_ref_start|>the cat<|object_ref_end|><|box_start|>…<|box_end|>``.
 Coordinates are thousandths of the picture's width and height. Models write this by heart, so what
 cannot be read is left out: the parser raises nothing.
 """
@@ -13,6 +14,7 @@ from itertools import pairwise
 SCALE = 1000
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _TAG = re.compile(r"<(/?)(ref|box|quad|img)>")
+_LATER = re.compile(r"<\|(object_ref|box|quad)_(start|end)\|>")  # Qwen2-VL's
 _BETWEEN = re.compile(r"[\s,;、，；]*")  # boxes that one label has
 MOST = 1000  # boxes of one answer that are read
 
@@ -44,7 +46,7 @@ class Box:
 
 def find_boxes(text: str) -> list[Box]:
     """The boxes in an answer, at most `MOST`. A label belongs to all boxes that follow it one after another."""
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", _in_first_form(text))
     boxes: list[Box] = []
     label, behind = "", -1
     for kind, begin, inside, end in _elements(text):
@@ -59,6 +61,11 @@ def find_boxes(text: str) -> list[Box]:
                 break
         behind = end if kind in ("ref", "box") else -1
     return boxes
+
+
+def _in_first_form(text: str) -> str:
+    """Qwen2-VL's tags as Qwen-VL's."""
+    return _LATER.sub(lambda tag: f"<{'/' if tag[2] == 'end' else ''}{tag[1].removeprefix('object_')}>", text)
 
 
 def _elements(text: str) -> Iterator[tuple[str, int, str, int]]:
@@ -93,4 +100,4 @@ def _corners(text: str) -> tuple[int, int, int, int] | None:
 def without_tags(text: str) -> str:
     """An answer as a person reads it: labels stay, coordinates go."""
     shapes = re.compile(r"<(box|quad)>.*?(?:</\1>|(?=<(?:ref|box|quad)>)|$)", re.DOTALL)
-    return _TAG.sub("", shapes.sub("", text))
+    return _TAG.sub("", shapes.sub("", _in_first_form(text)))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 80_000_000  # a file of a few kilobytes can claim far more
 MOST_BYTES = 64 << 20
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "ICO")
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")  # brands of ISO 23008-12
 SENT = ("JPEG", "PNG", "WEBP")  # that every server with eyes reads
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners give greys, whatever the file has room for
 SCALES = (1.0, 255.0, 65535.0)  # white, where greys are no whole numbers
@@ -97,6 +98,12 @@ def read_picture(data: bytes, side: int = 0) -> "Image":
     except BadInput:
         raise
     except Exception as error:  # each of Pillow's parsers raises what it likes
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+            raise BadInput(
+                "This is a HEIC picture, as iPhones take them, which cannot be read here: save it as JPEG and send "
+                "it again.",
+                "这是 iPhone 拍摄的 HEIC 图片，此处无法读取：请另存为 JPEG 后重新发送。",
+            ) from error
         raise BadInput(
             "This picture is damaged, or of a kind that cannot be read: save it as JPEG or PNG and send it again.",
             "图片已损坏或格式无法读取：请另存为 JPEG 或 PNG 后重新发送。",

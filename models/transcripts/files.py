@@ -1,8 +1,10 @@
 """Recordings by their paths, and where their transcripts go: to standard output or into files, as UTF-8."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,13 +17,14 @@ VIDEO = ("mp4", "mkv", "mov", "webm", "avi", "m4v", "ts")
 
 
 def recordings_in(paths: Sequence[str]) -> list[Path]:
-    """The paths; of a folder, the audio and video files that are directly in it, by name.
+    """The paths; of a folder, the audio and video files that are directly in it, by name. Patterns like *.mp3,
+    which shells on Windows hand on as they are, name what they match.
 
     Raises:
         BadInput: a folder has none.
     """
     found: dict[Path, None] = {}
-    for path in map(Path, paths):
+    for path in (path for given in paths for path in _matching(given)):
         inside = _inside(path) if path.is_dir() else [path]
         if not inside:
             raise BadInput(
@@ -30,6 +33,15 @@ def recordings_in(paths: Sequence[str]) -> list[Path]:
             )
         found |= dict.fromkeys(inside)
     return list(found)
+
+
+def _matching(given: str) -> list[Path]:
+    """The path itself where it is one, or nothing matches: its name is said then."""
+    path = Path(given)
+    if os.path.lexists(path) or not path.parent.is_dir():
+        return [path]
+    found = (each for each in path.parent.iterdir() if fnmatch(each.name, path.name))
+    return sorted(each for each in found if path.name[0] == "." or each.name[0] != ".") or [path]
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -177,8 +177,9 @@ def _show_context(context: ContextUse) -> None:
 
 
 def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
-    with st.chat_message("user"):
-        _show_editable_question(chat, index, turn)
+    if turn.asked:
+        with st.chat_message("user"):
+            _show_editable_question(chat, index, turn)
     last = index == len(chat.conversation.turns) - 1
     if turn.answer or (last and not loading.answer_requested(chat.family)):
         with st.chat_message("assistant"):

@@ -31,6 +31,9 @@ _SPECIAL = re.compile(
     # Mathematics. A backslash before a backslash is the end of a row: \\[2pt] opens nothing.
     | \\\[ (?P<display> (?: (?!\\[\[\]]) (?: \\. | [^\\] ) )++ ) \\\]
     | \\\( (?P<inline>  (?: (?!\\[()])   (?: \\. | [^\\] ) )++ ) \\\)
+    # An environment of its own, as many models write it.
+    | (?P<environment> \\begin\{ (?P<env> (?: equation | align (?:ed|at)? | gather (?:ed)? | [dr]?cases | split | array
+            | [pbvBV]?matrix ) \*? ) \} (?: (?! \\(?:begin|end)\{(?P=env)\} ) . )*+ \\end\{(?P=env)\} )
     | (?P<written> \$\$ (?: (?!\$\$) . )++ \$\$ )
     # Between single signs as Pandoc decides it: no space inside them, no digit after the closing one,
     # and here no Latin letter before: US$.
@@ -95,9 +98,9 @@ def _rewrite_typed(found: re.Match[str]) -> str:
 def _rewrite(found: re.Match[str]) -> str:
     kind = found.lastgroup
     match kind:
-        case "display":
+        case "display" | "environment":
             indent = "\n" + " " * _indentation(found)  # stays in its list
-            return f"{indent}$${indent}{found['display'].strip()}{indent}$${indent}"
+            return f"{indent}$${indent}{found[kind].strip()}{indent}$${indent}"
         case "inline":
             return f"${found['inline'].strip()}$"
         case "target":

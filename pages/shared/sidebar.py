@@ -88,8 +88,8 @@ def _choose_checkpoint(family: str) -> str:
         args=(family,),
         help=tr(
             "★ comes from the Python package index, no model hub needed. You can also type a hub id, the path "
-            "of a folder, .gguf or .pt file, or the address of a server ending in /v1.",
-            "★ 来自 Python 软件包索引，无需访问模型库。也可输入仓库名、文件夹或 .gguf、.pt 文件的路径，"
+            f"of a folder, {models.catalog.SINGLE_FILES.en} file, or the address of a server ending in /v1.",
+            f"★ 来自 Python 软件包索引，无需访问模型库。也可输入仓库名、文件夹或 {models.catalog.SINGLE_FILES.zh} 文件的路径，"
             "或以 /v1 结尾的服务器地址。",
         ),
     )
@@ -109,8 +109,9 @@ def _describe(family: str, name: str) -> tuple[Checkpoint | None, ModelError | N
         return None, error
     kind = found.kind if found.kind in ELSEWHERE else "chat"
     stored = models.catalog.format_of(found)
-    may_see = stored.may_see and family == "qwen_vl"
-    if not stored.known or may_see or kind == KINDS.get(family, "chat"):
+    wanted = KINDS.get(family, "chat")
+    may_see = stored.may_see and wanted == "vision"
+    if not stored.known or may_see or kind == wanted:
         return found, None
     does, page = ELSEWHERE[kind]
     return None, BadInput(

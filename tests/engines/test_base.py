@@ -252,6 +252,22 @@ def test_malformed_conversations_are_refused_by_all_who_take_one(messages: Any) 
     assert engine.active == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [("a \ud83c\udf0d b", "a \U0001f30d b"), ("a \udcff", "a \ufffd"), ("\ud83c", "\ufffd")],
+)
+def test_halves_of_characters_are_joined_or_replaced(typed: str, sent: str) -> None:
+    engine = make()
+    for asked in ([user(typed)], [{"role": "user", "content": [{"type": "text", "text": typed}]}]):
+        list(engine.stream(asked))
+        content = engine.requests[-1].messages[0]["content"]  # type: ignore[index]
+        assert content == (sent if asked[0]["content"] == typed else [{"type": "text", "text": sent}])
+        engine.count_tokens(asked)
+    base = make(kind="completion")
+    list(base.stream(typed))
+    assert base.sent == [sent] and base.count_tokens(typed) > 0
+
+
 def test_an_empty_text_is_refused() -> None:
     engine = make(kind="completion")
     with pytest.raises(BadInput, match="no question"):

@@ -30,6 +30,24 @@ def remote(llama: Llama, context: int = 0) -> RemoteEngine:
     )
 
 
+# --- texts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (["a\ud83c", "\udf0db"], ["a", "\U0001f30db"]),
+        (["\ud83c", "\udf0d", "!"], ["\U0001f30d", "!"]),
+        (["a\ud83c"], ["a", "\ufffd"]),
+        (["\ud83c", "a\udf0d"], ["\ufffda\ufffd"]),
+    ],
+)
+def test_halves_of_characters_are_joined(pieces: list[str], expected: list[str]) -> None:
+    chunks = [{"choices": [{"delta": {"content": piece}}]} for piece in pieces]
+    found = list(events(iter(chunks), threading.Event(), 0.0))
+    assert [event.text for event in found if isinstance(event, Delta)] == expected
+
+
 # --- what is sent ----------------------------------------------------------------------------------
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from models import loader
+from pages.shared import frame
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Step
 from tests.fakes.paths import ROOT
 from tests.fakes.waiting import WAIT
 
 APP = str(ROOT / "app.py")
-PAGES = ("llama2", "gemma", "chatglm", "qwen_vl", "whisper")
+PAGES = tuple(page.family for page in frame.PAGES)
 
 # A tool whose result a person types.
 STOCK = "name: get_stock\nparameters: {type: object, properties: {article: {type: string}}}"
@@ -97,7 +98,7 @@ def imported(at: AppTest, content: bytes | str) -> AppTest:
 
 # The same in both languages: names of things, and codes.
 NAMES = re.compile(
-    r"English|中文|Language / 语言|LLaMA 2|Gemma|ChatGLM|Qwen|Whisper|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
+    rf"English|中文|Language / 语言|{'|'.join(page.title for page in frame.PAGES)}|Qwen|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
     r"|https://|★|:material/|\d|/|<div|fp32|bf16|int[48]"
 )
 

@@ -84,6 +84,9 @@ TEXTS = [
     "1.5.2 and 3)",
     "a\u2028b",
     "emoji 😀 and ❌",
+    "/// <summary> foo </summary>",
+    "$1.50 for kale; $/PR is down but $/session is up",
+    "the $2k cohort and the $25-50k tier",
 ]
 # A question keeps these too.
 TYPED = [
@@ -93,6 +96,18 @@ TYPED = [
     "a<br>b",
     "line  \nline",
     "def f():\n\treturn 1",
+    "/// <summary>\n/// foo bar baz\n/// </summary>",
+]
+# Each is one formula, drawn.
+FORMULAS = [
+    rf"so \begin{{{name}}} a &= b \\ c &= d \end{{{name}}} and"
+    for name in ("aligned", "align", "align*", "split", "cases", "pmatrix")
+]
+FORMULAS += [
+    r"\begin{equation} a = b \end{equation}",
+    r"\begin{gather*} a \\ b \end{gather*}",
+    r"\begin{array}{cc} a & b \end{array}",
+    "\\[\n\\text{a}\n=\n10\\log_{10}\n\\left(x\\right)\n\\]",
 ]
 
 
@@ -100,7 +115,7 @@ TYPED = [
 def shown(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The browser's page."""
     texts = tmp_path_factory.mktemp("texts") / "texts.json"
-    texts.write_text(json.dumps([*TEXTS, *TYPED]), "utf-8")
+    texts.write_text(json.dumps([*TEXTS, *TYPED, *FORMULAS]), "utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -141,3 +156,9 @@ def test_text_is_shown_by_its_letters(shown: Any, number: int) -> None:
 def test_a_question_keeps_its_lines_and_spaces(shown: Any, number: int) -> None:
     said = TYPED[number]
     assert read(shown, "typed", len(TEXTS) + number) == said.replace("  \n", "\n")
+
+
+@pytest.mark.parametrize("number", range(len(FORMULAS)), ids=FORMULAS.__getitem__)
+def test_a_formula_is_drawn(shown: Any, number: int) -> None:
+    place = shown.locator(f".st-key-answer-{len(TEXTS) + len(TYPED) + number}")
+    assert place.locator(".katex-display").count() == 1 and place.locator(".katex-error").count() == 0

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from models import ChatEngine, EngineFailed, Segment, loader
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Source, Turn
+from pages.shared.frame import KINDS, PAGES, Page
 from tests.fakes.engines import Stage
 from tests.fakes.pictures import DOT
 from tests.fakes.visitor import (
@@ -58,13 +59,11 @@ def transcribed(stage: Stage, locale: str = "en-US") -> AppTest:
     return at
 
 
-@pytest.mark.parametrize("family", ["llama2", "gemma", "chatglm", "qwen_vl"])
-def test_a_transcript_goes_to_the_page_that_is_chosen(stage: Stage, family: str) -> None:
-    at = click(transcribed(stage), f"send.{family}")
-    assert at.session_state[f"{family}.sources"] == [Source("Transcript of talk.mp3", "the cat\nsat")]
-    assert at.title[0].value == {"llama2": "LLaMA 2", "qwen_vl": "Qwen-VL"}.get(
-        family, {"gemma": "Gemma", "chatglm": "ChatGLM"}.get(family)
-    )
+@pytest.mark.parametrize("page", [page for page in PAGES if KINDS.get(page.family) != "speech"])
+def test_a_transcript_goes_to_the_page_that_is_chosen(stage: Stage, page: Page) -> None:
+    at = click(transcribed(stage), f"send.{page.family}")
+    assert at.session_state[f"{page.family}.sources"] == [Source("Transcript of talk.mp3", "the cat\nsat")]
+    assert at.title[0].value == page.title
 
 
 def test_it_goes_with_the_next_question_quoted_and_shown(stage: Stage) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from models.chat.openai_form import write_conversation
+from models.errors import BadInput
 from models.pictures.drawing import annotated, preview
 from models.pictures.reading import read_picture, sent_as
 
@@ -158,3 +159,17 @@ def test_whole_numbers_are_scaled_to_the_depth_they_have(
 def test_colours_of_print_and_video(mode: str, kind: str) -> None:
     image = Image.new("RGB", (40, 40), (200, 30, 40)).convert(mode)
     assert np.abs(np.array(read_picture(encoded(image, kind)).getpixel((5, 5))) - (200, 30, 40)).max() < 5
+
+
+# --- kinds of files ------------------------------------------------------------------------------
+
+
+def test_an_icon_is_a_picture() -> None:
+    assert read_picture(encoded(Image.new("RGB", (32, 32), "red"), "ICO")).getpixel((9, 9)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"heix"])
+def test_a_photo_of_an_iphone_is_called_by_its_name(brand: bytes) -> None:
+    with pytest.raises(BadInput, match="HEIC") as refused:
+        read_picture(b"\0\0\0\x18ftyp" + brand + bytes(64))
+    assert "HEIC" in refused.value.zh

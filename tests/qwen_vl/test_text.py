@@ -455,3 +455,9 @@ def test_boxes_as_the_model_reads_them() -> None:
     box = Box(1, 2, 300, 400, "the cat")
     assert find_boxes(f"here: {box} and {Box(5, 6, 7, 8)}") == [box, Box(5, 6, 7, 8)]
     assert without_tags(f"here: {box}, there") == "here: the cat, there"
+
+
+def test_boxes_as_qwen2_vl_writes_them() -> None:
+    cat = "<|object_ref_start|>the cat<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>"
+    assert find_boxes(f"{cat} and <|box_start|>(5,6),(7,8)") == [Box(1, 2, 3, 4, "the cat"), Box(5, 6, 7, 8)]
+    assert without_tags(f"here: {cat}, there") == "here: the cat, there"

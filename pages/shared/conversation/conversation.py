@@ -10,7 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 from models.interpreter import Output
-from models.schema import Message
+from models.schema import Message, Text
+from pages.shared.conversation.imports import read_conversation
+from pages.shared.conversation.notes import Notes
 from pages.shared.conversation.turns import (
     Answer,
     PictureFile,
@@ -32,6 +34,7 @@ class Conversation:
         self.turns = turns
         self.system = system
         self.editing: int | None = None  # the turn whose question is open for a change
+        self.notes: tuple[Text, ...] = ()  # what an import could not keep as it was
         self._past: list[tuple[Turn, ...]] = []
 
     # --- changes ------------------------------------------------------------------------------
@@ -40,6 +43,7 @@ class Conversation:
         self._past.append(self.turns)
         self.turns = turns
         self.editing = None
+        self.notes = ()
 
     def ask(
         self, question: str, pictures: Sequence[PictureFile] = (), sources: Sequence[Source] = ()
@@ -57,12 +61,14 @@ class Conversation:
     def take_over(self, other: "Conversation") -> None:
         """Put another conversation in the place of this one; a system prompt only if it has one."""
         self._change(other.turns)
+        self.notes = other.notes
         self.system = other.system or self.system
 
     def undo(self) -> None:
         if self._past:
             self.turns = self._past.pop()
             self.editing = None
+            self.notes = ()
 
     @property
     def can_undo(self) -> bool:
@@ -152,7 +158,7 @@ class Conversation:
         for turn in self.turns[:-1]:
             messages += turn.messages
         for turn in self.turns[-1:]:
-            messages += turn.messages[:1] if again else turn.messages
+            messages += turn.asked if again else turn.messages
         return messages
 
     def turns_within(self, dropped_messages: int) -> int:
@@ -175,34 +181,31 @@ class Conversation:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Conversation":
-        """Read `to_json`'s form, or any JSON list of {"role", "content"} messages.
+        """Read `to_json`'s form, or a conversation of another program: `notes` say what was changed or left out.
 
         Raises:
             ValueError: it is neither.
         """
         try:
-            data = json.loads(text)
+            data = _parse(text)
             if isinstance(data, dict) and "turns" in data:
                 return cls(
                     tuple(read_turn(item) for item in data["turns"]), read_text(data.get("system", ""))
                 )
-            return cls._from_messages(data["messages"] if isinstance(data, dict) else data)
+            notes = Notes()
+            imported = cls(*read_conversation(data, notes))
+            imported.notes = notes.sentences()
+            return imported
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise ValueError("not a conversation") from error
 
-    @classmethod
-    def _from_messages(cls, messages: list[dict[str, Any]]) -> "Conversation":
-        turns: list[Turn] = []
-        system = ""
-        for message in messages:
-            content = read_text(message["content"])
-            match message["role"]:
-                case "system":
-                    system = content
-                case "user":
-                    turns.append(Turn(content))
-                case "assistant" if not turns[-1].answers:
-                    turns[-1] = Turn(turns[-1].question, (Answer(content, "stop"),))
-                case role:
-                    raise ValueError(f"a message of {role!r} has no place here")
-        return cls(tuple(turns), system)
+
+def _parse(text: str | bytes) -> Any:
+    """What JSON holds; of JSON Lines a list."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) < 2:
+            raise
+        return [json.loads(line) for line in lines]

@@ -5,7 +5,8 @@ import streamlit as st
 from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.language import remember, tr
+from pages.shared.language import remember, say, tr
+from pages.shared.markdown import readable
 
 
 def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation: Conversation) -> None:
@@ -39,8 +40,12 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
 def _import(key: str, family: str, conversation: Conversation) -> None:
     number = st.session_state[f"{key}.imports"]
     file = st.file_uploader(
-        tr("Import a conversation (JSON)", "导入会话（JSON）"), type="json", key=f"{key}.import.{number}"
+        tr("Import a conversation (JSON)", "导入会话（JSON）"),
+        type=["json", "jsonl"],
+        key=f"{key}.import.{number}",
     )
+    for note in conversation.notes:
+        st.info(readable(say(note)), icon=":material/info:")
     if file is None:
         return
     try:
@@ -48,9 +53,9 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
     except ValueError:
         st.error(
             tr(
-                f"{file.name} is not a conversation: choose a file that was exported here, or a JSON list of messages "
-                "with role and content.",
-                f"{file.name} 不是会话文件：请选择从这里导出的文件，或由 role 与 content 组成的 JSON 消息列表。",
+                f"{file.name} is not a conversation: choose a file that was exported here or by another chat program, "
+                "or a JSON list of messages with role and content.",
+                f"{file.name} 不是会话文件：请选择从这里或其他聊天程序导出的文件，或由 role 与 content 组成的 JSON 消息列表。",
             )
         )
         return

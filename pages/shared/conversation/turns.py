@@ -100,7 +100,12 @@ class Turn:
     @property
     def messages(self) -> list[Message]:
         """The question and the chosen answer, in the OpenAI chat format."""
-        return [{"role": "user", "content": self._content}, *(self.answer.messages if self.answer else ())]
+        return [*self.asked, *(self.answer.messages if self.answer else ())]
+
+    @property
+    def asked(self) -> list[Message]:
+        """The question; none where the model spoke first."""
+        return [{"role": "user", "content": self._content}] if self._content else []
 
     @property
     def _content(self) -> str | list[dict[str, Any]]:

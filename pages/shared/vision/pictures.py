@@ -14,7 +14,7 @@ from pages.shared.conversation.turns import PictureFile, Turn
 from pages.shared.language import tr
 from pages.shared.markdown import literal
 
-TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif", "ico"]
 SMALL, LARGE = 480, 1280  # pixels of the longer side, as pictures are shown
 
 

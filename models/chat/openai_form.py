@@ -12,14 +12,18 @@ from models.chat.calls import cut_off, parse_json_call, with_arguments
 from models.chat.request import ChatRequest
 from models.errors import BadInput, EngineFailed
 from models.pictures.reading import picture_bytes, sent_as
-from models.schema import Delta, Done, Event, Messages, Prefill, Tools, Usage
+from models.schema import ChatOptions, Delta, Done, Event, Messages, Prefill, Tools, Usage
 
 Chunk = dict[str, Any]
 
 
 def write_request(given: ChatRequest) -> dict[str, Any]:
     """A streaming request: for chat/completions, or for completions when its messages are a text."""
-    options = given.options
+    return {**write_options(given.options), **write_conversation(given.messages, given.tools)}
+
+
+def write_options(options: ChatOptions) -> dict[str, Any]:
+    """The part of a streaming request that says how it is answered."""
     asked: dict[str, Any] = {
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -36,7 +40,7 @@ def write_request(given: ChatRequest) -> dict[str, Any]:
     }
     if options.seed is not None:
         asked["seed"] = options.seed
-    return {**asked, **write_conversation(given.messages, given.tools)}
+    return asked
 
 
 def write_conversation(messages: Messages | str, tools: Tools = ()) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from models.chat.calls import cut_off, parse_json_call, with_arguments
 from models.chat.request import ChatRequest
+from models.chat.templates import refused, reported
 from models.errors import BadInput, EngineFailed
 from models.pictures.reading import picture_bytes, sent_as
 from models.schema import ChatOptions, Delta, Done, Event, Messages, Prefill, Tools, Usage
@@ -200,8 +201,13 @@ def _count(value: Any, otherwise: int = 0) -> int:
     return value if isinstance(value, int) else otherwise
 
 
-def refusal(error: Any, who: str) -> BadInput | EngineFailed:
-    """What a server says in place of an answer, as an error. `who` names the server."""
+def refusal(error: Any, who: str, checkpoint: str = "") -> BadInput | EngineFailed:
+    """What a server says in place of an answer, as an error.
+
+    Args:
+        who: names the server.
+        checkpoint: names what it runs, where that is known.
+    """
     answer = error if isinstance(error, dict) else {"message": error}
     if answer.get("type") == "exceed_context_size_error":
         asked, held = answer.get("n_prompt_tokens"), answer.get("n_ctx")
@@ -210,7 +216,10 @@ def refusal(error: Any, who: str) -> BadInput | EngineFailed:
             "longer context.",
             f"文本有 {asked} 个 token，而上下文只有 {held}：请缩短文本，或以更长的上下文加载。",
         )
-    message = str(answer.get("message", error)).strip().split("\n")[0][:200].rstrip(".")
+    message = str(answer.get("message", error)).strip()
+    if (reason := reported(message)) is not None:
+        return refused(checkpoint or who, reason)
+    message = message.split("\n")[0][:200].rstrip(".")
     return EngineFailed(
         f"{who} refused the request: {message}; change the request and try again.",
         f"{who} 拒绝了该请求：{message}；请修改后重试。",

@@ -22,6 +22,7 @@ from models.chat.gguf_tokens import control_tokens
 from models.chat.messages import plain_text, text_only
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_options
 from models.chat.request import ChatRequest
+from models.chat.templates import refused, reported
 from models.engines.base import ChatEngine
 from models.errors import CheckpointCorrupt, EngineFailed, ModelError
 from models.jobs import Stream
@@ -116,7 +117,7 @@ class GgufEngine(ChatEngine):
         finally:
             connection.close()
         if "error" in answer:
-            raise refusal(answer["error"], "llama.cpp")
+            raise refusal(answer["error"], "llama.cpp", self.checkpoint.name)
         return answer
 
     @cached_property
@@ -177,25 +178,26 @@ class GgufEngine(ChatEngine):
 
         chunks = Stream(work)
         try:
-            yield from events(_checked(chunks), cancel, began)
+            yield from events(self._checked(chunks), cancel, began)
         finally:
             chunks.close(wait=True)  # the slot is free when the next request takes this place in the queue
 
-
-def _checked(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """`chunks`, with what goes wrong in a sentence."""
-    try:
-        for chunk in chunks:
-            if "error" in chunk:
-                raise refusal(chunk["error"], "llama.cpp")
-            yield chunk
-    except ModelError:
-        raise
-    except Exception as error:
-        raise EngineFailed(
-            f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
-            f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
-        ) from error
+    def _checked(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """`chunks`, with what goes wrong in a sentence."""
+        try:
+            for chunk in chunks:
+                if "error" in chunk:
+                    raise refusal(chunk["error"], "llama.cpp", self.checkpoint.name)
+                yield chunk
+        except ModelError:
+            raise
+        except Exception as error:
+            if (reason := reported(str(error))) is not None:
+                raise refused(self.checkpoint.name, reason) from error
+            raise EngineFailed(
+                f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
+                f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
+            ) from error
 
 
 def _file_type(path: Path) -> str:

@@ -10,8 +10,9 @@ from models.chat.calls import with_arguments
 from models.chat.control_tokens import ControlTokens
 from models.chat.messages import fold_system, plain_text, text_only
 from models.chat.request import ChatRequest
+from models.chat.templates import rendering
 from models.engines.sequential import LibraryEngine
-from models.errors import BadInput, CheckpointCorrupt
+from models.errors import CheckpointCorrupt, ModelError
 from models.pretrained.loading import DTYPES, damaged_file, placed
 from models.schema import Messages, Placement, Tools
 
@@ -114,7 +115,7 @@ class HfEngine(LibraryEngine):
         self.tokenizer = load_tokenizer(path)
         self._typed = TypedText(self.tokenizer)
         self.model = load_model(path, self.placement)
-        self._has_system_role = bool(self.tokenizer.chat_template) and _has_system_role(self.tokenizer)
+        self._has_system_role = bool(self.tokenizer.chat_template) and self._knows_system_role()
 
     def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """Token ids of the prompt. Raises BadInput where the template refuses the conversation."""
@@ -129,20 +130,22 @@ class HfEngine(LibraryEngine):
         hidden = self._typed.control.hide(messages, tools)
         if hidden or self._typed.always:
             return self._typed.ids_of_prompt(self._render(*(hidden or (messages, tools)), tokenize=False))
-        return list(self._render(messages, tools, return_dict=False))
+        prompt = self._render(messages, tools, tokenize=False)
+        return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
     def _render(self, messages: Messages, tools: Tools, **form: Any) -> Any:
-        from jinja2 import TemplateError
-
-        try:
+        with rendering(self.checkpoint.name):
             return self.tokenizer.apply_chat_template(
                 messages, list(tools) or None, add_generation_prompt=True, **form
             )
-        except TemplateError as error:
-            raise BadInput(
-                f"The chat template of {self.checkpoint.name} refuses this conversation: {error}.",
-                f"{self.checkpoint.name} 的对话模板不接受这段对话：{error}。",
-            ) from error
+
+    def _knows_system_role(self) -> bool:
+        """Try it: Gemma's template refuses a system message, others leave it out."""
+        trial = [{"role": "system", "content": "quintet"}, {"role": "user", "content": "?"}]
+        try:
+            return "quintet" in self._render(trial, (), tokenize=False)
+        except ModelError:
+            return False
 
     def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> "TextStream":
         from models.pretrained.generation import TextStream
@@ -150,14 +153,3 @@ class HfEngine(LibraryEngine):
         return TextStream(
             self.tokenizer.backend_tokenizer, request.options.stop, prompt[-8:] if continues else ()
         )
-
-
-def _has_system_role(tokenizer: Any) -> bool:
-    """Try it: Gemma's template refuses a system message, others leave it out."""
-    from jinja2 import TemplateError
-
-    trial = [{"role": "system", "content": "quintet"}, {"role": "user", "content": "?"}]
-    try:
-        return "quintet" in tokenizer.apply_chat_template(trial, tokenize=False)
-    except TemplateError:
-        return False

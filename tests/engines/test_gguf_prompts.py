@@ -1,4 +1,4 @@
-"""Questions in which somebody wrote control tokens, on llama.cpp."""
+"""Prompts that llama.cpp is given: control tokens that somebody wrote, and what a template refuses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from models import Loader
 from models.chat.control_tokens import JOINER
 from models.chat.gguf_tokens import control_tokens
 from models.engines.gguf import GgufEngine
+from models.errors import BadInput
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Placement, ToolCall
 from tests.fakes.llama_cpp import Llama, called, ended
 from tests.fakes.tiny_checkpoints import write_gguf
@@ -192,3 +193,27 @@ def test_a_base_model_continues_control_tokens_as_letters(loader: Loader) -> Non
     ids = prompt_ids(gemma, text)
     assert ids[0] == gemma._tokenize("")[0] and gemma._tokenize("<end_of_turn>", first=False)[0] not in ids
     assert ids.count(ids[0]) == 1 and gemma._post("/detokenize", {"tokens": ids[1:]})["content"] == text
+
+
+# --- a template's refusal --------------------------------------------------------------------------
+
+
+@pytest.mark.weights
+def test_a_templates_reason_is_told(smol: GgufEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import xllamacpp
+
+    class Picky(xllamacpp.CommonParams):
+        """Has another chat template than its file."""
+
+        def __init__(self) -> None:
+            self.chat_template = (
+                "{% if messages[0].content == 'a' %}{{ raise_exception('no a') }}{% endif %}b"
+            )
+
+    monkeypatch.setattr(xllamacpp, "CommonParams", Picky)
+    engine = GgufEngine(smol._path, smol.checkpoint, smol.placement)
+    for ask in (engine.count_tokens, lambda messages: list(engine.stream(messages, GREEDY))):
+        with pytest.raises(BadInput, match="smollm2-135m-instruct refuses this conversation: no a.$"):
+            ask([{"role": "system", "content": "a"}, *user("b")])
+    assert list(engine.stream(user("b"), GREEDY))
+    assert engine.close_if_idle()

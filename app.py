@@ -14,15 +14,16 @@ def navigate() -> None:
     that is the first request after a start runs the page without this file."""
     from pages.shared.frame import PAGES
 
-    pages = [
-        st.Page(page.file, title=page.title, icon=page.icon, default=number == 0)
-        for number, page in enumerate(PAGES)
-    ]
+    pages = [st.Page(page.file, title=page.title, default=number == 0) for number, page in enumerate(PAGES)]
     st.navigation(pages, position="hidden").run()
 
 
 if st.runtime.exists():
     navigate()
 else:
+    from starlette.middleware import Middleware
+
+    from pages.shared.security_policy import SecurityPolicy
+
     models.shared().isolated = True  # what a visitor sends can at worst end a worker
-    app = st.App(__file__)
+    app = st.App(__file__, middleware=[Middleware(SecurityPolicy)])

@@ -35,7 +35,7 @@ SETTINGS = (
 SLOW = (
     "chatglm",
     "engines/test_chatglm.py",
-    "engines/test_hf.py",
+    "engines/test_hf",
     "engines/test_qwen_vl.py",
     "engines/test_speech.py",
     "engines/test_speech_options.py",

@@ -11,16 +11,21 @@ from typing import Any
 from models.chat.calls import cut_off, parse_json_call, with_arguments
 from models.chat.messages import whole_text
 from models.chat.request import ChatRequest
+from models.chat.templates import refused, reported
 from models.errors import BadInput, EngineFailed
 from models.pictures.reading import picture_bytes, sent_as
-from models.schema import Delta, Done, Event, Messages, Prefill, Tools, Usage
+from models.schema import ChatOptions, Delta, Done, Event, Messages, Prefill, Tools, Usage
 
 Chunk = dict[str, Any]
 
 
 def write_request(given: ChatRequest) -> dict[str, Any]:
     """A streaming request: for chat/completions, or for completions when its messages are a text."""
-    options = given.options
+    return {**write_options(given.options), **write_conversation(given.messages, given.tools)}
+
+
+def write_options(options: ChatOptions) -> dict[str, Any]:
+    """The part of a streaming request that says how it is answered."""
     asked: dict[str, Any] = {
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -37,7 +42,7 @@ def write_request(given: ChatRequest) -> dict[str, Any]:
     }
     if options.seed is not None:
         asked["seed"] = options.seed
-    return {**asked, **write_conversation(given.messages, given.tools)}
+    return asked
 
 
 def write_conversation(messages: Messages | str, tools: Tools = ()) -> dict[str, Any]:
@@ -206,8 +211,13 @@ def _count(value: Any, otherwise: int = 0) -> int:
     return value if isinstance(value, int) else otherwise
 
 
-def refusal(error: Any, who: str) -> BadInput | EngineFailed:
-    """What a server says in place of an answer, as an error. `who` names the server."""
+def refusal(error: Any, who: str, checkpoint: str = "") -> BadInput | EngineFailed:
+    """What a server says in place of an answer, as an error.
+
+    Args:
+        who: names the server.
+        checkpoint: names what it runs, where that is known.
+    """
     answer = error if isinstance(error, dict) else {"message": error}
     if answer.get("type") == "exceed_context_size_error":
         asked, held = answer.get("n_prompt_tokens"), answer.get("n_ctx")
@@ -216,7 +226,10 @@ def refusal(error: Any, who: str) -> BadInput | EngineFailed:
             "longer context.",
             f"文本有 {asked} 个 token，而上下文只有 {held}：请缩短文本，或以更长的上下文加载。",
         )
-    message = str(answer.get("message", error)).strip().split("\n")[0][:200].rstrip(".")
+    message = str(answer.get("message", error)).strip()
+    if (reason := reported(message)) is not None:
+        return refused(checkpoint or who, reason)
+    message = message.split("\n")[0][:200].rstrip(".")
     return EngineFailed(
         f"{who} refused the request: {message}; change the request and try again.",
         f"{who} 拒绝了该请求：{message}；请修改后重试。",

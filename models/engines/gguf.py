@@ -11,14 +11,18 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from models.chat.calls import with_arguments
+from models.chat.control_tokens import ControlTokens
+from models.chat.gguf_tokens import control_tokens
 from models.chat.messages import plain_text, text_only
-from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_request
+from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_options
 from models.chat.request import ChatRequest
+from models.chat.templates import refused, reported
 from models.engines.base import ChatEngine
 from models.errors import CheckpointCorrupt, EngineFailed, ModelError
 from models.jobs import Stream
@@ -113,16 +117,41 @@ class GgufEngine(ChatEngine):
         finally:
             connection.close()
         if "error" in answer:
-            raise refusal(answer["error"], "llama.cpp")
+            raise refusal(answer["error"], "llama.cpp", self.checkpoint.name)
         return answer
 
+    @cached_property
+    def _control(self) -> ControlTokens:
+        return control_tokens(self._path)
+
     def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
+        asked = self._written(messages, tools)
+        prompt = asked["prompt"] if "prompt" in asked else self._post("/apply-template", asked)["prompt"]
+        return len(self._tokenize(prompt) if isinstance(prompt, str) else prompt)
+
+    def _written(self, messages: Messages | str, tools: Tools) -> dict[str, Any]:
+        """What llama.cpp is asked to answer: messages; or a prompt, which is ids where a text that reads like a
+        control token must not become one."""
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
-        else:
-            text = self._post("/apply-template", write_conversation(text_only(messages), tools))["prompt"]
-        tokens = self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})
-        return len(tokens["tokens"])
+            return {"prompt": self._tokenize(text, False) if self._control.in_text(text) else text}
+        messages = with_arguments(text_only(messages), lambda arguments: arguments)
+        hidden = self._control.hide(messages, tools)
+        if hidden is None:
+            return write_conversation(messages, tools)
+        if tools:  # only from messages does llama.cpp know which calls to look for
+            return write_conversation(*self._control.disarm(hidden))
+        prompt = self._post("/apply-template", write_conversation(*hidden))["prompt"]
+        ids: list[int] = []
+        for number, (text, typed) in enumerate(self._control.pieces(prompt)):
+            ids += self._tokenize(text, special=not typed, first=number == 0)
+        return {"prompt": ids}
+
+    def _tokenize(self, text: str, special: bool = True, first: bool = True) -> list[int]:
+        """Ids of a text; `special`: its control tokens are some; `first`: it begins a prompt."""
+        asked = {"content": text, "add_special": first, "parse_special": special}
+        ids: list[int] = self._post("/tokenize", asked)["tokens"]
+        return ids
 
     def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()
@@ -134,13 +163,10 @@ class GgufEngine(ChatEngine):
             yield from self._answer(request, cancel, began)
 
     def _answer(self, request: ChatRequest, cancel: threading.Event, began: float) -> Iterator[Event]:
-        messages = request.messages
-        if isinstance(messages, str) or not self.has_chat_template:
-            handle = self._server.handle_completions
-            asked = write_request(replace(request, messages=plain_text(messages)))
-        else:
-            handle = self._server.handle_chat_completions
-            asked = write_request(replace(request, messages=text_only(messages)))
+        asked = self._written(request.messages, request.tools)
+        server = self._server
+        handle = server.handle_completions if "prompt" in asked else server.handle_chat_completions
+        asked = {**write_options(request.options), **asked}
 
         def work(send: Callable[[Chunk], None], abandoned: threading.Event) -> None:
             def take(chunk: Chunk) -> bool:
@@ -152,25 +178,26 @@ class GgufEngine(ChatEngine):
 
         chunks = Stream(work)
         try:
-            yield from events(_checked(chunks), cancel, began)
+            yield from events(self._checked(chunks), cancel, began)
         finally:
             chunks.close(wait=True)  # the slot is free when the next request takes this place in the queue
 
-
-def _checked(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """`chunks`, with what goes wrong in a sentence."""
-    try:
-        for chunk in chunks:
-            if "error" in chunk:
-                raise refusal(chunk["error"], "llama.cpp")
-            yield chunk
-    except ModelError:
-        raise
-    except Exception as error:
-        raise EngineFailed(
-            f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
-            f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
-        ) from error
+    def _checked(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """`chunks`, with what goes wrong in a sentence."""
+        try:
+            for chunk in chunks:
+                if "error" in chunk:
+                    raise refusal(chunk["error"], "llama.cpp", self.checkpoint.name)
+                yield chunk
+        except ModelError:
+            raise
+        except Exception as error:
+            if (reason := reported(str(error))) is not None:
+                raise refused(self.checkpoint.name, reason) from error
+            raise EngineFailed(
+                f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
+                f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
+            ) from error
 
 
 def _file_type(path: Path) -> str:

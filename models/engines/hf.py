@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import with_arguments
+from models.chat.control_tokens import ControlTokens
 from models.chat.messages import fold_system, plain_text, text_only
 from models.chat.request import ChatRequest
+from models.chat.templates import rendering
 from models.engines.sequential import LibraryEngine
-from models.errors import BadInput, CheckpointCorrupt
+from models.errors import CheckpointCorrupt, ModelError
 from models.pretrained.loading import DTYPES, damaged_file, placed
 from models.schema import Messages, Placement, Tools
 
@@ -65,37 +67,85 @@ def load_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
+class TypedText:
+    """Ids of texts in which only what the chat template wrote can be a control token.
+
+    They are made by a copy of the tokenizer that knows its control tokens by secret names alone.
+
+    All else is as it was: spaces at a token's sides, prefixes, normalisation, what is merged across the border
+    between a template and a text.
+
+    Args:
+        tokenizer: of the transformers library.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        templates = tokenizer.chat_template or ""
+        template = "".join(templates.values()) if isinstance(templates, dict) else templates
+        added = tokenizer.added_tokens_decoder.values()
+        special = {token.content for token in added if token.special}
+        self.control = ControlTokens(special, {token.content for token in added if token.content in template})
+        self._original = tokenizer.backend_tokenizer
+        # Whether other texts become control tokens once they are normalised.
+        self.always = self._original.normalizer is not None and any(
+            token.normalized for token in added if token.content in self.control.names
+        )
+        self._copy: Any = None
+
+    def ids_of_prompt(self, prompt: str) -> list[int]:
+        """Ids of what a template made of a conversation with marks."""
+        return self._encode(self.control.reveal(self.control.rename(prompt)), False)
+
+    def ids_of_text(self, text: str) -> list[int]:
+        """Ids of a text to continue, with what the tokenizer itself puts in front."""
+        return self._encode(text, True)
+
+    def _encode(self, text: str, framed: bool) -> list[int]:
+        from models.pretrained.renamed_tokens import rename_tokens
+
+        if self._copy is None:
+            self._copy = rename_tokens(self._original, self.control.names)
+        return list(self._copy.encode(text, add_special_tokens=framed).ids)
+
+
 class HfEngine(LibraryEngine):
     """A model with its tokenizer and chat template, as transformers reads them."""
 
     def _read(self, path: Path) -> None:
         self.tokenizer = load_tokenizer(path)
+        self._typed = TypedText(self.tokenizer)
         self.model = load_model(path, self.placement)
-        self._has_system_role = bool(self.tokenizer.chat_template) and _has_system_role(self.tokenizer)
+        self._has_system_role = bool(self.tokenizer.chat_template) and self._knows_system_role()
 
     def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """Token ids of the prompt. Raises BadInput where the template refuses the conversation."""
-        from jinja2 import TemplateError
-
         if isinstance(messages, str) or not self.has_chat_template:
             text = messages if isinstance(messages, str) else plain_text(text_only(messages))
+            if self._typed.always or self._typed.control.in_text(text):
+                return self._typed.ids_of_text(text)
             return list(self.tokenizer(text)["input_ids"])
         # Templates write the arguments as JSON themselves.
         messages = with_arguments(text_only(messages), lambda arguments: arguments)
-        try:
-            return list(
-                self.tokenizer.apply_chat_template(
-                    messages if self._has_system_role else fold_system(messages),
-                    list(tools) or None,
-                    add_generation_prompt=True,
-                    return_dict=False,
-                )
+        messages = messages if self._has_system_role else fold_system(messages)
+        hidden = self._typed.control.hide(messages, tools)
+        if hidden or self._typed.always:
+            return self._typed.ids_of_prompt(self._render(*(hidden or (messages, tools)), tokenize=False))
+        prompt = self._render(messages, tools, tokenize=False)
+        return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+
+    def _render(self, messages: Messages, tools: Tools, **form: Any) -> Any:
+        with rendering(self.checkpoint.name):
+            return self.tokenizer.apply_chat_template(
+                messages, list(tools) or None, add_generation_prompt=True, **form
             )
-        except TemplateError as error:
-            raise BadInput(
-                f"The chat template of {self.checkpoint.name} refuses this conversation: {error}.",
-                f"{self.checkpoint.name} 的对话模板不接受这段对话：{error}。",
-            ) from error
+
+    def _knows_system_role(self) -> bool:
+        """Try it: Gemma's template refuses a system message, others leave it out."""
+        trial = [{"role": "system", "content": "quintet"}, {"role": "user", "content": "?"}]
+        try:
+            return "quintet" in self._render(trial, (), tokenize=False)
+        except ModelError:
+            return False
 
     def _text(self, prompt: list[int], request: ChatRequest, continues: bool) -> "TextStream":
         from models.pretrained.generation import TextStream
@@ -103,14 +153,3 @@ class HfEngine(LibraryEngine):
         return TextStream(
             self.tokenizer.backend_tokenizer, request.options.stop, prompt[-8:] if continues else ()
         )
-
-
-def _has_system_role(tokenizer: Any) -> bool:
-    """Try it: Gemma's template refuses a system message, others leave it out."""
-    from jinja2 import TemplateError
-
-    trial = [{"role": "system", "content": "quintet"}, {"role": "user", "content": "?"}]
-    try:
-        return "quintet" in tokenizer.apply_chat_template(trial, tokenize=False)
-    except TemplateError:
-        return False

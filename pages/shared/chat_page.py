@@ -13,6 +13,7 @@ from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.language import sentence
+from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.vision import questions
 from pages.shared.vision.captions import show_captions
@@ -38,7 +39,7 @@ def chat_page(
     try:
         options = ChatOptions(**values)
     except BadInput as error:
-        st.error(sentence(error))
+        st.error(readable(sentence(error)))
         return
     if choice.checkpoint and explain:
         explain(choice.checkpoint)

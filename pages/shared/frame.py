@@ -38,7 +38,8 @@ KINDS = {"whisper": "speech", "qwen_vl": "vision"}
 def set_up_page(family: str, intro: str, layout: Literal["centered", "wide"] = "centered") -> None:
     """Page setup; every page calls it first, since any page may be the first to run."""
     this = next(page for page in PAGES if page.file == f"pages/{family}.py")
-    st.set_page_config(page_title=f"{this.title} · Quintet", page_icon=this.icon, layout=layout)
+    # Without an icon: browsers would fetch Streamlit's from elsewhere.
+    st.set_page_config(page_title=f"{this.title} · Quintet", layout=layout)
     keep_settings()
     st.html(STYLE)
     with st.sidebar:

@@ -13,6 +13,7 @@ from models import Checkpoint, Engine, Loader, ModelError, Progress
 from models.jobs import Job
 from pages.shared.jobs import when_stopped
 from pages.shared.language import sentence, tr
+from pages.shared.markdown import readable
 
 Kind = TypeVar("Kind", bound=Engine)
 
@@ -220,7 +221,7 @@ def show_failure(family: str) -> None:
     if isinstance(error, models.Cancelled):
         st.info(tr("Loading was cancelled; what was downloaded is kept.", "已取消加载；已下载的部分会保留。"))
     elif isinstance(error, ModelError):
-        st.error(sentence(error), icon=":material/error:")
+        st.error(readable(sentence(error)), icon=":material/error:")
     elif error is not None:
         _show_unexpected(error)
 

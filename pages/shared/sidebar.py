@@ -11,6 +11,7 @@ from pages.shared import options
 from pages.shared.frame import KINDS
 from pages.shared.language import LANGUAGES, language, remember, say, sentence, tr
 from pages.shared.loading import Choice, forget_failure, loader
+from pages.shared.markdown import readable
 from pages.shared.memory import show_memory
 
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
@@ -37,7 +38,7 @@ def show_sidebar(
         name = _choose_checkpoint(family)
         described, error = _describe(family, name)
         if error:
-            st.error(sentence(error), icon=":material/error:")
+            st.error(readable(sentence(error)), icon=":material/error:")
         devices = models.devices()
         left, right = st.columns(2)
         with left:
@@ -172,10 +173,10 @@ def _plan(name: str, device: str, precision: str, context: int | None) -> tuple[
         plan = loader().plan(name, device, precision, context)
         engine = loader().find_loaded(name, device, precision, context)
         if not plan.fits and engine is None:
-            st.error(sentence(models.placement.refuse(plan)), icon=":material/error:")
+            st.error(readable(sentence(models.placement.refuse(plan))), icon=":material/error:")
         return plan, engine
     except ModelError as error:
-        st.error(sentence(error), icon=":material/error:")
+        st.error(readable(sentence(error)), icon=":material/error:")
         return None, None
 
 

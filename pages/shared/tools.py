@@ -9,6 +9,7 @@ import models.interpreter as sandbox
 from models import ModelError, Text
 from models.tools import Tool, Toolbox, available, from_schema
 from pages.shared.language import remember, say, sentence, tr
+from pages.shared.markdown import readable
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _choose_tools(family: str) -> Toolbox | None:
             pasted = _read_pasted(family)
         return _merge_tools([ready[name] for name in chosen], pasted)
     except ModelError as error:
-        st.error(sentence(error))
+        st.error(readable(sentence(error)))
         return None
 
 
@@ -121,7 +122,7 @@ def _offer_interpreter(family: str) -> Toolbox | None:
                 "in the chat. ",
                 "在此模式下，模型会编写 Python 代码并在服务器上运行，输出和图形显示在对话中。",
             )
-            + sentence(confinement.refused),
+            + readable(sentence(confinement.refused)),
             icon=":material/terminal:",
         )
         return None

@@ -13,6 +13,7 @@ from PIL import Image
 
 from models.chat.openai_form import events, refusal
 from models.engines.remote import RemoteEngine
+from models.errors import BadInput
 from models.schema import Checkpoint, Delta, Done, Placement, ToolCall
 from tests.fakes.llama_cpp import Llama, called, ended, said
 
@@ -200,3 +201,28 @@ def test_a_name_that_comes_with_every_piece_is_one_name() -> None:
     assert [(call.name, call.arguments) for call in made if isinstance(call, ToolCall)] == [
         ("look", {"at": 1})
     ]
+
+
+# --- what a chat template refuses --------------------------------------------------------------------
+
+REPORT = """Unable to generate parser for this template. Automatic parser generation failed:\x20
+------------
+While executing CallExpression at line 1, column 54 in source:
+...[0].content == 'a' %}{{ raise_exception('user and assistant have to take turns')...
+                                           ^
+Error: """
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("Jinja Exception: user and assistant have to take turns", "user and assistant have to take turns"),
+        ("Jinja Exception: two\nlines: failed: ;", "two lines: failed: ;"),
+        ("Unknown (built-in) filter 'f' for type String", "Unknown (built-in) filter 'f' for type String"),
+    ],
+)
+def test_a_templates_reason_is_told(said: str, reason: str) -> None:
+    error = refusal({"code": 400, "message": REPORT + said}, "llama.cpp", "tiny")
+    assert isinstance(error, BadInput)
+    assert str(error) == f"The chat template of tiny refuses this conversation: {reason}."
+    assert reason in refusal({"message": REPORT + said}, "http://h/v1").zh

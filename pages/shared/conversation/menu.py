@@ -6,7 +6,7 @@ from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.language import remember, say, tr
-from pages.shared.markdown import readable
+from pages.shared.markdown import literal, readable
 
 
 def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation: Conversation) -> None:
@@ -51,11 +51,12 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
     try:
         imported = Conversation.from_json(file.getvalue())
     except ValueError:
+        name = literal(file.name)
         st.error(
             tr(
-                f"{file.name} is not a conversation: choose a file that was exported here or by another chat program, "
+                f"{name} is not a conversation: choose a file that was exported here or by another chat program, "
                 "or a JSON list of messages with role and content.",
-                f"{file.name} 不是会话文件：请选择从这里或其他聊天程序导出的文件，或由 role 与 content 组成的 JSON 消息列表。",
+                f"{name} 不是会话文件：请选择从这里或其他聊天程序导出的文件，或由 role 与 content 组成的 JSON 消息列表。",
             )
         )
         return

@@ -19,6 +19,7 @@ from models.sound.spool import Spool
 from models.transcripts.live import LiveText, LiveTranscript
 from pages.shared.language import sentence, tr
 from pages.shared.loading import Choice
+from pages.shared.markdown import readable
 from pages.shared.speech.microphone import CSS, HTML, JS
 
 LIMIT = 3600  # seconds of one recording, 115 MB on disk
@@ -210,14 +211,14 @@ def _show_progress(recording: LiveRecording) -> None:
     error = recording.job.error
     if error is not None:
         st.error(
-            sentence(error)
+            readable(sentence(error))
             if isinstance(error, ModelError)
             else tr("Recognition broke off; what was heard is kept.", "识别中断；已听到的内容会保留。")
         )
     now = recording.transcript.now
     received = recording.transcript.received
     if recording.refusal is not None:
-        st.error(sentence(recording.refusal))
+        st.error(readable(sentence(recording.refusal)))
     elif recording.full:
         st.info(
             tr(

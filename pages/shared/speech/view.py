@@ -18,7 +18,7 @@ from pages.shared import frame, loading
 from pages.shared.conversation.sources import show_send_to_chat
 from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import remember, say, sentence, tr
-from pages.shared.markdown import literal
+from pages.shared.markdown import literal, readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.speech.downloads import show_downloads
 from pages.shared.speech.editing import apply_edit, check_version
@@ -43,7 +43,7 @@ def speech_page(intro: str) -> None:
     try:
         options = SpeechOptions(language=_choose_language(), **values)
     except BadInput as error:
-        st.error(sentence(error))
+        st.error(readable(sentence(error)))
         return
     _warn(workspace, choice, options)
     _show_buttons(workspace)

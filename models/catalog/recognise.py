@@ -9,8 +9,12 @@ from models.catalog.files import Files, Reader, State, missing, parts, state, un
 from models.catalog.formats import FORMATS, format_of, resolve
 from models.catalog.headers import reading, unreadable
 from models.catalog.selection import SINGLE_FILE
+from models.catalog.snapshots import inside
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.schema import Checkpoint
+
+# Files of a checkpoint that is a folder; one that is a single file ends otherwise.
+_IN_FOLDERS = (".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".tiktoken")
 
 
 def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
@@ -20,7 +24,8 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
     vocabulary takes a while, and a page asks at every run.
 
     Args:
-        path: a folder, a .gguf file, or an OpenAI Whisper .pt file.
+        path: a folder or a file in it, a .gguf file, an OpenAI Whisper .pt file, or the folder that Hugging
+            Face's cache keeps for a repository.
         base: the catalog entry whose files these are; its name, licence, options, … are kept.
 
     Raises:
@@ -28,7 +33,7 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
         CheckpointCorrupt: a file is missing, empty, or shorter than its own header says.
         UnsupportedCheckpoint: whole files that no engine reads.
     """
-    path = absolute(path)
+    path = _whole(absolute(path))
     with reading(path):
         found = _read(path, state(path))
     if base is None:
@@ -52,6 +57,15 @@ def absolute(path: Path) -> Path:
         return path.expanduser().absolute()
     except RuntimeError:
         return path.absolute()
+
+
+def _whole(path: Path) -> Path:
+    """What holds the checkpoint that `path` is only a file or an outer folder of."""
+    with reading(path):
+        beside_config = path.is_file() and (path.parent / "config.json").is_file()
+        if beside_config and path.name.lower().endswith(_IN_FOLDERS):
+            return path.parent
+        return inside(path)
 
 
 @lru_cache(maxsize=128)

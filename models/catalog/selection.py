@@ -21,12 +21,27 @@ DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")
 TOKENIZERS = ("tokenizer*", "*.tiktoken", "vocab*", "ice_text.model", "spiece.model")
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(\.\w+)$")
+# What lies beside the weights of models and is none: adapters, the leftovers of a training, weights in
+# their maker's own format, vocabularies.
+_BESIDE = (
+    "adapter", "ggml-adapter", "consolidated", "ggml-vocab", "optimizer", "rng_state", "scaler", "scheduler",
+    "training_args",
+)  # fmt: skip
+_QUANTISED = re.compile(r"(?<![a-z])i?q\d")
 
 
 def matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     """Those names that match any of the glob patterns in any case, sorted."""
     patterns = [pattern.lower() for pattern in patterns]
     return sorted(name for name in names if any(fnmatchcase(name.lower(), pattern) for pattern in patterns))
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file's name says that it lies beside the weights of a model and is none."""
+    name = name.rsplit("/", 1)[-1].lower()
+    # A projector for pictures; an importance matrix, which is not a model that was quantised with one.
+    other = "mmproj" in name or ("imatrix" in name and not _QUANTISED.search(name))
+    return other or name.startswith(_BESIDE)
 
 
 def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
@@ -38,6 +53,8 @@ def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     names = [name for name in names if ".." not in name and not name.startswith("/")]
     if checkpoint.files:
         return matching(names, checkpoint.files)
+    if checkpoint.variant:
+        return _one_set(_variants(names, checkpoint.variant))
     top = [name for name in names if "/" not in name]
     weights = _weights(top)
     if weights and weights[0].endswith(SINGLE_FILE):
@@ -50,10 +67,21 @@ def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
 
 
 def _weights(names: list[str]) -> list[str]:
+    names = [name for name in names if not is_beside(name)]
     for pattern in WEIGHTS:
         if found := matching(names, [pattern]):
             return _one_set(found) if pattern.endswith(SINGLE_FILE) else found
     return []
+
+
+def _variants(names: list[str], variant: str) -> list[str]:
+    """The models in single files that are called `variant`, or are of that quantisation, as their names say."""
+    singles = [name for name in names if name.endswith(SINGLE_FILE)]
+    if variant in singles:
+        return [variant, *singles]
+    # Q4_K is not in Q4_K_M, nor F16 in BF16.
+    quantised = re.compile(rf"(?<![^\W_]){re.escape(variant)}(?![^\W_]|_\w)", re.IGNORECASE)
+    return sorted(name for name in singles if quantised.search(Path(name).name) and not is_beside(name))
 
 
 def _index(shard: str) -> str:
@@ -62,7 +90,7 @@ def _index(shard: str) -> str:
 
 def _one_set(found: list[str]) -> list[str]:
     """A GGUF repository holds one model many times: the first file, with its other shards."""
-    stem = _SHARD.sub("", found[0])
+    stem = _SHARD.sub("", found[0]) if found else ""
     return [name for name in found if _SHARD.sub("", name) == stem]
 
 
@@ -72,7 +100,9 @@ def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
     chosen = select(present, checkpoint)
     lacking = [pattern for pattern in checkpoint.files if not matching(present, [pattern])]
     lacking += [name for name in _promised(folder, present, chosen) if name not in present]
-    if checkpoint.files or any(name.endswith(SINGLE_FILE) for name in chosen):
+    if checkpoint.variant and not chosen:
+        lacking.append(checkpoint.variant)
+    if checkpoint.files or checkpoint.variant or any(name.endswith(SINGLE_FILE) for name in chosen):
         return lacking
     if not _weights(chosen) and not lacking:
         lacking.append("*.safetensors")
@@ -84,7 +114,7 @@ def missing(folder: Path, checkpoint: Checkpoint) -> list[str]:
 
 
 def _present(folder: Path, checkpoint: Checkpoint) -> list[str]:
-    found = folder.rglob("*") if checkpoint.files else folder.iterdir()
+    found = folder.rglob("*") if checkpoint.files or checkpoint.variant else folder.iterdir()
     return [path.relative_to(folder).as_posix() for path in found if path.is_file()]
 
 

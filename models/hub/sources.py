@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from models.catalog.selection import select
+from models.catalog.selection import SINGLE_FILE, select
 from models.errors import AccessDenied, CheckpointNotFound, HubUnreachable, UnsupportedCheckpoint
 from models.hub.download import Transfer
 from models.hub.stamps import Stamps
@@ -59,11 +59,21 @@ def choose_files(published: dict[str, str | None], checkpoint: Checkpoint) -> li
             f"Hub 上 {checkpoint.name} 的同名文件已变更：如需使用，请直接输入其 Hub 名称。",
         )
     if not names:
-        raise UnsupportedCheckpoint(
-            f"The repository of {checkpoint.name} holds no weights that Quintet reads: choose another one.",
-            f"{checkpoint.name} 的仓库中没有 Quintet 能读取的权重：请选择其他模型。",
-        )
+        raise _no_weights(sorted(published), checkpoint)
     return names
+
+
+def _no_weights(published: list[str], checkpoint: Checkpoint) -> UnsupportedCheckpoint:
+    if checkpoint.variant and (singles := [name for name in published if name.endswith(SINGLE_FILE)]):
+        listed = ", ".join(singles[:12])
+        return UnsupportedCheckpoint(
+            f"{checkpoint.hub_id} has no {checkpoint.variant}: choose one of its files, which are {listed}.",
+            f"{checkpoint.hub_id} 中没有 {checkpoint.variant}：请从其文件中选择：{listed}。",
+        )
+    return UnsupportedCheckpoint(
+        f"The repository of {checkpoint.name} holds no weights that Quintet reads: choose another one.",
+        f"{checkpoint.name} 的仓库中没有 Quintet 能读取的权重：请选择其他模型。",
+    )
 
 
 def answers(address: str, timeout: float) -> bool:

@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, code = self.hub.refuse
             return self._start(status, {"X-Error-Code": code, "Content-Length": "0"})
         for name, files in self.hub.repositories.items():
-            if path == f"/api/models/{name}/revision/main":
+            if path.startswith(f"/api/models/{name}/revision/"):
                 return self._send(json.dumps(_hugging_face(files)).encode())
             if path == f"/api/v1/models/{name}/repo/files":
                 return self._send(json.dumps(_modelscope(files)).encode())

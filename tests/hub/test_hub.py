@@ -229,7 +229,7 @@ def test_one_file_of_a_gguf_repository(server: FakeHub) -> None:
 def test_modelscope_follows_when_the_hub_is_away_and_leads_on_request(
     server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    both = replace(TINY, modelscope_id="org/tiny")
+    both = replace(TINY, modelscope_id="org/tiny", format="transformers")
     monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
     monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
     folder = Hub().fetch(both)

@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from models.catalog.files import Files, Reader, State, missing, parts, state, unsupported
+from models.catalog.files import Files, Reader, State, missing, state, unsupported
 from models.catalog.formats import FORMATS, format_of, resolve
 from models.catalog.headers import reading, unreadable
-from models.catalog.selection import SINGLE_FILE
+from models.catalog.singles import choose_single
 from models.catalog.snapshots import inside
-from models.errors import CheckpointNotFound, UnsupportedCheckpoint
+from models.errors import CheckpointNotFound
 from models.schema import Checkpoint
 
 # Files of a checkpoint that is a folder; one that is a single file ends otherwise.
@@ -44,6 +44,7 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
         base,
         path=found.path,
         format=found.format,
+        weights=found.weights,
         bytes=found.bytes,
         shape=found.shape,
         parameters=base.parameters or found.parameters,
@@ -62,8 +63,12 @@ def absolute(path: Path) -> Path:
 def _whole(path: Path) -> Path:
     """What holds the checkpoint that `path` is only a file or an outer folder of."""
     with reading(path):
-        beside_config = path.is_file() and (path.parent / "config.json").is_file()
-        if beside_config and path.name.lower().endswith(_IN_FOLDERS):
+        configs = [path.parent / name for name in ("config.json", "adapter_config.json")]
+        if (
+            path.is_file()
+            and any(file.is_file() for file in configs)
+            and path.name.lower().endswith(_IN_FOLDERS)
+        ):
             return path.parent
         return inside(path)
 
@@ -79,12 +84,11 @@ def _read(path: Path, state: State) -> Checkpoint:
     if partial and path.is_dir():
         raise missing(path, partial[0].removesuffix(".incomplete"))
     files = Files(path)
-    found = _ask(files)
-    if found is None and path.is_dir() and files.config is None:
-        files = Files(_single_file(path))
-        found = _ask(files)
-    if found is not None:
-        return found
+    single, note = choose_single(path, files.config is None) if path.is_dir() else (None, None)
+    if single is not None:
+        files = Files(single)
+    if found := _ask(files):
+        return replace(found, note=note)
     if files.config is not None:
         raise unsupported(path, files.model_type or "a model without model_type")
     raise unreadable(files.path)
@@ -100,16 +104,3 @@ def _readers() -> Iterator[Reader]:
     """Those of the special formats first: the others would take their files as well."""
     for name in dict.fromkeys(row.reader for row in reversed([*FORMATS.values()]) if row.reader):
         yield resolve(name)
-
-
-def _single_file(folder: Path) -> Path:
-    """The only checkpoint in a folder that is a single file, or was one before it was cut."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in SINGLE_FILE)
-    models = {parts(file)[0] for file in files}
-    if len(models) == 1:
-        return models.pop()
-    raise UnsupportedCheckpoint(
-        f"{folder} holds no config.json and {len(models)} .gguf or .pt models: choose a folder with a config, "
-        "or one such file.",
-        f"{folder} 中没有 config.json，且有 {len(models)} 个 .gguf 或 .pt 文件：请选择含 config.json 的文件夹，或其中一个文件。",
-    )

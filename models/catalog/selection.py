@@ -44,6 +44,10 @@ def is_beside(name: str) -> bool:
     return other or name.startswith(_BESIDE)
 
 
+def is_shard(name: str) -> bool:
+    return bool(_SHARD.search(name))
+
+
 def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     """The files of a listing that the checkpoint needs, descriptions first and weights last.
 

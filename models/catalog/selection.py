@@ -88,6 +88,11 @@ def _variants(names: list[str], variant: str) -> list[str]:
     return sorted(name for name in singles if quantised.search(Path(name).name) and not is_beside(name))
 
 
+def has_weights(names: list[str], checkpoint: Checkpoint) -> bool:
+    """Whether files that were selected are more than descriptions."""
+    return bool(names if checkpoint.files else _weights([name.rsplit("/", 1)[-1] for name in names]))
+
+
 def _index(shard: str) -> str:
     return _SHARD.sub(r"\3", shard) + ".index.json"
 

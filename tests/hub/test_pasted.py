@@ -7,6 +7,7 @@ import pytest
 from models.catalog import find
 from models.errors import UnsupportedCheckpoint
 from models.hub import Hub, locate
+from models.loader import Loader
 from tests.fakes.hub import COMMIT, FakeHub
 
 
@@ -70,3 +71,34 @@ def test_a_quantisation_that_a_repository_lacks(server: FakeHub, variant: str) -
     with pytest.raises(UnsupportedCheckpoint) as caught:
         Hub().fetch(find(f"org/tiny:{variant}"))
     assert "tiny-Q4_K_S.gguf" in caught.value.en and "tiny-Q4_K_S.gguf" in caught.value.zh
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["tf_model.h5", "config.json"], "TensorFlow"),
+        (["onnx/model.onnx", "config.json", "tokenizer.json"], "ONNX"),
+        (["consolidated.00.pth", "params.json"], "maker"),
+        (["README.md"], "no weights"),
+        (["config.json"], "no weights"),
+    ],
+)
+def test_a_repository_without_weights_to_read(server: FakeHub, files: list[str], said: str) -> None:
+    server.repositories["org/tiny"] = dict.fromkeys(files, b"{}")
+    with pytest.raises(UnsupportedCheckpoint, match=said):
+        Hub().fetch(find("org/tiny"))
+    assert not server.asked("/resolve/")
+
+
+def test_an_adapters_repository_says_of_which_model_it_is(server: FakeHub) -> None:
+    server.repositories["org/tiny"] = {
+        "adapter_config.json": b'{"peft_type": "LORA", "base_model_name_or_path": "owner/base"}',
+        "adapter_model.safetensors": b"...",
+        "tokenizer.json": b"{}",
+        "training_args.bin": b"...",
+        "optimizer.pt": b"...",
+    }
+    for _ in range(2):
+        with pytest.raises(UnsupportedCheckpoint, match="adapter .LORA. of owner/base"):
+            Loader().load("org/tiny", "cpu")
+    assert not server.asked("adapter_model")

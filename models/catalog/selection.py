@@ -18,6 +18,7 @@ WEIGHTS = tuple(pattern for row in FORMATS.values() for pattern in row.weights)
 SINGLE_FILE = tuple(row.suffix for row in FORMATS.values() if row.suffix)
 # Everything small that describes a model or its tokenizer. No Python: it never runs here.
 DESCRIPTIONS = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")
+NAMED_TEMPLATES = "additional_chat_templates/*.jinja"
 TOKENIZERS = ("tokenizer*", "*.tiktoken", "vocab*", "ice_text.model", "spiece.model")
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(\.\w+)$")
@@ -51,8 +52,8 @@ def is_shard(name: str) -> bool:
 def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     """The files of a listing that the checkpoint needs, descriptions first and weights last.
 
-    Only the top folder counts unless ``checkpoint.files`` says otherwise: subfolders hold other
-    formats of the same weights.
+    Only the top folder counts unless ``checkpoint.files`` says otherwise, and named chat templates:
+    other subfolders hold other formats of the same weights.
     """
     names = [name for name in names if ".." not in name and not name.startswith("/")]
     if checkpoint.files:
@@ -67,6 +68,7 @@ def select(names: Iterable[str], checkpoint: Checkpoint) -> list[str]:
     described = [
         name for name in matching(top, DESCRIPTIONS) if not name.endswith(".index.json") or name in indexes
     ]
+    described += matching(names, [NAMED_TEMPLATES])
     return [name for name in described if name not in weights] + weights
 
 

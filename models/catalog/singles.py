@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from models.catalog.files import parts
+from models.catalog.files import missing, parts
 from models.catalog.gguf import is_companion
 from models.catalog.instead import adapter, foreign
 from models.catalog.selection import SINGLE_FILE, is_beside, select
@@ -31,7 +31,7 @@ def choose_single(folder: Path, alone: bool) -> tuple[Path | None, Text | None]:
 
     Raises:
         UnsupportedCheckpoint: there is no such file, or those of several models.
-        CheckpointCorrupt: half an adapter_config.json.
+        CheckpointCorrupt: the first part of a model is missing, or there is half an adapter_config.json.
     """
     names = sorted(file.name for file in folder.iterdir())
     chosen = select(names, _ANY)
@@ -40,12 +40,14 @@ def choose_single(folder: Path, alone: bool) -> tuple[Path | None, Text | None]:
     singles = [name for name in names if name.lower().endswith(SINGLE_FILE)]
     models = {parts(folder / name)[0].name for name in singles if not is_beside(name)}
     if len(models) > 1:  # whose names do not tell which are models
-        models = {name for name in models if not is_companion(folder / name)} or models
+        models = {name for name in models if not is_companion(folder / name)}
     if not models:
         raise _no_model(folder, names)
     if len({_QUANTISATION.sub("", name) for name in models}) > 1:
         raise _several(folder, models)
     path = parts(folder / select(sorted(models), _ANY)[0])[0]
+    if not path.exists():
+        raise missing(folder, path.name)
     others = [name for name in singles if parts(folder / name)[0] != path]
     listed = ", ".join(others[:12])
     note = Text(

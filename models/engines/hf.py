@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import with_arguments
 from models.chat.messages import fold_system, plain_text, text_only
-from models.chat.request import ChatRequest
+from models.chat.request import ChatRequest, lift_tools
 from models.engines.sequential import LibraryEngine
 from models.errors import BadInput, CheckpointCorrupt
 from models.pretrained.loading import DTYPES, damaged_file, load_config, placed
@@ -113,6 +113,8 @@ class HfEngine(LibraryEngine):
         if isinstance(messages, str) or not self.has_chat_template:
             text = messages if isinstance(messages, str) else plain_text(text_only(messages))
             return list(self.tokenizer(text)["input_ids"])
+        messages, listed = lift_tools(messages)
+        tools = tools or listed or ()
         # Templates write the arguments as JSON themselves.
         messages = with_arguments(text_only(messages), lambda arguments: arguments)
         try:

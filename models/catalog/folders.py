@@ -19,10 +19,15 @@ from models.schema import Checkpoint, Shape
 _BESIDE_CONFIG = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 
 
-def describe_folder(files: Files, read: Callable[[Path, Config, Weights], Checkpoint]) -> Checkpoint:
-    """What `read` makes of the config, completed by what the weights say; it may raise KeyError for the config."""
+def describe_folder(
+    files: Files, read: Callable[[Path, Config, Weights], Checkpoint], any_name: bool = False
+) -> Checkpoint:
+    """What `read` makes of the config, completed by what the weights say; it may raise KeyError for the config.
+
+    `any_name`: whether the engine takes weights that are called otherwise than transformers calls them.
+    """
     path = files.path
-    weights = find_weights(path)
+    weights = find_weights(path, any_name)
     config = _with_quantisation(path, files.config or {}, weights)
     try:
         described = read(path, config, weights)
@@ -74,7 +79,7 @@ def read_decoder(files: Files) -> Checkpoint | None:
     """Describe any decoder that transformers has."""
     named = map(str, (files.config or {}).get("architectures") or ())
     if files.model_type == "gemma3" or any("ForCausalLM" in name for name in named):
-        return describe_folder(files, _decoder)
+        return describe_folder(files, _decoder, any_name=True)
     return None
 
 

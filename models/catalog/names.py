@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from models.catalog.families import family_of
-from models.catalog.pasted import Repository, clean, read_id, read_page
+from models.catalog.pasted import Repository, clean, is_other_page, read_id, read_page
 from models.catalog.recognise import absolute, describe
 from models.catalog.selection import SINGLE_FILE
 from models.catalog.table import CHECKPOINTS
@@ -86,6 +86,12 @@ def _is_path(text: str) -> bool:
 
 
 def _not_found(name: str) -> CheckpointNotFound:
+    if is_other_page(name):
+        return CheckpointNotFound(
+            f"{name} is no model's page but another one of a hub: open the model's own page and copy its address, or "
+            "type its id like owner/name.",
+            f"{name} 是模型库的其他页面，而不是模型页面：请打开模型自己的页面并复制其地址，或输入形如 owner/name 的仓库名。",
+        )
     near = difflib.get_close_matches(name.lower(), CHECKPOINTS, n=3, cutoff=0.5)
     listed = ", ".join(near)
     return CheckpointNotFound(

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from urllib.request import url2pathname
 
 from models.catalog.recognise import absolute
@@ -77,25 +77,37 @@ def clean(text: str) -> str:
 
 def read_page(text: str) -> Repository | None:
     """The repository whose page, or whose file's address, `text` is; with or without https://."""
+    hub = _hub(text)
+    page = _PAGE.fullmatch(re.sub(r"/{2,}", "/", hub[0].path)) if hub else None
+    found = read_id(page["repository"].removesuffix(".git")) if page else None
+    if hub is None or page is None or found is None or found.id.split("/")[0] in _OTHER_PAGES:
+        return None
+    address, modelscope = hub
+    query = parse_qs(address.query)
+    file = page["file"] or next((query[key][0] for key in _FILE_IN_QUERY if key in query), "")
+    return Repository(
+        found.id, _branch(page["revision"]) or found.revision, _one_file(file) or found.variant, modelscope
+    )
+
+
+def is_other_page(text: str) -> bool:
+    """Whether `text` is the address of a hub's page that is no model's."""
+    return _hub(text) is not None and read_page(text) is None
+
+
+def _hub(text: str) -> tuple[SplitResult, bool] | None:
+    """An address at a hub, taken apart, and whether that is a ModelScope."""
     text = re.sub(r"^hf:/*", "hf.co/", re.sub(r"^git@([\w.-]+):", r"\1/", text))
     try:
         address = urlsplit(text if "://" in text else f"https://{text}")
-        host, path = (address.hostname or "").removeprefix("www."), address.path
+        host = (address.hostname or "").removeprefix("www.")
     except ValueError:  # half an IPv6 address, for one
         return None
     hubs = dict.fromkeys(_HUGGING_FACE, False) | dict.fromkeys(_MODELSCOPE, True) | _own_hubs()
     modelscope = hubs.get(address.netloc.lower(), hubs.get(host))
     if address.scheme not in ("http", "https") or modelscope is None:
         return None
-    page = _PAGE.fullmatch(re.sub(r"/{2,}", "/", path))
-    found = read_id(page["repository"].removesuffix(".git")) if page else None
-    if page is None or found is None or found.id.split("/")[0] in _OTHER_PAGES:
-        return None
-    query = parse_qs(address.query)
-    file = page["file"] or next((query[key][0] for key in _FILE_IN_QUERY if key in query), "")
-    return Repository(
-        found.id, _branch(page["revision"]) or found.revision, _one_file(file) or found.variant, modelscope
-    )
+    return address, modelscope
 
 
 def read_id(text: str) -> Repository | None:

@@ -47,8 +47,11 @@ class Weights:
         return stored
 
 
-def find_weights(folder: Path) -> Weights:
-    """Find the weights as transformers would, and check every file against its own header."""
+def find_weights(folder: Path, any_name: bool) -> Weights:
+    """Find the weights as transformers would, and check every file against its own header.
+
+    `any_name`: the only weights there may be called as they like.
+    """
     for index, single in _INDEXED:
         if (folder / single).is_file():
             return _check(folder, [single], frozenset())
@@ -57,7 +60,7 @@ def find_weights(folder: Path) -> Weights:
                 weight_map: dict[str, str] = json.loads((folder / index).read_bytes())["weight_map"]
             return _check(folder, sorted(set(weight_map.values())), frozenset(weight_map))
     named = [file.name for file in folder.glob("*.safetensors") if not is_beside(file.name)]
-    if len(named) == 1 and not is_shard(named[0]):
+    if any_name and len(named) == 1 and not is_shard(named[0]):
         return replace(_check(folder, named, frozenset()), file=named[0])
     raise no_weights(folder)
 

@@ -42,12 +42,14 @@ def _hf_repository(hub_id: str) -> Path:
 
 
 def hf_snapshots(hub_id: str, revision: str = "") -> list[Path]:
-    """Local snapshots of a revision; without one all of them, that of the main branch first."""
+    """Local snapshots of a revision; without one those of no other branch, that of the main branch first."""
     repository = _hf_repository(hub_id)
-    if not revision:
-        return snapshots(repository)
-    names = {revision, referenced(repository, revision)}
-    return [path for path in snapshots(repository) if path.name in names]
+    if revision:
+        names = {revision, referenced(repository, revision)}
+        return [path for path in snapshots(repository) if path.name in names]
+    others = {path.read_text("utf-8").strip() for path in repository.glob("refs/**/*") if path.is_file()}
+    others -= {referenced(repository, "main")}
+    return [path for path in snapshots(repository) if path.name not in others]
 
 
 def from_hugging_face(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps) -> Path:

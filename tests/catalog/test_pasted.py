@@ -132,9 +132,22 @@ def test_the_operators_own_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
         "http://[::1/o/n",
     ],
 )
-def test_other_pages_are_no_repository(text: str) -> None:
+def test_other_addresses_are_no_repository(text: str) -> None:
     with pytest.raises(CheckpointNotFound):
         find(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://huggingface.co/datasets/o/n", "hf.co/spaces/o/n", "https://huggingface.co/someone",
+        "https://modelscope.cn/studios/o/n", "https://huggingface.co",
+    ],
+)  # fmt: skip
+def test_a_hubs_other_pages_are_said_to_be_that(text: str) -> None:
+    with pytest.raises(CheckpointNotFound, match="no model's page") as caught:
+        find(text)
+    assert "模型页面" in caught.value.zh
 
 
 # --- paths -------------------------------------------------------------------------------------

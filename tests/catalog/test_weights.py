@@ -56,6 +56,12 @@ def test_the_only_weights_are_the_models_whatever_they_are_called(tmp_path: Path
     assert missing(path, REPOSITORY) == []
 
 
+def test_an_engine_that_takes_one_name_alone_has_the_file_renamed(tmp_path: Path) -> None:
+    whisper = {"model_type": "whisper", "decoder_layers": 2, "d_model": 64, "vocab_size": 96}
+    error = refusal(folder(tmp_path / "mine", "model.fp16.safetensors", config=whisper))
+    assert "rename" in error.en and "model.safetensors" in error.zh
+
+
 def test_the_usual_names_come_first(tmp_path: Path) -> None:
     found = describe(
         folder(tmp_path / "mine", "model.safetensors", "consolidated.safetensors", "x.safetensors")

@@ -28,6 +28,14 @@ def test_a_branch_is_fetched_beside_the_main_one(server: FakeHub, tmp_path: Path
     assert (tmp_path / "hf/hub/models--org--tiny/refs/refs/pr/1").read_text() == COMMIT
     assert locate(branch) == folder
     assert locate(find("org/tiny@another")) is None
+    assert locate(find("org/tiny")) is None  # a branch is no copy of the main one
+    assert locate(find(f"org/tiny@{COMMIT}")) == folder
+    assert Hub().fetch(find("org/tiny")) == folder == locate(find("org/tiny"))  # the same commit there
+
+
+def test_a_quantisation_of_a_repository_without_any(server: FakeHub) -> None:
+    with pytest.raises(UnsupportedCheckpoint, match="type org/tiny alone"):
+        Hub().fetch(find("org/tiny:Q4_K_M"))
 
 
 GGUFS = {

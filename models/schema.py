@@ -80,7 +80,10 @@ class Checkpoint:
     title: str = ""
     hub_id: str | None = None
     modelscope_id: str | None = None
+    revision: str = ""  # branch, tag or commit of the repository; empty: its main branch
+    variant: str = ""  # of a repository's .gguf or .pt files: a quantisation such as Q4_K_M, or one's path
     files: tuple[str, ...] = ()  # glob patterns within the repository; empty: what the format needs
+    weights: str = ""  # file in the folder that holds them, or their index; empty: as the format calls it
     parameters: int = 0
     bytes: int = 0  # on disk
     shape: Shape | None = None

@@ -15,11 +15,20 @@ from models.catalog.table import CHECKPOINTS
 from models.catalog.weights import Weights, find_weights
 from models.schema import Checkpoint, Shape
 
+# Older tools say how they quantised in a file of its own: AutoGPTQ, and AutoAWQ.
+_BESIDE_CONFIG = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 
-def describe_folder(files: Files, read: Callable[[Path, Config, Weights], Checkpoint]) -> Checkpoint:
-    """What `read` makes of the config, completed by what the weights say; it may raise KeyError for the config."""
-    path, config = files.path, files.config or {}
-    weights = find_weights(path)
+
+def describe_folder(
+    files: Files, read: Callable[[Path, Config, Weights], Checkpoint], any_name: bool = False
+) -> Checkpoint:
+    """What `read` makes of the config, completed by what the weights say; it may raise KeyError for the config.
+
+    `any_name`: whether the engine takes weights that are called otherwise than transformers calls them.
+    """
+    path = files.path
+    weights = find_weights(path, any_name)
+    config = _with_quantisation(path, files.config or {}, weights)
     try:
         described = read(path, config, weights)
     except KeyError as error:
@@ -31,9 +40,29 @@ def describe_folder(files: Files, read: Callable[[Path, Config, Weights], Checkp
         name=str(path),
         title=path.name,
         path=str(path),
+        weights=weights.file,
         bytes=weights.bytes,
         parameters=weights.parameters(bits),
     )
+
+
+def _with_quantisation(path: Path, config: Config, weights: Weights) -> Config:
+    """`config` with how the weights are quantised, in transformers' words, wherever their maker has said it."""
+    found = dict(config.get("quantization_config") or {})
+    if not found and "quantization" in config:
+        found = {"quant_method": "mlx"}
+    packed = any(name.endswith(".qweight") for name in weights.names)
+    for name, method in _BESIDE_CONFIG.items() if packed and not found else ():
+        if (path / name).is_file():
+            with reading(path / name):
+                found = {**json.loads((path / name).read_bytes()), "quant_method": method}
+    if packed and not found:
+        raise unsupported(path, f"packed weights, and no {' or '.join(_BESIDE_CONFIG)} that says how")
+    if not found:
+        return config
+    # As transformers decides where the file is older than the word quant_method.
+    before = "bitsandbytes" if any(key.startswith(("load_in_", "bnb_")) for key in found) else "gptq"
+    return {**config, "quantization_config": {"quant_method": before, **found}}
 
 
 def read_chatglm(files: Files) -> Checkpoint | None:
@@ -50,7 +79,7 @@ def read_decoder(files: Files) -> Checkpoint | None:
     """Describe any decoder that transformers has."""
     named = map(str, (files.config or {}).get("architectures") or ())
     if files.model_type == "gemma3" or any("ForCausalLM" in name for name in named):
-        return describe_folder(files, _decoder)
+        return describe_folder(files, _decoder, any_name=True)
     return None
 
 
@@ -111,8 +140,7 @@ def _decoder(path: Path, config: Config, weights: Weights) -> Checkpoint:
     names = [file.name for file in path.iterdir()]
     if not matching(names, TOKENIZERS):
         raise missing(path, "tokenizer.json")
-    quantised = config.get("quantization_config")
-    format = quantised.get("quant_method", "gptq") if quantised else "transformers"
+    format = config.get("quantization_config", {}).get("quant_method", "transformers")
     if format not in FORMATS:
         raise unsupported(path, f"weights quantised with {format}")
     text = {**config, **config.get("text_config", {})}
@@ -128,10 +156,9 @@ def _decoder(path: Path, config: Config, weights: Weights) -> Checkpoint:
         window=window,
         global_layers=global_layers,
     )
-    template = "chat_template.jinja" in names or "chat_template.json" in names
-    if not template and "tokenizer_config.json" in names:
-        with reading(path / "tokenizer_config.json"):
-            template = "chat_template" in json.loads((path / "tokenizer_config.json").read_bytes())
+    template = "chat_template.jinja" in names or any(
+        _has_template(path / name) for name in ("tokenizer_config.json", "chat_template.json")
+    )
     return Checkpoint(
         name="",
         family=text_family(config["model_type"]),
@@ -140,6 +167,13 @@ def _decoder(path: Path, config: Config, weights: Weights) -> Checkpoint:
         shape=shape,
         context_length=text.get("max_position_embeddings", 0),
     )
+
+
+def _has_template(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with reading(file):
+        return bool(json.loads(file.read_bytes()).get("chat_template"))
 
 
 def _window(text: Config, layers: int) -> tuple[int | None, int | None]:

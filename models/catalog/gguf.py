@@ -1,13 +1,15 @@
 """GGUF files, as llama.cpp reads them. Keys: github.com/ggml-org/ggml, docs/gguf.md, "LLM"."""
 
+from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from models.catalog.families import GLOBAL_EVERY, text_family
 from models.catalog.files import Files, missing, parts
 from models.catalog.headers import read_gguf, reading
 from models.errors import UnsupportedCheckpoint
-from models.schema import Checkpoint, Shape
+from models.schema import Checkpoint, Shape, Text
 
 
 def read(files: Files) -> Checkpoint | None:
@@ -24,6 +26,11 @@ def read(files: Files) -> Checkpoint | None:
             header = read_gguf(part)
         tensors |= header.tensors
     facts = header.facts  # of the first part: the others have none
+    if what := _companion(facts):
+        raise UnsupportedCheckpoint(
+            f"{path.name} is not a text model but {what.en}: choose the GGUF file of the model that it belongs to.",
+            f"{path.name} 不是文本模型，而是{what.zh}：请选择它所属模型的 GGUF 文件。",
+        )
     architecture = facts["general.architecture"]
     embedding = tensors.get("token_embd.weight")
 
@@ -59,6 +66,26 @@ def read(files: Files) -> Checkpoint | None:
         context_length=fact("context_length", 0),
         path=str(path),
     )
+
+
+def is_companion(path: Path) -> bool:
+    """Whether a file is a GGUF that belongs to a model and is none. One that cannot be read may be a model."""
+    try:
+        return _companion(read_gguf(path).facts) is not None
+    except Exception:  # it is said when the file is chosen, in the words for what is wrong with it
+        return False
+
+
+def _companion(facts: Mapping[str, Any]) -> Text | None:
+    """What a GGUF file is that is no model: github.com/ggml-org/llama.cpp, gguf-py, `GGUFType`."""
+    kind = facts.get("general.type")
+    if kind == "mmproj" or facts.get("general.architecture") == "clip":
+        return Text("the projector for pictures (mmproj, clip) of one", "图像投影器（mmproj，clip）")
+    if kind == "imatrix" or any(key.startswith("imatrix.") for key in facts):
+        return Text("the importance matrix (imatrix) of one", "重要性矩阵（imatrix）")
+    if kind == "adapter" or "adapter.type" in facts:
+        return Text("an adapter (LoRA) of one", "适配器（LoRA）")
+    return None
 
 
 def _average(heads: int | tuple[int, ...]) -> int:

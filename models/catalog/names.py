@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.catalog.families import family_of
 from models.catalog.formats import SINGLE_FILE, SINGLE_FILES
+from models.catalog.pasted import Repository, clean, is_other_page, read_id, read_page
 from models.catalog.recognise import absolute, describe
 from models.catalog.table import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
@@ -19,7 +20,6 @@ _ADDRESS = re.compile(
     r"(?P<server>https?://(?P<host>[\w.-]+|\[[\da-f:.]+\])(?P<port>:\d+)?(?:/[\w.~-]+)*/v1)/?(?P<model>#[\w./:@+-]+)?",
     re.ASCII | re.IGNORECASE,
 )
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
 
 
@@ -27,25 +27,46 @@ def find(name: str) -> Checkpoint:
     """The checkpoint that `name` means.
 
     Args:
-        name: a catalog name in any case, a hub or ModelScope id, an http(s) address that ends in
-            /v1 (or /v1#model, where the server has several), or a path to a folder or file. Names come
+        name: a catalog name in any case; a hub or ModelScope id, also as owner/name@revision, as
+            owner/name:Q4_K_M, or as the address of its page or of a file there; an http(s) address that
+            ends in /v1 (or /v1#model, where the server has several); or a path to a folder or file. Quotes, file:// and full-width characters around or in it do not matter. Names come
             first: write ./name for a folder called like one.
 
     Raises:
         CheckpointNotFound: it is none of these, or nothing is at the path.
         CheckpointCorrupt, UnsupportedCheckpoint: see `describe`.
     """
-    name = name.strip()
+    name = clean(name)
     if known := _known(name):
         return known
+    if repository := read_page(name):
+        return _on_hub(repository)
     if match := _ADDRESS.fullmatch(name):
         address = match["server"] + (match["model"] or "")
         return Checkpoint(address, "other", "chat", "openai-api", title=address)
     if _is_path(name):
         return describe(Path(name))
-    if _HUB_ID.fullmatch(name):
-        return Checkpoint(name, family_of(name), "chat", "unknown", title=name, hub_id=name)
+    if repository := read_id(name):
+        return _on_hub(repository)
     raise _not_found(name)
+
+
+def _on_hub(repository: Repository) -> Checkpoint:
+    """The catalog's row for a repository, or one of which only its name is known."""
+    name = repository.name
+    if not (repository.revision or repository.variant) and (known := _known(repository.id)):
+        return known
+    return Checkpoint(
+        name,
+        family_of(repository.id),
+        "chat",
+        "unknown",
+        title=name,
+        hub_id=repository.id,
+        modelscope_id=repository.id if repository.modelscope else None,
+        revision=repository.revision,
+        variant=repository.variant,
+    )
 
 
 def _known(name: str) -> Checkpoint | None:
@@ -59,10 +80,17 @@ def _known(name: str) -> Checkpoint | None:
 def _is_path(text: str) -> bool:
     if not text or "\0" in text:
         return False
-    return bool(_PATH.match(text)) or text.lower().endswith(SINGLE_FILE) or os.path.lexists(text)
+    named = text.lower().endswith(SINGLE_FILE) and ":" not in text  # owner/name:file.gguf is on a hub
+    return bool(_PATH.match(text)) or named or os.path.lexists(text)
 
 
 def _not_found(name: str) -> CheckpointNotFound:
+    if is_other_page(name):
+        return CheckpointNotFound(
+            f"{name} is no model's page but another one of a hub: open the model's own page and copy its address, or "
+            "type its id like owner/name.",
+            f"{name} 是模型库的其他页面，而不是模型页面：请打开模型自己的页面并复制其地址，或输入形如 owner/name 的仓库名。",
+        )
     near = difflib.get_close_matches(name.lower(), CHECKPOINTS, n=3, cutoff=0.5)
     listed = ", ".join(near)
     return CheckpointNotFound(
@@ -110,10 +138,12 @@ def allowed(text: str) -> None:
             QUINTET_REMOTES (whole addresses, hosts or host:port, separated by commas; default: this
             machine) nor in a *MODEL_PATH variable.
     """
-    text = text.strip()
+    text = clean(text)
+    if _known(text) or read_page(text):
+        return
     if address := _ADDRESS.fullmatch(text):
         _check_address(address)
-    elif not _known(text) and _is_path(text):
+    elif _is_path(text):
         _check_path(text)
 
 
@@ -130,14 +160,14 @@ def _check_path(text: str) -> None:
 def _folders() -> list[Path]:
     listed = os.environ.get("QUINTET_MODEL_DIRS")
     folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
-    named = [Path(value) for value in _model_paths() if not _known(value) and _is_path(value)]
+    named = [
+        Path(value) for value in _model_paths() if not (_known(value) or read_page(value)) and _is_path(value)
+    ]
     return [absolute(folder).resolve() for folder in [*folders, *named]]
 
 
 def _model_paths() -> list[str]:
-    return [
-        value.strip() for key, value in os.environ.items() if key.endswith("MODEL_PATH") and value.strip()
-    ]
+    return [clean(value) for key, value in os.environ.items() if key.endswith("MODEL_PATH") and value.strip()]
 
 
 def _check_address(address: re.Match[str]) -> None:

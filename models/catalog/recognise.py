@@ -5,11 +5,16 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from models.catalog.files import Files, Reader, State, missing, parts, state, unsupported
-from models.catalog.formats import FORMATS, SINGLE_FILE, SINGLE_FILES, format_of, resolve
+from models.catalog.files import Files, Reader, State, missing, state, unsupported
+from models.catalog.formats import FORMATS, format_of, resolve
 from models.catalog.headers import reading, unreadable
-from models.errors import CheckpointNotFound, UnsupportedCheckpoint
+from models.catalog.singles import choose_single
+from models.catalog.snapshots import inside
+from models.errors import CheckpointNotFound
 from models.schema import Checkpoint
+
+# Files of a checkpoint that is a folder; one that is a single file ends otherwise.
+_IN_FOLDERS = (".json", ".safetensors", ".bin", ".model", ".txt", ".jinja", ".tiktoken")
 
 
 def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
@@ -19,7 +24,8 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
     vocabulary takes a while, and a page asks at every run.
 
     Args:
-        path: a folder, or a file of a format that is one file.
+        path: a folder or a file in it, a file of a format that is one file, or the folder that Hugging Face's
+            cache keeps for a repository.
         base: the catalog entry whose files these are; its name, licence, options, … are kept.
 
     Raises:
@@ -27,7 +33,7 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
         CheckpointCorrupt: a file is missing, empty, or shorter than its own header says.
         UnsupportedCheckpoint: whole files that no engine reads.
     """
-    path = absolute(path)
+    path = _whole(absolute(path))
     with reading(path):
         found = _read(path, state(path))
     if base is None:
@@ -38,6 +44,7 @@ def describe(path: Path, base: Checkpoint | None = None) -> Checkpoint:
         base,
         path=found.path,
         format=found.format,
+        weights=found.weights,
         bytes=found.bytes,
         shape=found.shape,
         parameters=base.parameters or found.parameters,
@@ -53,6 +60,19 @@ def absolute(path: Path) -> Path:
         return path.absolute()
 
 
+def _whole(path: Path) -> Path:
+    """What holds the checkpoint that `path` is only a file or an outer folder of."""
+    with reading(path):
+        configs = [path.parent / name for name in ("config.json", "adapter_config.json")]
+        if (
+            path.is_file()
+            and any(file.is_file() for file in configs)
+            and path.name.lower().endswith(_IN_FOLDERS)
+        ):
+            return path.parent
+        return inside(path)
+
+
 @lru_cache(maxsize=128)
 def _read(path: Path, state: State) -> Checkpoint:
     if not path.exists():
@@ -64,12 +84,16 @@ def _read(path: Path, state: State) -> Checkpoint:
     if partial and path.is_dir():
         raise missing(path, partial[0].removesuffix(".incomplete"))
     files = Files(path)
-    found = _ask(files)
-    if found is None and path.is_dir() and files.config is None:
-        files = Files(_single_file(path))
-        found = _ask(files)
-    if found is not None:
-        return found
+    single = note = None
+    if path.is_dir():
+        alone = files.config is None
+        if alone and (found := _ask(files)):  # of a format that has none
+            return found
+        single, note = choose_single(path, alone)
+    if single is not None:
+        files = Files(single)
+    if found := _ask(files):
+        return replace(found, note=note)
     if files.config is not None:
         raise unsupported(path, files.model_type or "a model without model_type")
     raise unreadable(files.path)
@@ -85,16 +109,3 @@ def _readers() -> Iterator[Reader]:
     """Those of the special formats first: the others would take their files as well."""
     for name in dict.fromkeys(row.reader for row in reversed([*FORMATS.values()]) if row.reader):
         yield resolve(name)
-
-
-def _single_file(folder: Path) -> Path:
-    """The only checkpoint in a folder that is a single file, or was one before it was cut."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in SINGLE_FILE)
-    models = {parts(file)[0] for file in files}
-    if len(models) == 1:
-        return models.pop()
-    raise UnsupportedCheckpoint(
-        f"{folder} holds no config.json and {len(models)} {SINGLE_FILES.en} models: choose a folder with a config, "
-        "or one such file.",
-        f"{folder} 中没有 config.json，且有 {len(models)} 个 {SINGLE_FILES.zh} 文件：请选择含 config.json 的文件夹，或其中一个文件。",
-    )

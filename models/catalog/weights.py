@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from models.catalog.files import missing
 from models.catalog.headers import Header, read_safetensors, read_torch, reading
+from models.catalog.instead import no_weights
+from models.catalog.selection import is_beside, is_shard
 
 _INDEXED = (
     ("model.safetensors.index.json", "model.safetensors"),
@@ -22,6 +24,7 @@ class Weights:
     names: frozenset[str]
     shapes: Mapping[str, tuple[int, ...]]
     bytes: int
+    file: str = ""  # that transformers has to be told, for it has a name of its own
 
     @property
     def tied(self) -> bool:
@@ -44,8 +47,11 @@ class Weights:
         return stored
 
 
-def find_weights(folder: Path) -> Weights:
-    """Find the weights as transformers would, and check every file against its own header."""
+def find_weights(folder: Path, any_name: bool) -> Weights:
+    """Find the weights as transformers would, and check every file against its own header.
+
+    `any_name`: the only weights there may be called as they like.
+    """
     for index, single in _INDEXED:
         if (folder / single).is_file():
             return _check(folder, [single], frozenset())
@@ -53,7 +59,10 @@ def find_weights(folder: Path) -> Weights:
             with reading(folder / index):
                 weight_map: dict[str, str] = json.loads((folder / index).read_bytes())["weight_map"]
             return _check(folder, sorted(set(weight_map.values())), frozenset(weight_map))
-    raise missing(folder, "model.safetensors")
+    named = [file.name for file in folder.glob("*.safetensors") if not is_beside(file.name)]
+    if any_name and len(named) == 1 and not is_shard(named[0]):
+        return replace(_check(folder, named, frozenset()), file=named[0])
+    raise no_weights(folder)
 
 
 def _check(folder: Path, files: list[str], names: frozenset[str]) -> Weights:

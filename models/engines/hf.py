@@ -3,37 +3,59 @@
 How it answers is in `models.engines.sequential`, what loading shares with other engines in `models.pretrained`.
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import with_arguments
 from models.chat.control_tokens import ControlTokens
 from models.chat.messages import fold_system, plain_text, text_only
-from models.chat.request import ChatRequest
+from models.chat.request import ChatRequest, lift_tools
 from models.chat.templates import rendering
 from models.engines.sequential import LibraryEngine
 from models.errors import CheckpointCorrupt, ModelError
-from models.pretrained.loading import DTYPES, damaged_file, placed
+from models.pretrained.loading import DTYPES, damaged_file, load_config, placed
 from models.schema import Messages, Placement, Tools
 
 if TYPE_CHECKING:
     from models.pretrained.generation import TextStream
 
 
-def load_model(path: Path, placement: Placement) -> Any:
+def load_model(path: Path, placement: Placement, weights: str = "") -> Any:
     """Read the model in a folder of config.json and safetensors or .bin shards.
+
+    Args:
+        weights: name of the file with them, or of their index, where it is not one of transformers'.
 
     Raises whatever transformers raises, and CheckpointCorrupt for weights that are missing or too many:
     transformers would fill them with random numbers and go on.
     """
+    config = load_config(path, weights)
+    model, info = _read_model(path, placement, config)
+    if _lacks_only_head(model, info) and not config.get_text_config().tie_word_embeddings:
+        # A head that was shared is written once, whatever the config says.
+        config.get_text_config().tie_word_embeddings = config.tie_word_embeddings = True
+        model, info = _read_model(path, placement, config)
+    wrong = sorted(info["missing_keys"]) or sorted(info["unexpected_keys"])
+    if wrong:
+        kind, zh = ("lacks", "缺少") if info["missing_keys"] else ("has unexpected", "含有多余的")
+        raise CheckpointCorrupt(
+            f"{path.name} {kind} {len(wrong)} weights, {wrong[0]} among them: its config.json is of another model, or "
+            "was changed; get both of one source.",
+            f"{path.name} {zh}{len(wrong)} 个权重（如 {wrong[0]}）：config.json 与权重不属于同一模型，或被改动过；"
+            "请从同一来源获取两者。",
+        )
+    return model
+
+
+def _read_model(path: Path, placement: Placement, config: Any) -> tuple[Any, dict[str, Any]]:
     from transformers import AutoModelForCausalLM
 
     from models.pretrained.quantize import quantization
 
-    model: Any
-    info: dict[str, Any]
-    model, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+    found: Any = AutoModelForCausalLM.from_pretrained(
         path,
+        config=config,
         dtype=DTYPES[placement.precision],
         quantization_config=quantization(placement.precision, placement.device),
         **placed(placement),
@@ -41,14 +63,14 @@ def load_model(path: Path, placement: Placement) -> Any:
         trust_remote_code=False,
         output_loading_info=True,
     )
-    wrong = sorted(info["missing_keys"]) or sorted(info["unexpected_keys"])
-    if wrong:
-        kind, zh = ("lacks", "缺少") if info["missing_keys"] else ("has unexpected", "含有多余的")
-        raise CheckpointCorrupt(
-            f"{path.name} {kind} {len(wrong)} weights, {wrong[0]} among them: get the checkpoint again.",
-            f"{path.name} {zh}{len(wrong)} 个权重（如 {wrong[0]}）：请重新获取该检查点。",
-        )
-    return model
+    model, info = found
+    return model, info
+
+
+def _lacks_only_head(model: Any, info: dict[str, Any]) -> bool:
+    head = model.get_output_embeddings()
+    heads = {f"{name}.weight" for name, module in model.named_modules() if module is head}
+    return bool(info["missing_keys"]) and heads >= set(info["missing_keys"])
 
 
 def load_tokenizer(path: Path) -> Any:
@@ -64,7 +86,18 @@ def load_tokenizer(path: Path) -> Any:
             f"{path.name} has no tokenizer that can be read: put tokenizer.json (or tokenizer.model) into it.",
             f"{path.name} 中没有可读取的分词器：请补上 tokenizer.json（或 tokenizer.model）。",
         ) from error
+    tokenizer.chat_template = chat_template(tokenizer.chat_template, path)
     return tokenizer
+
+
+def chat_template(found: Any, path: Path) -> Any:
+    """The template that a tokenizer brought, or its processor's; of several named ones one is the default."""
+    beside = path / "chat_template.json"
+    if not found and beside.is_file():
+        found = json.loads(beside.read_text("utf-8")).get("chat_template")
+    if isinstance(found, dict) and "default" not in found:
+        found = {"default": next(iter(found.values())), **found}
+    return found
 
 
 class TypedText:
@@ -114,7 +147,7 @@ class HfEngine(LibraryEngine):
     def _read(self, path: Path) -> None:
         self.tokenizer = load_tokenizer(path)
         self._typed = TypedText(self.tokenizer)
-        self.model = load_model(path, self.placement)
+        self.model = load_model(path, self.placement, self.checkpoint.weights)
         self._has_system_role = bool(self.tokenizer.chat_template) and self._knows_system_role()
 
     def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
@@ -124,6 +157,8 @@ class HfEngine(LibraryEngine):
             if self._typed.always or self._typed.control.in_text(text):
                 return self._typed.ids_of_text(text)
             return list(self.tokenizer(text)["input_ids"])
+        messages, listed = lift_tools(messages)
+        tools = tools or listed or ()
         # Templates write the arguments as JSON themselves.
         messages = with_arguments(text_only(messages), lambda arguments: arguments)
         messages = messages if self._has_system_role else fold_system(messages)

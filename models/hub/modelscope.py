@@ -26,10 +26,15 @@ def modelscope_id(checkpoint: Checkpoint) -> str | None:
     return checkpoint.modelscope_id or (checkpoint.hub_id if typed else None)
 
 
-def modelscope_snapshots(model: str) -> list[Path]:
-    """Local copies in the layouts of modelscope_hub and of the older modelscope package."""
+def modelscope_snapshots(model: str, revision: str = "") -> list[Path]:
+    """Local copies in the layouts of modelscope_hub and of the older modelscope package.
+
+    Of a revision only the newer layout tells.
+    """
     cache, safe = _modelscope_cache(), model.replace(".", "___")
     repository = cache / "models" / model.replace("/", "--")
+    if revision:
+        return [path for path in (repository / "snapshots" / revision,) if path.is_dir()]
     found = [
         *sorted(repository.glob("snapshots/*"), key=lambda path: path.name != "master"),
         cache / "models" / safe,
@@ -42,17 +47,18 @@ def modelscope_snapshots(model: str) -> list[Path]:
 def from_modelscope(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps) -> Path:
     """Fetches into the ModelScope cache and returns the snapshot folder."""
     model, endpoint = str(modelscope_id(checkpoint)), modelscope_endpoint()
-    snapshot = _modelscope_cache() / "models" / model.replace("/", "--") / "snapshots" / "master"
+    revision = checkpoint.revision or "master"
+    snapshot = _modelscope_cache() / "models" / model.replace("/", "--") / "snapshots" / revision
     address = f"{endpoint}/api/v1/models/{model}/repo"
     token = os.environ.get("MODELSCOPE_API_TOKEN")
     page = f"{endpoint}/models/{model}"
     with explained(checkpoint, page, "MODELSCOPE_API_TOKEN"), open_client(token) as client:
-        listing = ask_json(client, f"{address}/files", Revision="master", Recursive="True")["Data"]["Files"]
+        listing = ask_json(client, f"{address}/files", Revision=revision, Recursive="True")["Data"]["Files"]
         entries = {file["Path"]: file for file in listing if file.get("Type") != "tree"}
         remotes = [
             Remote(
                 name,
-                f"{address}?Revision=master&FilePath={quote(name, safe='')}",
+                f"{address}?Revision={quote(revision, safe='')}&FilePath={quote(name, safe='')}",
                 snapshot / name,
                 entries[name].get("Size"),
                 entries[name].get("Sha256") or None,

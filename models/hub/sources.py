@@ -5,6 +5,7 @@ one, and read their settings once at import. So the bytes come through `models.h
 hubs' caches keep their documented layout: what is fetched here serves other programs, and theirs us.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from models.catalog.selection import select
+from models.catalog.formats import SINGLE_FILE
+from models.catalog.instead import foreign
+from models.catalog.selection import has_weights, select
 from models.errors import AccessDenied, CheckpointNotFound, HubUnreachable, UnsupportedCheckpoint
 from models.hub.download import Transfer
 from models.hub.stamps import Stamps
-from models.schema import Checkpoint
+from models.schema import Checkpoint, Text
 
+_TOKEN_REFUSED = "quintet_token_refused"  # marks a refusal that had another one before it
 TIMEOUT = 10.0  # seconds without a byte, after which the rest is asked for anew
 
 
@@ -45,7 +49,20 @@ def open_client(token: str | None) -> Any:
 
 
 def ask_json(client: Any, address: str, **parameters: str) -> Any:
-    return client.get(address, params=parameters).raise_for_status().json()
+    """What a hub answers; where it refuses the token, without it, and so is all that the client asks later."""
+    response = client.get(address, params=parameters)
+    if response.status_code in (401, 403) and client.headers.pop("Authorization", None):
+        refused, response = response, client.get(address, params=parameters)
+        if response.is_success:
+            host = urlsplit(address).hostname
+            logging.getLogger(__name__).warning(
+                "%s refuses the token: it may have expired; asked without", host
+            )
+        elif refused.status_code == 403:  # the token is known, and is not enough
+            response = refused
+        else:
+            response.extensions[_TOKEN_REFUSED] = True
+    return response.raise_for_status().json()
 
 
 def choose_files(published: dict[str, str | None], checkpoint: Checkpoint) -> list[str]:
@@ -58,12 +75,26 @@ def choose_files(published: dict[str, str | None], checkpoint: Checkpoint) -> li
             f"The hub now has another file under the name of {checkpoint.name}: type its hub id to use that one.",
             f"Hub 上 {checkpoint.name} 的同名文件已变更：如需使用，请直接输入其 Hub 名称。",
         )
-    if not names:
-        raise UnsupportedCheckpoint(
-            f"The repository of {checkpoint.name} holds no weights that Quintet reads: choose another one.",
-            f"{checkpoint.name} 的仓库中没有 Quintet 能读取的权重：请选择其他模型。",
-        )
+    # An adapter's descriptions say of which model it is.
+    if not has_weights(names, checkpoint) and "adapter_config.json" not in names:
+        raise _no_weights(sorted(published), checkpoint)
     return names
+
+
+def _no_weights(published: list[str], checkpoint: Checkpoint) -> UnsupportedCheckpoint:
+    if checkpoint.variant:
+        listed = ", ".join([name for name in published if name.endswith(SINGLE_FILE)][:12])
+        alone = Text(f"type {checkpoint.hub_id} alone", f"只输入 {checkpoint.hub_id}")
+        files = Text(f"choose one of its files, which are {listed}", f"从其文件中选择：{listed}")
+        way = files if listed else alone
+        return UnsupportedCheckpoint(
+            f"{checkpoint.hub_id} has no {checkpoint.variant}: {way.en}.",
+            f"{checkpoint.hub_id} 中没有 {checkpoint.variant}：请{way.zh}。",
+        )
+    return foreign(checkpoint.name, published) or UnsupportedCheckpoint(
+        f"The repository of {checkpoint.name} holds no weights that Quintet reads: choose another one.",
+        f"{checkpoint.name} 的仓库中没有 Quintet 能读取的权重：请选择其他模型。",
+    )
 
 
 def answers(address: str, timeout: float) -> bool:
@@ -93,6 +124,12 @@ def explained(checkpoint: Checkpoint, page: str, variable: str) -> Iterator[None
 
 def _refusal(response: Any, checkpoint: Checkpoint, page: str, variable: str) -> CheckpointNotFound:
     status, code = response.status_code, response.headers.get("X-Error-Code", "")
+    if _TOKEN_REFUSED in response.extensions and status < 500:
+        return AccessDenied(
+            f"{page} cannot be had without a token, and yours is refused as expired or mistyped: give a valid one in "
+            f"{variable}, or log in again; check the name too.",
+            f"访问 {page} 需要令牌，而您的令牌已过期或有误：请通过 {variable} 提供有效的令牌或重新登录，并检查名称。",
+        )
     if status == 404 or code == "RepoNotFound":
         return CheckpointNotFound(
             f"There is no {page}, or it is private: check the name, or give a token in {variable}.",

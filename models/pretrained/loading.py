@@ -108,6 +108,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def load_config(folder: Path, weights: str = "") -> Any:
+    """The folder's configuration as transformers reads it, completed by what older tools wrote beside it.
+
+    Args:
+        weights: name of the file with the weights, or of their index, where it is not one of transformers'.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if weights:
+        config.transformers_weights = weights
+    beside = folder / "quantize_config.json"  # AutoGPTQ's
+    if not hasattr(config, "quantization_config") and beside.is_file():
+        config.quantization_config = {**json.loads(beside.read_text("utf-8")), "quant_method": "gptq"}
+    return config
+
+
 def check_loaded(info: Mapping[str, Any]) -> None:
     """Raise CheckpointCorrupt when tensors were missing, left over or of another shape."""
     for kind, what, chinese in (

@@ -282,7 +282,7 @@ def test_a_folder_without_config(tmp_path: Path) -> None:
     write_gguf(tmp_path / "a.gguf")
     assert describe(tmp_path).path == str(tmp_path / "a.gguf")
     write_gguf(tmp_path / "b.gguf")
-    with pytest.raises(UnsupportedCheckpoint, match="2"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"a\.gguf, b\.gguf"):
         describe(tmp_path)
 
 

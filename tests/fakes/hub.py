@@ -28,7 +28,7 @@ class FakeHub:
     """Serves ``repositories`` (id -> file name -> bytes) the way Hugging Face and ModelScope do.
 
     ``refuse`` answers every API and file request with (status, X-Error-Code), ``refuse_files``
-    those for files only. ``drop`` cuts the
+    those for files only, ``refuse_token`` those that bring a token. ``drop`` cuts the
     connection after so many bytes of a body, once per entry. While ``hold`` is cleared, bodies stop
     after ``CHUNK`` bytes. ``replaced`` is sent in place of a file, whatever the listing promises.
     """
@@ -37,6 +37,7 @@ class FakeHub:
     pages: dict[str, bytes] = field(default_factory=dict)  # plain files, such as a package index
     refuse: tuple[int, str] | None = None
     refuse_files: int | None = None
+    refuse_token: int | None = None
     probe_status: int = 200
     drop: list[int] = field(default_factory=list)
     replaced: dict[str, bytes] = field(default_factory=dict)
@@ -97,11 +98,13 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = unquote(address.path), parse_qs(address.query)
         if path in self.hub.pages:
             return self._send(self.hub.pages[path], "text/html" if path.endswith("/") else "application/zip")
+        if self.hub.refuse_token and self.headers.get("Authorization"):
+            return self._start(self.hub.refuse_token, {"Content-Length": "0"})
         if self.hub.refuse:
             status, code = self.hub.refuse
             return self._start(status, {"X-Error-Code": code, "Content-Length": "0"})
         for name, files in self.hub.repositories.items():
-            if path == f"/api/models/{name}/revision/main":
+            if path.startswith(f"/api/models/{name}/revision/"):
                 return self._send(json.dumps(_hugging_face(files)).encode())
             if path == f"/api/v1/models/{name}/repo/files":
                 return self._send(json.dumps(_modelscope(files)).encode())

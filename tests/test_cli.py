@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from models import __main__ as command_line
 from models import loaded, unload
 from models.catalog import CHECKPOINTS
-from models.schema import Device, GiB
+from models.schema import Device, GiB, Segment
 from tests.fakes.paths import ROOT
+from tests.fakes.sounds import sine, write_sound
 
 
 def models(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
@@ -183,6 +185,69 @@ def test_a_dialogue_holds_its_engine_between_two_questions(
     assert command_line.main(["chat", str(tmp_path / "chat.gguf"), "--device", "cpu"]) == 0
     assert capsys.readouterr().out == "one \ntwo \n"
     assert stage.diary == ["load chat.gguf"] and unload() and loaded() == []
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr(command_line, "_typed", lambda: iter(lines))
+
+
+def test_pictures_go_with_the_first_question_alone(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("a.png", (8, 6)), ("b.png", (4, 2))):
+        Image.new("RGB", size).save(tmp_path / name)
+    typed(monkeypatch, "one", "two")
+    pictures = [part for name in ("a.png", "b.png") for part in ("--image", str(tmp_path / name))]
+    assert command_line.main(["chat", str(tmp_path / "vision"), "--device", "cpu", *pictures]) == 0
+    assert capsys.readouterr().out == "one 8x6 4x2 \ntwo \n"
+    assert command_line.main(["chat", str(tmp_path / "vision"), "--image", str(tmp_path / "no.png")]) == 1
+    assert "no.png cannot be read" in capsys.readouterr().err
+
+
+def test_a_dialogue_is_told_what_was_said_before(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, "one", "two")
+    assert (
+        command_line.main(["chat", str(tmp_path / "chat.gguf"), "--device", "cpu", "--system", "short"]) == 0
+    )
+    (engine,) = loaded()
+    first = [{"role": "system", "content": "short"}, {"role": "user", "content": "one"}]
+    answered = {"role": "assistant", "content": "one "}
+    assert engine.sent == [first, [*first, answered, {"role": "user", "content": "two"}]]  # type: ignore[attr-defined]
+
+
+def test_what_is_nothing_or_off_counts_as_asked_for(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "--prompt",
+        "a",
+        "--temperature",
+        "0",
+        "--top-k",
+        "0",
+        "--seed",
+        "0",
+        "--stop",
+        "x",
+        "--stop",
+        "y",
+    ]
+    assert command_line.main(["chat", str(tmp_path / "chat.gguf"), "--device", "cpu", *words]) == 0
+    (asked,) = stage.options
+    assert (asked.temperature, asked.top_k, asked.seed, asked.stop) == (0.0, 0, 0, ("x", "y"))
+    stage.heard = [Segment(0.0, 1.0, " a")]
+    recording = str(write_sound(tmp_path / "a.wav", sine(0.1)))
+    given = [recording, "--no-vad", "--word-timestamps", "--no-fallback", "--no-speech-threshold", "0"]
+    assert command_line.main(["transcribe", os.environ["WHISPER_MODEL_PATH"], *given]) == 0
+    asked = stage.options[-1]
+    assert (asked.vad, asked.word_timestamps, asked.fallback, asked.no_speech_threshold) == (
+        False,
+        True,
+        False,
+        0,
+    )
 
 
 # --- with weights --------------------------------------------------------------------------------

@@ -63,6 +63,11 @@ def test_what_is_no_language_of_whispers(name: str) -> None:
     assert languages.find(name) is None
 
 
+@pytest.mark.parametrize("name", ["ug", "Uyghur", "fy", "Frisian", "rm", "Corsican", "Kurdish"])
+def test_a_language_that_its_speakers_neighbours_read_is_not_theirs(name: str) -> None:
+    assert languages.find(name) is None
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [

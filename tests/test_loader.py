@@ -19,6 +19,7 @@ from models.errors import (
     CheckpointNotFound,
     DoesNotFit,
     EngineClosed,
+    HubUnreachable,
     ModelError,
     UnsupportedCheckpoint,
     UnsupportedPlacement,
@@ -203,6 +204,20 @@ def test_no_more_is_closed_than_needed(shop: Loader, stage: Stage, folder: Any) 
     assert [entry for entry in stage.diary if entry.startswith("close")] == ["close a"]
 
 
+def test_room_on_one_card_is_made_on_that_card(
+    shop: Loader, stage: Stage, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def card(name: str) -> Device:
+        held = sum(engine.placement.device == name for engine in shop.loaded())
+        return Device(name, "GPU", 2 * GiB, int((1.5 - held) * GiB), ("bf16",))
+
+    monkeypatch.setattr(placement, "devices", lambda: [card("cuda:0"), card("cuda:1")])
+    shop.load(folder("other"), "cuda:1")
+    for name in ("a", "b"):
+        shop.load(folder(name), "cuda:0")
+    assert stage.diary == ["load other", "load a", "close a", "load b"]
+
+
 def test_who_is_answering_is_never_closed(shop: Loader, stage: Stage, folder: Any) -> None:
     a, b = shop.load(folder("a")), shop.load(folder("b"))
     answer = a.stream([{"role": "user", "content": "one two"}])  # type: ignore[attr-defined]
@@ -353,6 +368,20 @@ def test_a_format_that_nothing_reads_closes_and_fetches_nothing(
     with pytest.raises(UnsupportedCheckpoint, match="cannot run yet"):
         shop.load("chatglm3-6b")
     assert stage.diary == ["load a", "load b"]
+
+
+def test_where_no_hub_is_the_familys_starter_is_offered(
+    shop: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    use_engines(monkeypatch, transformers="FakeEngine")
+    with pytest.raises(HubUnreachable, match="or load smollm2-135m-instruct") as error:
+        shop.fetch("someone/My-Llama-3B")
+    assert "smollm2-135m-instruct" in error.value.zh
+    with pytest.raises(HubUnreachable) as error:
+        shop.fetch("someone/thing")  # of no family, and so without a starter
+    assert "or load" not in error.value.en
 
 
 def half(path: Path) -> str:

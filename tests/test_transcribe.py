@@ -152,6 +152,14 @@ def test_tracks_are_listed_and_chosen(tmp_path: Path, spoken: Stage, capfd: Any)
     assert capfd.readouterr().err == "" and spoken.options[-1].track == 2  # type: ignore[union-attr]
 
 
+def test_a_link_is_followed_and_not_replaced(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "talk.srt"
+    link.symlink_to(tmp_path / "disk/talk.srt")
+    assert transcribe(folder / "b.wav", "--output", link) == 0
+    assert link.is_symlink() and (tmp_path / "disk/talk.srt").read_bytes() == SRT.encode()
+
+
 def test_a_device_is_written_to_and_not_replaced(folder: Path) -> None:
     assert transcribe(folder / "b.wav", "--output", os.devnull) == 0
     assert not Path(os.devnull).is_file()

@@ -45,6 +45,15 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path, read: list[str]) -> N
     assert find(str(path)).kind == "completion" and read == ["a.gguf", "a.gguf"]
 
 
+def test_a_file_that_was_replaced_by_one_of_its_size_is_read_again(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "a.gguf", template="{{ x }}")
+    assert find(str(path)).context_length == 512
+    before = path.stat().st_size
+    rewrite(path, write_gguf(tmp_path / "other", length=256).read_bytes())
+    assert path.stat().st_size == before
+    assert find(str(path)).context_length == 256
+
+
 def test_what_cannot_be_read_is_looked_at_again(tmp_path: Path, read: list[str]) -> None:
     path = write_gguf(tmp_path / "a.gguf")
     before, whole = path.stat(), path.read_bytes()

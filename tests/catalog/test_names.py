@@ -120,6 +120,12 @@ def test_an_address(address: str) -> None:
     assert (found.format, found.name) == ("openai-api", address.rstrip("/"))
 
 
+def test_an_address_is_read_in_any_case_and_keeps_its_model() -> None:
+    named = "HTTP://GPU1.example.org:8000/v1#Org/Model:7b"
+    assert (find(named).format, find(named).name) == ("openai-api", named)
+    assert find("http://[FE80::1]/V1/#m").name == "http://[FE80::1]/V1#m"
+
+
 @pytest.mark.parametrize(
     ("typed", "family_name"),
     [("someone/My-Llama-3B", "llama2"), ("google/gemma-3-27b-it", "gemma"), ("a/b", "other")],
@@ -264,6 +270,14 @@ def test_a_server_given_as_model_path_is_allowed(monkeypatch: pytest.MonkeyPatch
     allowed("http://10.0.0.5:8000/v1")
     with pytest.raises(BadInput):
         allowed("http://10.0.0.5:8001/v1")
+
+
+def test_a_model_of_a_server_given_as_model_path_stands_for_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMMA_MODEL_PATH", "http://10.0.0.5:8000/v1#gemma-7b")
+    allowed("http://10.0.0.5:8000/v1#gemma-7b")
+    allowed("http://10.0.0.5:8000/v1")
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,22 @@ def test_other_decoders(
     assert (found.shape.window, found.shape.global_layers) == (window, global_layers)
 
 
+def test_a_decoder_that_is_part_of_a_model_is_described_by_its_own_config(tmp_path: Path) -> None:
+    own = {**LLAMA, "model_type": "gemma3_text", "head_dim": 24, "sliding_window": 8}
+    whole = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": own}
+    found = describe(write_folder(tmp_path / "mine", whole))
+    assert (found.family, found.context_length) == ("gemma", 512)
+    assert found.shape is not None
+    sizes = (
+        found.shape.layers,
+        found.shape.kv_heads,
+        found.shape.head_dim,
+        found.shape.hidden,
+        found.shape.vocab,
+    )
+    assert sizes == (2, 2, 24, 64, 96) and found.shape.window == 8
+
+
 def test_gptq_and_other_quantisations(tmp_path: Path) -> None:
     gptq = {**LLAMA, "quantization_config": {"quant_method": "gptq", "bits": 4}}
     folder = write_folder(tmp_path / "gptq", gptq)

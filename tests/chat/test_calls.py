@@ -107,6 +107,12 @@ def test_code_is_taken_without_its_fences_as_it_is() -> None:
     assert parse_call("interpreter", "1 +").arguments == {"code": "1 +"}
 
 
+@pytest.mark.parametrize("behind", ["", "\nThat prints it."])
+def test_fences_within_code_are_part_of_it(behind: str) -> None:
+    code = 'text = """\n```\nls\n```\n"""\nprint(text)'
+    assert parse_call("interpreter", f"```python\n{code}\n```{behind}").arguments == {"code": code}
+
+
 def test_a_call_that_cannot_be_read_keeps_its_text() -> None:
     call = parse_call(" f ", " tool_call(1) ")
     assert (call.name, call.arguments, call.text) == ("f", {}, "tool_call(1)")

@@ -21,7 +21,7 @@ from models.chat.request import RESPONSE_FORMATS
 from models.engines.fair_queue import FairQueue
 from models.errors import BadInput, Cancelled, EngineClosed
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Message, Placement, Progress, Queued
-from tests.fakes.engines import FakeEngine, Stage
+from tests.fakes.engines import FakeEngine, FakeSpeechEngine, Stage
 from tests.fakes.waiting import WAIT, until
 
 CHECKPOINT = Checkpoint("fake", "llama2", "chat", "gguf")
@@ -47,6 +47,7 @@ def make(context: int = 100, slots: int = 1, **facts: Any) -> FakeEngine:
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     own = Stage()
     monkeypatch.setattr(FakeEngine, "stage", own)
+    monkeypatch.setattr(FakeSpeechEngine, "stage", own)
     return own
 
 
@@ -663,3 +664,15 @@ def test_an_abandoned_wait_gives_the_place_up() -> None:
     assert engine.active == 1
     first.close()
     assert next(engine.stream([user("four")])) == Delta("four ")
+
+
+def test_a_recording_that_is_stopped_in_the_queue_is_never_begun(stage: Stage) -> None:
+    engine = FakeSpeechEngine("fake", CHECKPOINT, Placement("cpu", "int8"))
+    cancel, told = threading.Event(), list[Progress]()
+    with engine.queue.enter():
+        transcript = engine.transcribe(
+            "talk.wav", cancel=cancel, progress=lambda it: (told.append(it), cancel.set())[0]
+        )
+        assert list(transcript) == []
+    assert told == [Progress("queue", total=1)]
+    assert stage.options == [] and not engine.active

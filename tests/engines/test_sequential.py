@@ -198,3 +198,10 @@ def test_states_of_an_answer_that_failed_are_not_kept(
     with pytest.raises(Exception, match="failed while answering"):
         answer(engine)
     assert kept == []
+
+
+def test_the_report_names_the_cards_that_layers_are_spread_over(engine: HfEngine) -> None:
+    assert engine.report.device_map == {"": "cpu"}
+    engine.model.hf_device_map = {"model.embed_tokens": 0, "model.layers.1": 1, "lm_head": "cpu"}
+    spread = {"model.embed_tokens": "cuda:0", "model.layers.1": "cuda:1", "lm_head": "cpu"}
+    assert engine._report(1.0).device_map == spread

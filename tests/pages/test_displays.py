@@ -66,6 +66,13 @@ def test_the_memory_of_another_device_is_not_counted(machine: list[Device], tmp_
     assert "Our card · fp16" in captions(at)
 
 
+def test_a_mapped_file_takes_no_more_of_the_bar_than_is_in_use(machine: list[Device]) -> None:
+    machine[:] = [Device("cpu", "Large", 100 * GiB, 100 * GiB - GiB // 4, ("fp32",))]
+    at = click(visit(), "llama2.load_button")
+    assert ":blue[■] Quintet 1.0 GB" in captions(at)  # of which pages may have been given back
+    assert shares(at) == pytest.approx([0, 0.25, 0, 99.75], abs=0.01)
+
+
 def test_what_does_not_fit_fills_the_bar_and_is_refused(machine: list[Device], tmp_path: Any) -> None:
     machine[:] = [Device("cpu", "Small", 100 * GiB, GiB // 100, ("fp32",))]
     at = choose(visit(), str(write_folder(tmp_path / "folder")))

@@ -6,9 +6,10 @@ import wave
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from models import DoesNotFit, EngineFailed, Segment, Word, loader
+from models import DoesNotFit, EngineFailed, Segment, SpeechOptions, Word, loader
 from models.jobs import Job
 from models.transcripts import live
 from pages.shared.speech import live as view
@@ -66,7 +67,8 @@ def test_no_piece_is_lost_or_taken_twice(recording: LiveRecording) -> None:
     recording.receive(message(0, pieces[0]))
     recording.receive(message(0, pieces[0], pieces[1]))  # the answer to the first came late
     recording.receive(message(4, pieces[4]))  # one that is too early
-    assert recording.acknowledged == 2
+    recording.receive(message(4, pieces[4], over=True))  # the last of all
+    assert recording.acknowledged == 2 and not recording.over
     recording.receive(message(1, *pieces[1:4]))
     recording.receive(message(0, pieces[0]))
     recording.receive(message(4, pieces[4], over=True))
@@ -74,6 +76,21 @@ def test_no_piece_is_lost_or_taken_twice(recording: LiveRecording) -> None:
     assert recording.acknowledged == 5 and recording.over
     finished = ended(recording).finish()
     assert sound_of(finished) == b"".join(pieces) and finished.duration == 5
+
+
+def test_a_recording_begun_anew_takes_the_engine_from_the_one_before(
+    recording: LiveRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (engine,) = loader.shared().loaded()
+    session = {"microphone": {"pieces": message(0, PIECE, run="b")}, "whisper.live.recording": recording}
+    monkeypatch.setattr(st, "session_state", session)
+    for _ in range(2):  # a message that came twice
+        view._receive("whisper.live", "microphone", engine, SpeechOptions())  # type: ignore[arg-type]
+    begun: Any = session["whisper.live.recording"]
+    assert (begun.run, begun.acknowledged) == ("b", 1)
+    assert ended(recording) is not begun and recording.job.cancel.is_set()
+    begun.receive(message(1, over=True, run="b"))
+    assert ended(begun).finish().duration == 1
 
 
 def test_what_is_no_sound_is_left_out(recording: LiveRecording) -> None:

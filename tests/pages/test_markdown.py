@@ -131,6 +131,12 @@ def test_a_picture_becomes_a_link(text: str, expected: str) -> None:
     assert readable(text) == expected
 
 
+def test_what_ends_a_sentence_is_no_part_of_its_address() -> None:
+    for end in (".", ",", "?!", '."'):
+        shown = readable(f"See http://h/:a:b:c{end}")
+        assert shown.endswith(f"](<http://h/:a:b:c>){end}") and ":a:" not in shown.partition("](")[0]
+
+
 # An exclamation mark before a bracket makes a picture unless a backslash stands before it.
 PICTURE = r"(?<!\\)(?:\\\\)*!\["
 

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models import catalog, loader, placement
 from models.errors import EngineFailed
 from models.interpreter import Limits, confinement
 from models.schema import Device, GiB
-from tests.fakes.engines import FakeEngine, Stage
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.markdown import STYLE
+from tests.fakes.engines import FakeEngine, Stage, use_engines
 from tests.fakes.visitor import (
     PAGES,
     STOCK,
@@ -49,6 +52,19 @@ def test_a_page_is_drawn_in_either_language(page: str, stage: Stage) -> None:
     english, chinese = list(texts(visit(page))), list(texts(visit(page, "zh-CN")))
     assert len(english) == len(chinese) > 20
     assert untranslated(english, chinese) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_lines_as_they_were_written(
+    page: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    draw = st.html
+    monkeypatch.setattr(st, "html", lambda body: (drawn.append(body), draw(body))[1])
+    at = visit()
+    drawn.clear()
+    to(at, page)
+    assert STYLE in drawn
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -323,6 +339,18 @@ def test_one_of_several_models_of_a_server_is_chosen(stage: Stage, monkeypatch: 
     assert at.session_state["set.llama2.checkpoint"] == f"{name}#llama3.2:3b"
 
 
+def test_another_model_of_a_server_takes_the_place_of_the_one_in_the_address(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_engines(monkeypatch, gguf="FakeEngine", openai_api="FakeEngine")
+    monkeypatch.setattr(FakeEngine, "served", ("qwen3:8b", "llama3.2:3b"))
+    monkeypatch.setenv("LLAMA2_MODEL_PATH", "http://localhost:8000/v1#qwen3:8b")
+    at = click(visit(), "llama2.load_button")
+    (choice,) = (box for box in at.selectbox if box.label == "Model of this server")
+    alive(choice.set_value("llama3.2:3b").run())
+    assert at.session_state["set.llama2.checkpoint"] == "http://localhost:8000/v1#llama3.2:3b"
+
+
 def test_an_engine_closed_between_two_runs_is_loaded_again(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +366,19 @@ def test_an_engine_closed_between_two_runs_is_loaded_again(
     ask(at, "again")
     assert said(at) == [("hello", ["hello "]), ("again", ["again "])] and sentences(at) == []
     assert stage.diary == ["load chat.gguf", "close chat.gguf", "load chat.gguf"]
+
+
+def test_an_engine_is_held_before_its_answer_has_begun(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, held = Conversation.begin_answer, list[bool]()
+
+    def another_asks_for_room(self: Conversation, checkpoint: str) -> None:
+        held.append(not loader.shared().unload())
+        begin(self, checkpoint)
+
+    monkeypatch.setattr(Conversation, "begin_answer", another_asks_for_room)
+    at = ask(visit(), "Hello")
+    assert held == [True] and said(at) == [("Hello", ["Hello "])] and len(stage.diary) == 1
+    assert loader.shared().unload()
 
 
 def test_an_engine_closed_while_a_page_is_drawn_is_only_missing(
@@ -421,6 +462,18 @@ def test_a_base_model_continues_the_text_and_undo_takes_it_back(stage: Stage) ->
     assert at.text_area[0].value == "Once upon " * 4
     click(at, "gemma.undo_text")
     assert at.text_area[0].value == "Once upon " * 2 and at.button(key="gemma.undo_text").disabled
+
+
+def test_what_was_asked_in_the_chat_does_not_continue_a_text(stage: Stage) -> None:
+    at = click(visit("gemma"), "gemma.load_button")
+    at.session_state["gemma.current"], at.session_state["gemma.asked"] = (
+        "gemma",
+        True,
+    )  # before the base model
+    at.text_area[0].set_value("Once upon ")
+    assert alive(at.run()).text_area[0].value == "Once upon " and engine(at).sent == []
+    click(at, "gemma.go")
+    assert engine(at).sent == ["Once upon "]
 
 
 def test_a_continuation_needs_a_beginning(stage: Stage) -> None:
@@ -523,6 +576,9 @@ def test_every_mode_has_a_conversation_of_its_own(glm: Stage) -> None:
 
 
 def test_precision_is_the_default_of_tools_and_code(glm: Stage) -> None:
+    for mode in ("tool", "code"):
+        values = {slider.label: slider.value for slider in in_mode(mode).slider}
+        assert (values["Temperature"], values["Top p"]) == (0.1, 0.2)
     ask(in_mode("tool"), "hello")
     assert (glm.options[-1].temperature, glm.options[-1].top_p) == (0.1, 0.2)
 

@@ -2,7 +2,9 @@
 
 import io
 import json
+import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from models.errors import BadInput
+from models.jobs import Job
 from models.schema import Segment, SpeechOptions
 from models.transcripts.recordings import Recording
 from pages.shared.speech.downloads import _zip
-from pages.shared.speech.workspace import Workspace
+from pages.shared.speech.workspace import Workspace, _actions
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.visitor import alive, keys, sentences, visit
+from tests.fakes.waiting import WAIT
 
 LINE = Segment(0.0, 7.25, " Hello.")
 BEGUN = SpeechOptions()
@@ -184,6 +188,63 @@ def test_the_next_recording_is_shown_when_one_is_removed() -> None:
     workspace.remove(workspace.recordings[0])
     assert workspace.shown is None
     workspace.close()
+
+
+def test_what_is_taken_away_leaves_nothing_on_the_disk() -> None:
+    workspace = Workspace()
+    for name in "ab":
+        workspace.add(f"{name}.wav", io.BytesIO(b"sound"))
+    first, second = (recording.path for recording in workspace.recordings)
+    workspace.remove(workspace.recordings[0])
+    assert not first.parent.exists() and second.read_bytes() == b"sound"
+    workspace.close()
+    assert not second.parent.parent.exists()
+
+
+def test_a_recording_stays_while_it_is_translated() -> None:
+    workspace, recording = Workspace(), Recording("a.wav", Path(), state="done", options=BEGUN, lines=(LINE,))
+    translation = recording.translate()
+    translation.state, translation.options = "running", BEGUN
+    go = threading.Event()
+    with Job[Any, None](lambda *_: go.wait(WAIT) and None) as job:
+        workspace.job = job
+        assert _actions(workspace, recording) == ["again"]
+        go.set()
+        assert job.wait(WAIT)
+    assert _actions(workspace, recording) == ["again", "remove"]
+    workspace.close()
+
+
+def test_a_line_is_not_heard_again_once_that_was_given_up(
+    workspaces: list[Any], page: AppTest, made: list[Recording]
+) -> None:
+    workspaces[-1].pending_edit = made[0], {"action": "again", "line": 0, "version": made[0].version}
+    alive(page.run())  # nobody waits for an engine any more
+    assert workspaces[-1].pending_edit is None
+
+
+def test_subtitles_in_two_languages_keep_to_the_width(
+    page: AppTest, made: list[Recording], downloads: dict[str, Any]
+) -> None:
+    long = Segment(0.0, 7.25, " one two three four")
+    now(page, made[0], state="done", options=BEGUN, language="de", lines=(long,))
+    made[0].translate()
+    now(page, made[1], state="done", options=BEGUN, lines=(replace(long, text=long.text.upper()),))
+    alive(page.number_input(key="set.whisper.max_line_width").set_value(9).run())
+    assert "one two\nthree\nfour\nONE TWO\nTHREE\nFOUR\n" in downloads["talk.de-en.srt"]
+
+
+def test_only_recordings_with_lines_are_in_the_archive(
+    page: AppTest, made: list[Recording], downloads: dict[str, Any], tmp_path: Any
+) -> None:
+    wav = write_sound(tmp_path / "b.wav", sine(0.2)).read_bytes()
+    for name in ("b.wav", "c.wav"):
+        alive(page.file_uploader[0].upload(name, wav, "audio/wav").run())
+    for recording in (made[0], made[2]):
+        recording.state, recording.options, recording.lines = "done", BEGUN, (LINE,)
+    now(page, made[0])
+    with zipfile.ZipFile(io.BytesIO(downloads["transcripts.zip"])) as files:
+        assert {Path(name).stem for name in files.namelist()} == {"talk", "c"}
 
 
 def test_an_archive_says_the_language_of_each_recording() -> None:

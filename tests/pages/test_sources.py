@@ -8,7 +8,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from models import ChatEngine, EngineFailed, Segment, loader
+from models import ChatEngine, EngineClosed, EngineFailed, Segment, loader
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Source, Turn
 from pages.shared.frame import KINDS, PAGES, Page
@@ -64,6 +64,11 @@ def test_a_transcript_goes_to_the_page_that_is_chosen(stage: Stage, page: Page) 
     at = click(transcribed(stage), f"send.{page.family}")
     assert at.session_state[f"{page.family}.sources"] == [Source("Transcript of talk.mp3", "the cat\nsat")]
     assert at.title[0].value == page.title
+
+
+def test_it_is_offered_to_pages_that_answer_alone(stage: Stage) -> None:
+    offered = {key for key in keys(transcribed(stage)) if key.startswith("send.")}
+    assert offered == {"send.llama2", "send.gemma", "send.chatglm", "send.qwen_vl"}
 
 
 def test_it_goes_with_the_next_question_quoted_and_shown(stage: Stage) -> None:
@@ -188,7 +193,7 @@ def test_typing_still_works_beside_a_microphone(listening: AppTest) -> None:
 
 
 @pytest.mark.parametrize("typed", ["Hello.", ""])
-@pytest.mark.parametrize("what", ["failure", "crash", "silence", "unloaded"])
+@pytest.mark.parametrize("what", ["failure", "crash", "silence", "unloaded", "unloading"])
 def test_a_failure_is_a_sentence_and_loses_no_word(
     stage: Stage, listening: AppTest, say: Callable[..., AppTest], what: str, typed: str
 ) -> None:
@@ -198,6 +203,8 @@ def test_a_failure_is_a_sentence_and_loses_no_word(
         stage.breaks = (0, RuntimeError("bang"))
     elif what == "silence":
         stage.heard = []
+    elif what == "unloading":  # since it was looked up
+        stage.breaks = (0, EngineClosed("It is gone.", "没了。"))
     else:
         loader.shared().unload()
     at = say(listening, typed)
@@ -206,6 +213,7 @@ def test_a_failure_is_a_sentence_and_loses_no_word(
         "crash": "did not foresee",
         "silence": "No words were heard",
         "unloaded": "load one on the Whisper page",
+        "unloading": "load one on the Whisper page",
     }
     assert expected[what] in sentences(at)[0]
     assert [turn.question for turn in conversation(at).turns] == ([typed] if typed else [])

@@ -5,13 +5,14 @@ import json
 from typing import Any
 
 import pytest
+import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from models.errors import EngineFailed
 from models.pictures.boxes import Box
 from pages.shared.conversation.turns import PictureFile
-from pages.shared.vision import questions
+from pages.shared.vision import questions, region
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import (
     alive,
@@ -226,6 +227,13 @@ def test_the_region_is_of_the_picture_that_was_chosen(stage: Stage, monkeypatch:
     alive(at.toggle(key="qwen_vl.in_region.0").set_value(True).run())
     alive(at.selectbox(key="qwen_vl.region_of.2").set_value(1).run())
     assert (offered[0], offered[-1]) == ("b.png", "a.png")
+
+
+def test_what_was_dragged_is_what_the_sliders_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict[str, Any] = {"canvas": {"drawn": [-5, 20.7, 300, 2000]}}
+    monkeypatch.setattr(st, "session_state", state)
+    region._move_sliders("canvas", "across", "down")
+    assert (state["across"], state["down"]) == ((0, 300), (20, 999))
 
 
 def test_a_region_is_asked_about_with_its_box(stage: Stage) -> None:

@@ -199,8 +199,13 @@ def test_a_browsers_edits_are_carried_out() -> None:
     assert ask("replace", find="O", **{"with": "0"}) == [" Hell0", " there 世界"]
     assert ask("remove", line=0) == [" there 世界"]
     assert [ask("undo")[0], ask("undo")[0]] == [" Hell0", " Hello"]
+    while recording.changed:
+        ask("undo")
+    before = recording.version
+    assert ask("undo") == [line.text for line in HEARD] and not recording.changed
+    assert recording.version == before
     with pytest.raises(BadInput, match="changed meanwhile"):
-        apply_edit(recording, {"action": "remove", "line": 0, "version": 0})
+        apply_edit(recording, {"action": "remove", "line": 0, "version": -1})
     recording.state, recording.options = "running", SpeechOptions()
     with pytest.raises(BadInput, match="changed meanwhile"):
         ask("remove", line=0)

@@ -92,6 +92,7 @@ def test_without_a_chinese_font_the_number_is_drawn(monkeypatch: pytest.MonkeyPa
         (f"Picture 1: {CAT}", {1: [IS_CAT]}),
         (f"picture 1: {CAT}. In image 2 {DOG}, {CAT}", {1: [IS_CAT], 2: [IS_DOG, IS_CAT]}),
         (f"{DOG} 图1：{CAT} 第二张图：{DOG}", {3: [IS_DOG], 1: [IS_CAT], 2: [IS_DOG]}),
+        (f"Picture 1: {CAT} Picture 2: {DOG} 图1：{DOG}", {1: [IS_CAT, IS_DOG], 2: [IS_DOG]}),
         (f"第10张：{CAT}", {10: [IS_CAT]}),
         (f"picture {'1' * 5000}: {CAT}", {3: [IS_CAT]}),
         (f"<ref>picture 2</ref>{Box(1, 2, 3, 4)}", {3: [Box(1, 2, 3, 4, "picture 2")]}),

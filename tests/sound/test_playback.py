@@ -50,6 +50,13 @@ def test_all_else_becomes_a_small_mp3_of_the_same_length(name: str, tmp_path: Pa
         assert container.streams.audio[0].codec_context.name in ("mp3", "mp3float")
 
 
+def test_the_last_word_is_played_too(tmp_path: Path) -> None:
+    late = np.concatenate([np.zeros_like(sine(2.9)), sine(0.1)])
+    target, _ = playable(write_sound(tmp_path / "a.aiff", late), tmp_path)
+    assert max(high for _, high in peaks(target, 30)[-3:]) > 40
+    assert duration(target) >= 3.0
+
+
 def test_a_large_file_is_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playback, "LARGEST", 10_000)
     assert playable(write_sound(tmp_path / "a.wav", sine(1.0)), tmp_path)[1] == "audio/mpeg"

@@ -67,6 +67,7 @@ def test_languages_are_found_for_a_model(asked: str | None, code: str | None) ->
     [
         ("Englsh", r"the language 'Englsh': did you mean English \(en\)"),
         ("Klingon", "the language 'Klingon': use a code like en or zh"),
+        ("Cantonse", "the language 'Cantonse': use a code"),  # it is near to one that others know
         ("yue", "the language 'yue': use a code"),
         ("fr-CA", "the language 'fr-CA': use a code"),
     ],

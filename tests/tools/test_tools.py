@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pytest
 
@@ -71,6 +71,39 @@ def test_hints_defaults_and_docstring_become_a_schema() -> None:
         },
         "required": ["city"],
     }
+
+
+class Place(TypedDict):
+    city: str
+    zone: NotRequired[str]
+
+
+def travel(
+    to: Place,
+    stops: list[Place],
+    by: Literal["rail", "road"],
+    class_: Literal[1, "first"] = 1,
+    after: Place | str | None = None,
+) -> str:
+    """Go there."""
+    return f"{to['city']} {len(stops)} {by} {class_}"
+
+
+def test_what_an_object_may_lack_is_not_asked_for() -> None:
+    made = from_function(travel)
+    fields = {"city": {"type": "string"}, "zone": {"type": "string"}}
+    place = {"type": "object", "properties": fields, "required": ["city"]}
+    assert made.parameters["properties"] == {
+        "to": place,
+        "stops": {"type": "array", "items": place},
+        "by": {"type": "string", "enum": ["rail", "road"]},
+        "class_": {"enum": [1, "first"], "default": 1},
+        "after": {"anyOf": [place, {"type": "string"}, {"type": "null"}]},
+    }
+    given = {"to": {"city": "Rome"}, "stops": [{"city": "Pisa", "zone": "CET"}], "by": "rail"}
+    assert call(made, given).text == "Rome 1 rail 1"
+    assert call(made, {**given, "to": {"zone": "CET"}}).text == "travel.to needs city: give it a value."
+    assert "one of rail, road" in call(made, {**given, "by": "sea"}).text
 
 
 def test_the_schema_of_every_shipped_tool_is_json_with_descriptions() -> None:

@@ -92,6 +92,16 @@ def test_lines_that_overlap_already_can_still_be_corrected() -> None:
     assert rewrite(lines, 1, "c", 1.5, 3.0)[1].text == "c"
 
 
+def test_the_first_of_two_lines_that_overlap_can_be_corrected_and_goes_no_further() -> None:
+    lines = (Segment(0.0, 5.0, " One."), Segment(4.0, 8.0, " Two."), Segment(7.0, 9.0, " Three."))
+    assert texts(rewrite(lines, 0, "1", 0.0, 5.0)) == [" 1", " Two.", " Three."]
+    changed = rewrite(lines, 1, "2", 4.5, 7.5)[1]
+    assert (changed.start, changed.end) == (4.5, 7.5)
+    for index, start, end in ((0, 0.0, 5.5), (1, 3.5, 8.0), (1, 4.0, 8.5), (2, 6.5, 9.0)):
+        with pytest.raises(BadInput, match="before or after"):
+            rewrite(lines, index, "?", start, end)
+
+
 def test_a_line_is_not_emptied() -> None:
     with pytest.raises(BadInput, match="delete the line"):
         rewrite(LINES, 0, " \n", 0.0, 2.0)

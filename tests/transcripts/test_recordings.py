@@ -80,6 +80,7 @@ def test_another_track_is_not_gone_on_with(engine: Any, own: Stage) -> None:
     recording = stopped_before(engine, own, 4)
     recording.choose(2)
     assert list(recording.lines) == HEARD[:4]  # until it is recognised anew
+    assert recording.heard == [] and recording.resumed == 0.0  # so that nobody is offered to go on
     recording.again()
     run(engine, [recording])
     assert own.resumed[-1] == 0 and list(recording.lines) == HEARD

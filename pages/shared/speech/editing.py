@@ -28,8 +28,9 @@ def apply_edit(recording: Recording, edit: Mapping[str, Any]) -> None:
     check_version(recording, edit)
     lines = recording.lines
     match edit["action"]:
-        case "undo" if recording.changed:
-            recording.undo()
+        case "undo":
+            if recording.changed:
+                recording.undo()
             return
         case "replace":
             lines, _ = substitute(lines, edit["find"], edit["with"])

@@ -11,6 +11,7 @@ from models.catalog.recognise import absolute, describe
 from models.catalog.selection import SINGLE_FILE
 from models.catalog.table import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
+from models.permissions import is_listed, model_paths
 from models.schema import Checkpoint
 
 # Strict, so that everybody who parses it finds the same host: no user, no query, no backslash.
@@ -107,8 +108,7 @@ def allowed(text: str) -> None:
     Raises:
         BadInput: a path that, links resolved, lies outside the folders of QUINTET_MODEL_DIRS
             (default: the home folder) and of the *MODEL_PATH variables; or an address that is not in
-            QUINTET_REMOTES (whole addresses, hosts or host:port, separated by commas; default: this
-            machine) nor in a *MODEL_PATH variable.
+            QUINTET_REMOTES (default: this machine) nor in a *MODEL_PATH variable.
     """
     text = text.strip()
     if address := _ADDRESS.fullmatch(text):
@@ -130,24 +130,16 @@ def _check_path(text: str) -> None:
 def _folders() -> list[Path]:
     listed = os.environ.get("QUINTET_MODEL_DIRS")
     folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
-    named = [Path(value) for value in _model_paths() if not _known(value) and _is_path(value)]
+    named = [Path(value) for value in model_paths() if not _known(value) and _is_path(value)]
     return [absolute(folder).resolve() for folder in [*folders, *named]]
 
 
-def _model_paths() -> list[str]:
-    return [
-        value.strip() for key, value in os.environ.items() if key.endswith("MODEL_PATH") and value.strip()
-    ]
-
-
 def _check_address(address: re.Match[str]) -> None:
-    text, host = address["server"].lower(), address["host"].lower()
-    port = address["port"] or ""
-    remotes = os.environ.get("QUINTET_REMOTES", "").strip()
-    named = [*remotes.split(","), *(value.partition("#")[0] for value in _model_paths())]
-    listed = {part.strip().rstrip("/").lower() for part in named}
-    by_default = not remotes and _is_loopback(host.strip("[]"))
-    if not by_default and listed.isdisjoint({text, host, host + port}):
+    text = address["server"].lower()
+    by_default = not os.environ.get("QUINTET_REMOTES", "").strip() and _is_loopback(
+        address["host"].strip("[]")
+    )
+    if not by_default and not is_listed(text):
         raise BadInput(
             f"{text} is not a server that visitors may use: choose a name from the list, or ask the operator "
             "to add its host to QUINTET_REMOTES.",
@@ -159,4 +151,4 @@ def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"

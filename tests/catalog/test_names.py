@@ -250,7 +250,7 @@ def test_servers_elsewhere_are_not(address: str) -> None:
     ],
 )
 def test_the_operator_names_the_servers(address: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUINTET_REMOTES", "gpu1, gpu2:8000, https://example.org/team/v1")
+    monkeypatch.setenv("QUINTET_REMOTES", "gpu1, gpu2:8000  a-key, https://example.org/team/v1")
     if fits:
         allowed(address)
     else:

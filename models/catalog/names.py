@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 from ipaddress import ip_address
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from models.catalog.families import family_of
 from models.catalog.recognise import absolute, describe
@@ -21,7 +21,7 @@ _ADDRESS = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
+_PATH = re.compile(r"[/\\]|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]")
 
 
 def find(name: str) -> Checkpoint:
@@ -58,9 +58,16 @@ def _known(name: str) -> Checkpoint | None:
 
 
 def _is_path(text: str) -> bool:
-    if not text or "\0" in text:
-        return False
-    return bool(_PATH.match(text)) or text.lower().endswith(SINGLE_FILE) or os.path.lexists(text)
+    """Whether it is written like one, or lies where visitors may look: what lies elsewhere shows in nothing."""
+    return _written_as_path(text) or (_exists(text) and _is_inside(text))
+
+
+def _written_as_path(text: str) -> bool:
+    return bool(_PATH.match(text)) or text.lower().endswith(SINGLE_FILE)
+
+
+def _exists(text: str) -> bool:
+    return bool(text) and "\0" not in text and os.path.lexists(text)
 
 
 def _not_found(name: str) -> CheckpointNotFound:
@@ -118,8 +125,7 @@ def allowed(text: str) -> None:
 
 
 def _check_path(text: str) -> None:
-    path = absolute(Path(text)).resolve()
-    if not any(path.is_relative_to(folder) for folder in _folders()):
+    if not _is_inside(text):
         raise BadInput(
             f"{text} lies outside the folders that this server opens: choose a name from the list, or ask "
             "its operator to add the folder to QUINTET_MODEL_DIRS.",
@@ -127,11 +133,49 @@ def _check_path(text: str) -> None:
         )
 
 
+def _is_inside(text: str) -> bool:
+    """Whether a path and all that it passes through lie in folders that visitors may open.
+
+    Nothing is asked of a disk that would tell whether something outside exists: "inside/../../etc/../home" is
+    judged at every turn, and another machine's share, which Windows would sign in to, by its name alone.
+    """
+    if _is_share(text) and not _is_in_listed_share(text):
+        return False
+    if text.startswith("~") and text[1:2] not in (
+        "",
+        "/",
+        os.sep,
+    ):  # the home of a user that there is, or not
+        return False
+    path, folders = absolute(Path(text)), _folders()
+    turns = [Path(*path.parts[:n]) for n, part in enumerate(path.parts) if part == ".."]
+    return all(
+        any(passed.resolve().is_relative_to(folder) for folder in folders) for passed in (*turns, path)
+    )
+
+
+def _is_share(text: str) -> bool:
+    """Whether Windows takes a path for one on another machine, or for a device."""
+    return PureWindowsPath(text).drive.startswith("\\\\")
+
+
+def _is_in_listed_share(text: str) -> bool:
+    path = PureWindowsPath(text)
+    return ".." not in path.parts and any(path.is_relative_to(folder) for folder in _listed_folders())
+
+
 def _folders() -> list[Path]:
+    return [absolute(folder).resolve() for folder in _listed_folders()]
+
+
+def _listed_folders() -> list[Path]:
     listed = os.environ.get("QUINTET_MODEL_DIRS")
     folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
-    named = [Path(value) for value in model_paths() if not _known(value) and _is_path(value)]
-    return [absolute(folder).resolve() for folder in [*folders, *named]]
+    return folders + [
+        Path(value)
+        for value in model_paths()
+        if not _known(value) and (_written_as_path(value) or _exists(value))
+    ]
 
 
 def _check_address(address: re.Match[str]) -> None:

@@ -95,7 +95,7 @@ def _single_file(folder: Path) -> Path:
     if len(models) == 1:
         return models.pop()
     raise UnsupportedCheckpoint(
-        f"{folder} holds no config.json and {len(models)} .gguf or .pt models: choose a folder with a config, "
+        f"{folder.name} holds no config.json and {len(models)} .gguf or .pt models: choose a folder with a config, "
         "or one such file.",
-        f"{folder} 中没有 config.json，且有 {len(models)} 个 .gguf 或 .pt 文件：请选择含 config.json 的文件夹，或其中一个文件。",
+        f"{folder.name} 中没有 config.json，且有 {len(models)} 个 .gguf 或 .pt 文件：请选择含 config.json 的文件夹，或其中一个文件。",
     )

@@ -20,7 +20,7 @@ from models.chat.messages import plain_text, text_only
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_request
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
-from models.errors import CheckpointCorrupt, EngineFailed, ModelError
+from models.errors import CheckpointCorrupt, EngineFailed, ModelError, short
 from models.jobs import Stream
 from models.schema import (
     Done,
@@ -168,8 +168,8 @@ def _checked(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         raise
     except Exception as error:
         raise EngineFailed(
-            f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
-            f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
+            f"llama.cpp stopped: {short(error)}; try again, or load the checkpoint anew.",
+            f"llama.cpp 中止：{short(error)}；请重试，或重新加载模型。",
         ) from error
 
 

@@ -164,11 +164,13 @@ def _container(path: Path) -> Iterator[Any]:
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise BadInput(
-            f"{path} is a folder: choose a recording inside it.",
-            f"{path} 是文件夹：请选择其中的录音文件。",
+            f"{path.name} is a folder: choose a recording inside it.",
+            f"{path.name} 是文件夹：请选择其中的录音文件。",
         )
     if not path.is_file():
-        raise BadInput(f"There is no file {path}: check the path.", f"没有文件 {path}：请检查路径。")
+        raise BadInput(
+            f"There is no file {path.name}: check the path.", f"没有文件 {path.name}：请检查路径。"
+        )
     if path.stat().st_size == 0:
         raise BadInput(
             f"{path.name} is empty (0 bytes): record or upload it again.",

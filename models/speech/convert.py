@@ -40,8 +40,8 @@ def converted(path: Path) -> Path:
                 shutil.move(made, folder)
     except OSError as error:
         raise DoesNotFit(
-            f"{folder.parent} cannot hold a converted copy ({error.strerror}): free some disk, or choose fp32.",
-            f"{folder.parent} 无法保存转换副本（{error.strerror}）：请腾出磁盘空间，或选择 fp32。",
+            f"The cache cannot hold a converted copy ({error.strerror}): free some disk, or choose fp32.",
+            f"缓存无法保存转换副本（{error.strerror}）：请腾出磁盘空间，或选择 fp32。",
         ) from error
     return folder
 

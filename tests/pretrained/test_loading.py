@@ -26,7 +26,6 @@ from models.pretrained.loading import (
     out_of_memory,
     placed,
     read_config,
-    short,
     watched,
     weight_bytes,
 )
@@ -184,10 +183,7 @@ def test_the_damaged_file_is_found(tmp_path: Path) -> None:
     assert damaged_file(tmp_path) == "vocab.json"
 
 
-def test_an_error_in_short() -> None:
-    assert short(ValueError("first\nsecond")) == "ValueError: first"
-    assert short(ValueError("a" * 200)) == "ValueError: " + "a" * 160
-    assert short(KeyError()) == "KeyError"
+def test_memory_that_ran_out() -> None:
     assert not out_of_memory(ValueError("x")) and out_of_memory(MemoryError())
     error = does_not_fit("tiny", Placement("cuda:1", "fp16"))
     assert "cuda:1 ran out of memory with tiny in fp16" in error.en and "cuda:1" in error.zh

@@ -13,6 +13,7 @@ from uuid import uuid4
 import streamlit as st
 
 from models import BadInput, ModelError, SpeechEngine, SpeechOptions
+from models.errors import short
 from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.sound.tracks import Track, tracks
@@ -257,7 +258,7 @@ def _describe_error(error: Exception) -> str:
     return tr(
         "Something went wrong that Quintet did not foresee: try again, and if it stays, report this: ",
         "发生了未预料的错误：请重试；若仍出现，请反馈：",
-    ) + readable(f"{type(error).__name__}: {error}")
+    ) + readable(short(error))
 
 
 def clock(seconds: float) -> str:

@@ -24,7 +24,7 @@ def load_model(path: Path, placement: Placement) -> Any:
     Raises whatever transformers raises, and CheckpointCorrupt for weights that are missing or too many:
     transformers would fill them with random numbers and go on.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     from models.pretrained.quantize import quantization
 
@@ -32,9 +32,11 @@ def load_model(path: Path, placement: Placement) -> Any:
     info: dict[str, Any]
     model, info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
         path,
+        config=AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False),
         dtype=DTYPES[placement.precision],
         quantization_config=quantization(placement.precision, placement.device),
         **placed(placement),
+        attn_implementation=None,  # the library's own choice: the one in config.json may name code to download
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,

@@ -216,6 +216,10 @@ def test_a_built_tokenizer_is_kept_for_this_file_and_layout(tmp_path: Path) -> N
         json.loads(path.read_text())
         path.write_text("{")
     assert kept(file, build, 1, cache).get_vocab() == {"two": 0} and len(built) == 4
+    for path in cache.iterdir():
+        path.write_text(path.read_text().replace("two", "own"))  # still a tokenizer, and another one
+    assert kept(file, build, 1, cache).get_vocab() == {"two": 0} and len(built) == 5
+    built.pop()
     kept(file, build, 1, cache)
     assert len(built) == 4
     kept(file, build, 1, None)

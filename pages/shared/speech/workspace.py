@@ -17,6 +17,7 @@ from models.errors import short
 from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.sound.tracks import Track, tracks
+from models.temporary import temporary_folder
 from models.transcripts.recordings import Recording, transcribe_all
 from pages.shared import loading
 from pages.shared.language import sentence, tr
@@ -52,7 +53,7 @@ class Workspace:
         self.uploads = 0  # a new number empties the widgets
         self.job: Job[Any, None] | None = None
         self._spoken: Finished | None = None  # live, and taken over
-        self._folder = tempfile.TemporaryDirectory(prefix="quintet-")
+        self._folder = tempfile.TemporaryDirectory(dir=temporary_folder())
         self._sounds: dict[Recording, Job[Any, Sound]] = {}
         self._tracks: dict[Recording, tuple[Track, ...]] = {}
 

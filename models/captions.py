@@ -24,6 +24,10 @@ MIME: Mapping[str, str] = MappingProxyType(
 )
 
 
+# How a formula may begin, for the spreadsheets of somebody who opens what another one's picture made a model write.
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (full-width ones count too)
+
+
 @dataclass
 class Caption:
     """A picture (an encoded file), what is said of it, and why nothing can be."""
@@ -93,7 +97,8 @@ def write(captions: Sequence[Caption], format: str, prefix: str = "") -> bytes:
     """All pictures that have a caption, as one file.
 
     Args:
-        format: "csv" with a heading; "json", a list of {"file", "caption"}; or "zip", each picture and
+        format: "csv" with a heading, in which a cell that a spreadsheet would calculate begins with an
+            apostrophe, as they write text; "json", a list of {"file", "caption"}; or "zip", each picture and
             beside it its caption as .txt, as tools that train on pictures read them.
         prefix: comes before every caption; a trigger word, for example.
     """
@@ -113,5 +118,9 @@ def write(captions: Sequence[Caption], format: str, prefix: str = "") -> bytes:
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, ("file", "caption"))
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: _as_text(cell) for column, cell in row.items()} for row in rows)
     return table.getvalue().encode("utf-8-sig")  # spreadsheets take the mark for UTF-8
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -14,8 +14,24 @@
     └── Cancelled                 Stop, a closed tab, Ctrl-C
 
 A message is one sentence in English and the same in Chinese: what happened, and what to do next.
-``str(error)`` is the English one.
+``str(error)`` is the English one. None says where on this machine something lies.
 """
+
+import re
+
+_QUOTED_FOLDERS = re.compile(r"""(['"])(?:[A-Za-z]:)?[/\\][^'"\n]*[/\\](?=[^'"\n]*\1)""")
+_FOLDERS = re.compile(r"""(?<![\w.:/\\])(?:[A-Za-z]:)?[/\\]+(?:[^\s/\\'":,;)]+[/\\]+)*(?=[^\s/\\])""")
+
+
+def short(error: BaseException) -> str:
+    """What a library says, for a sentence: its first line, with the names of files and not their folders."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {without_folders(lines[0])[:160]}" if lines else type(error).__name__
+
+
+def without_folders(text: str) -> str:
+    """`text` with only the last part of every path that begins at the root or at a drive."""
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub(r"\1", text))
 
 
 class ModelError(Exception):

@@ -1,6 +1,7 @@
 """The shared cache of engines: one load per key, waiting sessions, room made before it is needed."""
 
 import gc
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +11,13 @@ from functools import cache
 from pathlib import Path
 
 from models import catalog, hub, placement
+from models.cache import cache_dir
 from models.catalog.formats import engine_of, format_of
 from models.engines.base import Engine
 from models.errors import Cancelled, EngineClosed, UnsupportedPlacement
 from models.schema import Checkpoint, OnProgress, Plan, Progress
 from models.shared_work import SharedWork
+from models.temporary import sweep
 from models.workers import host as workers
 
 
@@ -364,4 +367,6 @@ def _key(plan: Plan) -> tuple[str, str, str]:
 @cache
 def shared() -> Loader:
     """The loader of this process: pages, API and command line all use it."""
+    for leftovers in (cache_dir() / "unfinished", Path(tempfile.gettempdir())):
+        sweep(leftovers)
     return Loader()

@@ -563,7 +563,11 @@ def _no_ranges(text: str) -> BadInput:
 
 @dataclass(frozen=True)
 class Usage:
-    """What an answer cost. ``dropped_messages``: oldest ones that no longer fitted and were not sent."""
+    """What an answer cost. ``dropped_messages``: oldest ones that no longer fitted and were not sent.
+
+    ``cached_tokens``, of the prompt, had been read for this or another conversation: for the operator, since
+    it tells what others have sent.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0

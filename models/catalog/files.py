@@ -85,8 +85,8 @@ def _stamp(file: Path) -> tuple[str, int, int]:
 
 def missing(folder: Path, name: str) -> CheckpointCorrupt:
     return CheckpointCorrupt(
-        f"{folder} lacks {name}, perhaps half a download: fetch the checkpoint again.",
-        f"{folder} 中缺少 {name}，可能只下载了一部分：请重新下载该模型。",
+        f"{folder.name} lacks {name}, perhaps half a download: fetch the checkpoint again.",
+        f"{folder.name} 中缺少 {name}，可能只下载了一部分：请重新下载该模型。",
     )
 
 

@@ -52,15 +52,15 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (*_MALFORMED, *_INCONSISTENT) as error:
         raise CheckpointCorrupt(
-            f"{path.name} is incomplete or damaged, perhaps half a download: delete {path} and fetch it again.",
-            f"{path.name} 不完整或已损坏，可能只下载了一部分：请删除 {path} 后重新下载。",
+            f"{path.name} is incomplete or damaged, perhaps half a download: delete it and fetch it again.",
+            f"{path.name} 不完整或已损坏，可能只下载了一部分：请删除后重新下载。",
         ) from error
     except ValueError as error:
         raise unreadable(path) from error
     except OSError as error:
         raise CheckpointNotFound(
-            f"{path} cannot be read: check its permissions, or choose another checkpoint.",
-            f"无法读取 {path}：请检查权限，或选择其他模型。",
+            f"{path.name} cannot be read: check its permissions, or choose another checkpoint.",
+            f"无法读取 {path.name}：请检查权限，或选择其他模型。",
         ) from error
 
 

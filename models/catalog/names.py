@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 from ipaddress import ip_address
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from models.catalog.families import family_of
 from models.catalog.formats import SINGLE_FILE, SINGLE_FILES
@@ -12,6 +12,7 @@ from models.catalog.pasted import Repository, clean, is_other_page, read_id, rea
 from models.catalog.recognise import absolute, describe
 from models.catalog.table import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
+from models.permissions import is_listed, model_paths
 from models.schema import Checkpoint
 
 # Strict, so that everybody who parses it finds the same host: no user, no query, no backslash.
@@ -20,7 +21,7 @@ _ADDRESS = re.compile(
     r"(?P<server>https?://(?P<host>[\w.-]+|\[[\da-f:.]+\])(?P<port>:\d+)?(?:/[\w.~-]+)*/v1)/?(?P<model>#[\w./:@+-]+)?",
     re.ASCII | re.IGNORECASE,
 )
-_PATH = re.compile(r"/|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]|\\\\")
+_PATH = re.compile(r"[/\\]|\.{1,2}([/\\]|$)|~|[A-Za-z]:[/\\]")
 
 
 def find(name: str) -> Checkpoint:
@@ -78,10 +79,17 @@ def _known(name: str) -> Checkpoint | None:
 
 
 def _is_path(text: str) -> bool:
-    if not text or "\0" in text:
-        return False
+    """Whether it is written like one, or lies where visitors may look: what lies elsewhere shows in nothing."""
+    return _written_as_path(text) or (_exists(text) and _is_inside(text))
+
+
+def _written_as_path(text: str) -> bool:
     named = text.lower().endswith(SINGLE_FILE) and ":" not in text  # owner/name:file.gguf is on a hub
-    return bool(_PATH.match(text)) or named or os.path.lexists(text)
+    return bool(_PATH.match(text)) or named
+
+
+def _exists(text: str) -> bool:
+    return bool(text) and "\0" not in text and os.path.lexists(text)
 
 
 def _not_found(name: str) -> CheckpointNotFound:
@@ -135,8 +143,7 @@ def allowed(text: str) -> None:
     Raises:
         BadInput: a path that, links resolved, lies outside the folders of QUINTET_MODEL_DIRS
             (default: the home folder) and of the *MODEL_PATH variables; or an address that is not in
-            QUINTET_REMOTES (whole addresses, hosts or host:port, separated by commas; default: this
-            machine) nor in a *MODEL_PATH variable.
+            QUINTET_REMOTES (default: this machine) nor in a *MODEL_PATH variable.
     """
     text = clean(text)
     if _known(text) or read_page(text):
@@ -148,8 +155,7 @@ def allowed(text: str) -> None:
 
 
 def _check_path(text: str) -> None:
-    path = absolute(Path(text)).resolve()
-    if not any(path.is_relative_to(folder) for folder in _folders()):
+    if not _is_inside(text):
         raise BadInput(
             f"{text} lies outside the folders that this server opens: choose a name from the list, or ask "
             "its operator to add the folder to QUINTET_MODEL_DIRS.",
@@ -157,27 +163,57 @@ def _check_path(text: str) -> None:
         )
 
 
+def _is_inside(text: str) -> bool:
+    """Whether a path and all that it passes through lie in folders that visitors may open.
+
+    Nothing is asked of a disk that would tell whether something outside exists: "inside/../../etc/../home" is
+    judged at every turn, and another machine's share, which Windows would sign in to, by its name alone.
+    """
+    if _is_share(text) and not _is_in_listed_share(text):
+        return False
+    if text.startswith("~") and text[1:2] not in (
+        "",
+        "/",
+        os.sep,
+    ):  # the home of a user that there is, or not
+        return False
+    path, folders = absolute(Path(text)), _folders()
+    turns = [Path(*path.parts[:n]) for n, part in enumerate(path.parts) if part == ".."]
+    return all(
+        any(passed.resolve().is_relative_to(folder) for folder in folders) for passed in (*turns, path)
+    )
+
+
+def _is_share(text: str) -> bool:
+    """Whether Windows takes a path for one on another machine, or for a device."""
+    return PureWindowsPath(text).drive.startswith("\\\\")
+
+
+def _is_in_listed_share(text: str) -> bool:
+    path = PureWindowsPath(text)
+    return ".." not in path.parts and any(path.is_relative_to(folder) for folder in _listed_folders())
+
+
 def _folders() -> list[Path]:
+    return [absolute(folder).resolve() for folder in _listed_folders()]
+
+
+def _listed_folders() -> list[Path]:
     listed = os.environ.get("QUINTET_MODEL_DIRS")
     folders = [Path(part) for part in listed.split(os.pathsep) if part] if listed else [Path.home()]
-    named = [
-        Path(value) for value in _model_paths() if not (_known(value) or read_page(value)) and _is_path(value)
+    return folders + [
+        Path(value)
+        for value in map(clean, model_paths())
+        if not (_known(value) or read_page(value)) and (_written_as_path(value) or _exists(value))
     ]
-    return [absolute(folder).resolve() for folder in [*folders, *named]]
-
-
-def _model_paths() -> list[str]:
-    return [clean(value) for key, value in os.environ.items() if key.endswith("MODEL_PATH") and value.strip()]
 
 
 def _check_address(address: re.Match[str]) -> None:
-    text, host = address["server"].lower(), address["host"].lower()
-    port = address["port"] or ""
-    remotes = os.environ.get("QUINTET_REMOTES", "").strip()
-    named = [*remotes.split(","), *(value.partition("#")[0] for value in _model_paths())]
-    listed = {part.strip().rstrip("/").lower() for part in named}
-    by_default = not remotes and _is_loopback(host.strip("[]"))
-    if not by_default and listed.isdisjoint({text, host, host + port}):
+    text = address["server"].lower()
+    by_default = not os.environ.get("QUINTET_REMOTES", "").strip() and _is_loopback(
+        address["host"].strip("[]")
+    )
+    if not by_default and not is_listed(text):
         raise BadInput(
             f"{text} is not a server that visitors may use: choose a name from the list, or ask the operator "
             "to add its host to QUINTET_REMOTES.",
@@ -189,4 +225,4 @@ def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"

@@ -61,8 +61,8 @@ def stored_tensors(folder: Path) -> "dict[str, Tensor]":
     files = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
         raise CheckpointNotFound(
-            f"{folder} holds no weights: fetch its .safetensors or .bin files too.",
-            f"{folder} 中没有权重：请同时下载其中的 .safetensors 或 .bin 文件。",
+            f"{folder.name} holds no weights: fetch its .safetensors or .bin files too.",
+            f"{folder.name} 中没有权重：请同时下载其中的 .safetensors 或 .bin 文件。",
         )
     tensors: dict[str, Tensor] = {}
     for path in files:

@@ -254,8 +254,8 @@ def load_tokenizer(
     path = folder / ("ice_text.model" if kind == "chatglm" else "tokenizer.model")
     if not path.is_file():
         raise CheckpointNotFound(
-            f"{folder} has no {path.name}: fetch this file of the checkpoint too.",
-            f"{folder} 中没有 {path.name}：请同时下载检查点的这个文件。",
+            f"{folder.name} has no {path.name}: fetch this file of the checkpoint too.",
+            f"{folder.name} 中没有 {path.name}：请同时下载检查点的这个文件。",
         )
     build = build_unigram if kind == "chatglm" else build_bpe
     built = kept(path, lambda file: build(read_pieces(file)), LAYOUT, None if cache is None else Path(cache))

@@ -206,6 +206,7 @@ def load_model(
         quantization_config=own or quantization_config,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # `check_loaded` says which
+        attn_implementation=None,  # the library's own choice, whatever config.json says
         local_files_only=True,
         **kwargs,
     )

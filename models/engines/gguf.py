@@ -24,7 +24,7 @@ from models.chat.openai_form import Chunk, events, refusal, write_conversation, 
 from models.chat.request import ChatRequest
 from models.chat.templates import refused, reported
 from models.engines.base import ChatEngine
-from models.errors import CheckpointCorrupt, EngineFailed, ModelError
+from models.errors import CheckpointCorrupt, EngineFailed, ModelError, short
 from models.jobs import Stream
 from models.schema import (
     Done,
@@ -195,8 +195,8 @@ class GgufEngine(ChatEngine):
             if (reason := reported(str(error))) is not None:
                 raise refused(self.checkpoint.name, reason) from error
             raise EngineFailed(
-                f"llama.cpp stopped: {error}; try again, or load the checkpoint anew.",
-                f"llama.cpp 中止：{error}；请重试，或重新加载模型。",
+                f"llama.cpp stopped: {short(error)}; try again, or load the checkpoint anew.",
+                f"llama.cpp 中止：{short(error)}；请重试，或重新加载模型。",
             ) from error
 
 

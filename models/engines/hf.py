@@ -59,6 +59,7 @@ def _read_model(path: Path, placement: Placement, config: Any) -> tuple[Any, dic
         dtype=DTYPES[placement.precision],
         quantization_config=quantization(placement.precision, placement.device),
         **placed(placement),
+        attn_implementation=None,  # the library's own choice: the one in config.json may name code to download
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,

@@ -1,14 +1,13 @@
 """Any OpenAI-compatible server as an engine: vLLM, SGLang, llama-server, a Quintet cluster.
 
-The checkpoint's name is the server's address and ends in /v1. A key is taken from QUINTET_REMOTE_KEY,
-else from OPENAI_API_KEY. Redirects are not followed: they would carry requests to another machine.
+The checkpoint's name is the server's address and ends in /v1. A key goes only to servers that the operator
+listed (see `permissions.key_for`). Redirects are not followed: they would carry requests to another machine.
 """
 
 import asyncio
 import codecs
 import json
 import logging
-import os
 import re
 import threading
 import time
@@ -23,6 +22,7 @@ from models.chat.openai_form import Chunk, events, refusal, write_conversation, 
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
+from models.permissions import key_for
 from models.schema import (
     Event,
     LoadReport,
@@ -34,7 +34,6 @@ from models.schema import (
     Tools,
 )
 
-KEYS = ("QUINTET_REMOTE_KEY", "OPENAI_API_KEY")
 THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 UNKNOWN_CONTEXT = 8192  # tokens, where the server does not say
 # Seconds: for a short answer; without a byte of a long one; between two looks at `cancel`.
@@ -61,7 +60,7 @@ class RemoteEngine(ChatEngine):
 
         self.address, _, wanted = self.checkpoint.name.partition("#")
         progress(Progress("load", detail=self.address))
-        self._settings = _settings()
+        self._settings = _settings(self.address)
         self._client = httpx2.Client(timeout=SHORT, **self._settings)
         weakref.finalize(self, self._client.close)  # an engine that nobody closed leaves no connection open
         try:
@@ -232,8 +231,9 @@ class RemoteEngine(ChatEngine):
     def _refused(self, status: int, answer: bytes) -> ModelError:
         if status in (401, 403):
             return AccessDenied(
-                f"{self.address} asks for a key: put it into {KEYS[0]} and start Quintet again.",
-                f"{self.address} 需要密钥：请将其写入 {KEYS[0]} 并重新启动 Quintet。",
+                f"{self.address} asks for a key: write it behind this address in QUINTET_REMOTES, with a space "
+                "between them, and start Quintet again.",
+                f"{self.address} 需要密钥：请在 QUINTET_REMOTES 中将密钥写在该地址之后（以空格分隔），并重新启动 Quintet。",
             )
         if status < 400 or status in (404, 405):
             return self._not_openai()
@@ -264,11 +264,11 @@ class RemoteEngine(ChatEngine):
         )
 
 
-def _settings() -> dict[str, Any]:
+def _settings(address: str) -> dict[str, Any]:
     """What the connections to a server have in common."""
     import httpx2
 
-    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+    key = key_for(address)
     return {
         "headers": {"Authorization": f"Bearer {key}"} if key else {},
         "mounts": dict.fromkeys(THIS_MACHINE),  # no proxy, whatever the environment says

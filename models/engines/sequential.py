@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from models.chat.calls import cut_off
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
-from models.errors import BadInput, EngineFailed, ModelError
-from models.pretrained.loading import does_not_fit, loading, out_of_memory, short, watched, weight_bytes
+from models.errors import BadInput, EngineFailed, ModelError, short
+from models.pretrained.loading import does_not_fit, loading, out_of_memory, watched, weight_bytes
 from models.schema import (
     Delta,
     Done,

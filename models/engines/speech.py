@@ -22,6 +22,7 @@ from models.errors import (
     DoesNotFit,
     EngineFailed,
     ModelError,
+    short,
 )
 from models.schema import (
     LoadReport,
@@ -179,7 +180,7 @@ def _translated(describe: Callable[[str], ModelError]) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        detail = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        detail = short(error)
         if isinstance(error, MemoryError) or "out of memory" in detail.lower():
             raise DoesNotFit(
                 "The memory ran out: unload another model, or choose a smaller Whisper or precision.",

@@ -203,8 +203,8 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DoesNotFit(
-            f"{needed / 1e9:.1f} GB more is needed on the disk of {existing} and {free / 1e9:.1f} GB is free: "
+            f"{needed / 1e9:.1f} GB more is needed on the disk of its folder and {free / 1e9:.1f} GB is free: "
             "make room there, or set QUINTET_CACHE or HF_HOME to a folder on another disk.",
-            f"{existing} 所在磁盘还需要 {needed / 1e9:.1f} GB，而可用空间只有 {free / 1e9:.1f} GB："
+            f"其文件夹所在磁盘还需要 {needed / 1e9:.1f} GB，而可用空间只有 {free / 1e9:.1f} GB："
             "请清理该磁盘，或将 QUINTET_CACHE 或 HF_HOME 设为其他磁盘上的文件夹。",
         )

@@ -24,6 +24,7 @@ from models.errors import (
     HubUnreachable,
     ModelError,
     UnsupportedCheckpoint,
+    short,
 )
 from models.hub.download import Transfer
 from models.hub.huggingface import from_hugging_face, hf_endpoint, hf_offline
@@ -156,8 +157,8 @@ def _storing() -> Iterator[None]:
                 "写入模型文件时磁盘已满：请清理空间，已下载的部分会保留。",
             ) from error
         raise CheckpointNotFound(
-            f"The checkpoint cannot be stored ({error}): check the rights of that folder, or set QUINTET_CACHE or HF_HOME.",
-            f"无法保存模型文件（{error}）：请检查该文件夹的权限，或设置 QUINTET_CACHE 或 HF_HOME。",
+            f"The checkpoint cannot be stored ({short(error)}): check the rights of that folder, or set QUINTET_CACHE or HF_HOME.",
+            f"无法保存模型文件（{short(error)}）：请检查该文件夹的权限，或设置 QUINTET_CACHE 或 HF_HOME。",
         ) from error
 
 
@@ -165,13 +166,13 @@ def _incomplete(checkpoint: Checkpoint) -> ModelError:
     folder = Path(str(checkpoint.path)).expanduser()
     if not folder.is_dir():
         return CheckpointNotFound(
-            f"There is no file or folder {folder}: check the path.",
-            f"文件或文件夹 {folder} 不存在：请检查路径。",
+            f"There is no file or folder {folder.name}: check the path.",
+            f"文件或文件夹 {folder.name} 不存在：请检查路径。",
         )
     names = ", ".join(lacking(folder, checkpoint)[:3])
     return CheckpointCorrupt(
-        f"{folder} is not complete, it lacks {names}: copy or download it again.",
-        f"{folder} 不完整，缺少 {names}：请重新复制或下载。",
+        f"{folder.name} is not complete, it lacks {names}: copy or download it again.",
+        f"{folder.name} 不完整，缺少 {names}：请重新复制或下载。",
     )
 
 

@@ -95,8 +95,8 @@ def _discard(checkpoint: Checkpoint, file: Path) -> NoReturn:
     """Say that a file is damaged, and delete it unless the user chose its path."""
     if checkpoint.path:
         raise CheckpointCorrupt(
-            f"{file} is damaged: its bytes are not those that were published; delete it and fetch a fresh copy.",
-            f"{file} 已损坏：内容与发布的文件不一致；请删除后重新获取。",
+            f"{file.name} is damaged: its bytes are not those that were published; delete it and fetch a fresh copy.",
+            f"{file.name} 已损坏：内容与发布的文件不一致；请删除后重新获取。",
         )
     file.resolve().unlink()
     file.unlink(missing_ok=True)

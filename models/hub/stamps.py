@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,5 +33,6 @@ class Stamps:
             return False
 
     def add(self, path: Path, sha256: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._stamp(path).write_text(json.dumps(self._facts(path, sha256)), "utf-8")
+        with suppress(OSError):  # a read-only cache: then it is hashed again the next time
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._stamp(path).write_text(json.dumps(self._facts(path, sha256)), "utf-8")

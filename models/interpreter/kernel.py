@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 from models.errors import DoesNotFit, EngineFailed, ModelError, UnsupportedPlacement
 from models.interpreter import confined, plots
 from models.schema import GiB
+from models.temporary import temporary_folder
 
 HOME = "/mnt/data"  # the folder that ChatGLM3's own prompt speaks of
 _MiB = 2**20
@@ -61,7 +62,7 @@ class Kernel:
         from jupyter_client.session import Session
 
         self.limits = limits
-        self.folder = folder = tempfile.mkdtemp(prefix="quintet-")
+        self.folder = folder = tempfile.mkdtemp(dir=temporary_folder())
         self._context = zmq.Context()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the kernel)
         key = secrets.token_bytes(32).hex()

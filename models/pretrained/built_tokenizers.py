@@ -1,12 +1,14 @@
 """Tokenizers that take a while to build from a checkpoint's files, kept for the next time."""
 
 import hashlib
-import os
+import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from models.temporary import folder_in
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,11 +30,12 @@ def kept(path: Path, build: "Callable[[Path], Tokenizer]", layout: int, cache: P
     if tokenizer := _read(file):
         return tokenizer
     tokenizer = build(path)
-    # Under a name of its own first, because others may be reading or writing.
-    part = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+    text = tokenizer.to_str()
     with suppress(OSError):  # a full or read-only disk: then it is built again the next time
         cache.mkdir(parents=True, exist_ok=True)
-        part.write_text(tokenizer.to_str(), "utf-8")
+        # Under a name of its own first, because others may be reading or writing.
+        part = folder_in(cache.parent / "unfinished") / f"{threading.get_ident()}.json"
+        part.write_text(json.dumps({"sha256": _digest(text), "tokenizer": text}), "utf-8")
         part.replace(file)
     return tokenizer
 
@@ -40,9 +43,14 @@ def kept(path: Path, build: "Callable[[Path], Tokenizer]", layout: int, cache: P
 def _read(file: Path) -> "Tokenizer | None":
     from tokenizers import Tokenizer
 
-    if not file.is_file():
-        return None
     try:
-        return Tokenizer.from_file(str(file))
+        kept = json.loads(file.read_bytes())
+        if kept["sha256"] != _digest(kept["tokenizer"]):  # a changed byte may still be a tokenizer
+            return None
+        return Tokenizer.from_str(kept["tokenizer"])
     except Exception:  # the library raises no other class, for a damaged file and for one of another version
         return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

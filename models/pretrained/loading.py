@@ -19,6 +19,7 @@ from models.errors import (
     DoesNotFit,
     ModelError,
     UnsupportedCheckpoint,
+    short,
 )
 from models.schema import OnProgress, Placement, Progress
 
@@ -98,8 +99,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise CheckpointNotFound(
-            f"{folder} has no config.json: choose the folder that holds it and the weights.",
-            f"{folder} 中没有 config.json：请选择含有该文件与权重的文件夹。",
+            f"{folder.name} has no config.json: choose the folder that holds it and the weights.",
+            f"{folder.name} 中没有 config.json：请选择含有该文件与权重的文件夹。",
         ) from error
     except ValueError as error:
         raise damaged(path) from error
@@ -206,11 +207,6 @@ def does_not_fit(name: str, placement: Placement) -> DoesNotFit:
         f"{placement.device} 内存不足，无法以 {placement.precision} 运行 {name}："
         "请选择 int8 或 int4、更短的上下文，或更小的检查点。",
     )
-
-
-def short(error: BaseException) -> str:
-    first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {first[0][:160]}" if first else type(error).__name__
 
 
 def weight_bytes(model: Any) -> int:

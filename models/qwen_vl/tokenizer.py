@@ -211,7 +211,7 @@ def load_tokenizer(
     path = Path(folder) / FILE
     if not path.is_file():
         raise CheckpointNotFound(
-            f"{path.parent} has no {path.name}: fetch this file of the checkpoint too.",
-            f"{path.parent} 中没有 {path.name}：请同时下载检查点的这个文件。",
+            f"{path.parent.name} has no {path.name}: fetch this file of the checkpoint too.",
+            f"{path.parent.name} 中没有 {path.name}：请同时下载检查点的这个文件。",
         )
     return QwenTokenizer(kept(path, lambda file: build(read_ranks(file)), LAYOUT, cache), queries, chat)

@@ -21,7 +21,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from models.errors import UnsupportedCheckpoint, UnsupportedPlacement
 from models.pretrained.loading import check_loaded, read_config
 from models.qwen_vl import gptq
-from models.qwen_vl.model import QwenVLConfig, QwenVLForCausalLM
+from models.qwen_vl.model import ATTENTION, QwenVLConfig, QwenVLForCausalLM
 from models.qwen_vl.vision import HEAD_DIM
 
 # Names inside a layer: in the files, and here.
@@ -185,6 +185,7 @@ def load_model(
         quantization_config=quantization_config,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # `check_loaded` says which
+        attn_implementation=ATTENTION,  # whatever config.json says
         local_files_only=True,
         **kwargs,
     )

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from models.errors import BadInput
 
-# A playlist with the name of a recording must not make FFmpeg open addresses.
-_OPEN_OPTIONS = {"protocol_whitelist": "file"}
+# FFmpeg gets an open file and no protocol: playlists and lists of files, whatever they are called, can name
+# no other file and no address.
+_OPEN_OPTIONS = {"protocol_whitelist": "none"}
 _PROBED = 600.0  # seconds: a track that is silent for longer is not chosen where another one is heard
 
 
@@ -150,25 +151,30 @@ def _container(path: Path) -> Iterator[Any]:
 
     _check_file(path)
     try:
-        with av.open(str(path), metadata_errors="ignore", container_options=_OPEN_OPTIONS) as container:
+        with (
+            path.open("rb") as file,
+            av.open(file, metadata_errors="ignore", container_options=_OPEN_OPTIONS) as container,
+        ):
             if not container.streams.audio:
                 raise BadInput(
                     f"{path.name} has no sound in it: choose an audio file or a video with sound.",
                     f"{path.name} 中没有声音：请选择音频文件或带声音的视频。",
                 )
             yield container
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:
         raise undecodable(path) from error
 
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise BadInput(
-            f"{path} is a folder: choose a recording inside it.",
-            f"{path} 是文件夹：请选择其中的录音文件。",
+            f"{path.name} is a folder: choose a recording inside it.",
+            f"{path.name} 是文件夹：请选择其中的录音文件。",
         )
     if not path.is_file():
-        raise BadInput(f"There is no file {path}: check the path.", f"没有文件 {path}：请检查路径。")
+        raise BadInput(
+            f"There is no file {path.name}: check the path.", f"没有文件 {path.name}：请检查路径。"
+        )
     if path.stat().st_size == 0:
         raise BadInput(
             f"{path.name} is empty (0 bytes): record or upload it again.",

@@ -4,46 +4,77 @@ The weights go through CTranslate2's own converter, in the precision of the file
 they are loaded. Its vocabulary and faster-whisper's tokenizer are made of openai-whisper's tables.
 """
 
+import errno
 import hashlib
+import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.cache import cache_dir
 from models.errors import CheckpointCorrupt, DoesNotFit
 from models.speech.weights import Contents, contents, renamed
+from models.temporary import folder_in, temporary_folder
 
+RECORD = "made.json"  # in a copy: what its files were when it was made
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 LAYOUT = 1  # raised when what is written here changes, so that older copies are not read
 
 
 def converted(path: Path) -> Path:
-    """The folder with the copy of a `.pt` file or a Hugging Face folder; made if it is not there.
+    """The folder with the copy of a `.pt` file or a Hugging Face folder; made if it is not there as it was made.
+
+    Where the cache is read-only, the copy is this process's alone.
 
     Raises:
         CheckpointCorrupt, UnsupportedCheckpoint: as for `weights.read`.
         DoesNotFit: the cache's disk has no room or cannot be written.
     """
-    folder = cache_dir() / "ctranslate2" / f"{path.stem}-{_digest(path)}"
-    if folder.is_dir():
-        return folder
-    found = contents(path)
+    copy = Path("ctranslate2") / f"{path.stem}-{_digest(path)}"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own first: a copy is complete or not there, whoever stops or comes second.
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as part:
-            made = Path(part) / "copy"
-            made.mkdir()
-            _convert(found, made)
-            if not folder.is_dir():
-                shutil.move(made, folder)
+        try:
+            return _kept(path, cache_dir() / copy)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise
+            return _kept(path, temporary_folder() / copy)
     except OSError as error:
         raise DoesNotFit(
-            f"{folder.parent} cannot hold a converted copy ({error.strerror}): free some disk, or choose fp32.",
-            f"{folder.parent} 无法保存转换副本（{error.strerror}）：请腾出磁盘空间，或选择 fp32。",
+            f"The cache cannot hold a converted copy ({error.strerror}): free some disk, or choose fp32.",
+            f"缓存无法保存转换副本（{error.strerror}）：请腾出磁盘空间，或选择 fp32。",
         ) from error
+
+
+def _kept(path: Path, folder: Path) -> Path:
+    """The copy at `folder`. A damaged one is made anew, and the original is not to blame."""
+    if _is_whole(folder):
+        return folder
+    # Under a name of its own first: a copy is complete or not there, whoever stops or comes second.
+    with TemporaryDirectory(dir=folder_in(folder.parents[1] / "unfinished")) as part:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(part) / "copy"
+        made.mkdir()
+        _convert(contents(path), made)
+        (made / RECORD).write_text(json.dumps(_state(made)))
+        if not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            made.replace(folder)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether all files of a copy are there, and untouched since they were made."""
+    try:
+        return bool(json.loads((folder / RECORD).read_text()) == _state(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _state(folder: Path) -> dict[str, list[int]]:
+    files = sorted(file for file in folder.iterdir() if file.name != RECORD)
+    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
 
 
 def _digest(path: Path) -> str:

@@ -38,8 +38,8 @@ class FasterWhisper(Library):
 
         if not (path / "tokenizer.json").is_file():  # the library would go and download one
             raise CheckpointCorrupt(
-                f"tokenizer.json is missing in {path}: fetch the checkpoint again.",
-                f"{path} 中缺少 tokenizer.json：请重新下载该检查点。",
+                f"tokenizer.json is missing in {path.name}: fetch the checkpoint again.",
+                f"{path.name} 中缺少 tokenizer.json：请重新下载该检查点。",
             )
         name = compute_type(placement)
         device, index = _device(placement)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from models.errors import BadInput
+from models.errors import BadInput, short
 from models.tools import signatures
 from models.tools.calculator import calculate
 from models.tools.dates import add_days, current_time, days_between, weekday
@@ -157,8 +157,8 @@ def _imported(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise BadInput(
-            f"The tools in {file} cannot be used ({type(error).__name__}: {error}): correct that file.",
-            f"无法使用 {file} 中的工具（{type(error).__name__}：{error}）：请修正该文件。",
+            f"The tools in {file.name} cannot be used ({short(error)}): correct that file.",
+            f"无法使用 {file.name} 中的工具（{short(error)}）：请修正该文件。",
         ) from error
     return module
 

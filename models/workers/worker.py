@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.engines.base import ChatEngine, Engine, SpeechEngine
-from models.errors import EngineFailed, ModelError
+from models.errors import EngineFailed, ModelError, short
 from models.schema import Checkpoint, Placement, Progress, Segment, SpeechOptions
 from models.workers.channel import Channel
 from models.workers.limits import end_with_parent, limit_memory, take_second_place
@@ -77,7 +77,7 @@ class Worker:
         if isinstance(error, ModelError):
             return error
         name = self._engine.checkpoint.name if self._engine else "The engine"
-        said = f"{type(error).__name__}: {error}"[:300]
+        said = short(error)
         return EngineFailed(
             f"{name} failed ({said}): try again, or load it anew.",
             f"{name} 出错（{said}）：请重试，或重新加载。",

@@ -10,6 +10,7 @@ import streamlit as st
 
 import models
 from models import Checkpoint, Engine, Loader, ModelError, Progress
+from models.errors import short
 from models.jobs import Job
 from pages.shared.jobs import when_stopped
 from pages.shared.language import sentence, tr
@@ -236,4 +237,4 @@ def _show_unexpected(error: Exception) -> None:
         ),
         icon=":material/error:",
     )
-    st.code(f"{type(error).__name__}: {error}", language=None)
+    st.code(short(error), language=None)

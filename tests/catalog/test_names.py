@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -257,7 +258,7 @@ def test_servers_elsewhere_are_not(address: str) -> None:
     ],
 )
 def test_the_operator_names_the_servers(address: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUINTET_REMOTES", "gpu1, gpu2:8000, https://example.org/team/v1")
+    monkeypatch.setenv("QUINTET_REMOTES", "gpu1, gpu2:8000  a-key, https://example.org/team/v1")
     if fits:
         allowed(address)
     else:
@@ -324,10 +325,82 @@ def test_a_link_does_not_lead_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         allowed(str(inside / "link" / "a.gguf"))
 
 
+def refusal_of(text: str) -> str:
+    """What a visitor reads, without the very words that were typed."""
+    with pytest.raises(BadInput) as caught:
+        allowed(text)
+    assert caught.value.zh.startswith(text)
+    return caught.value.en.removeprefix(text)
+
+
+def test_nothing_tells_what_lies_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, inside = tmp_path / "there", tmp_path / "models"
+    for folder in (there, inside):
+        folder.mkdir()
+    (inside / "model.gguf").touch()
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(inside))
+    told = {
+        refusal_of(text.format(inside))
+        for name in ("there", "absent")
+        for text in (
+            str(tmp_path / name),
+            f"{{}}/../{name}",
+            f"{{}}/../{name}/../models/model.gguf",  # would open only where the folder on its way exists
+            f"{tmp_path}/{name}/../models",
+        )
+    }
+    assert len(told) == 1
+    assert refusal_of("~root/x") == refusal_of("~nobody-of-that-name/x") == told.pop()
+    allowed(f"{inside}/../models/model.gguf".replace("/../models", "/sub/.."))
+
+
+@pytest.mark.parametrize("name", ["there", "there/folder", "absent", "absent/folder"])
+def test_a_name_says_nothing_of_this_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there" / "folder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path / "models"))
+    allowed(name)
+    if "/" in name:
+        assert find(name).hub_id == name
+    else:
+        with pytest.raises(CheckpointNotFound, match="No checkpoint is called"):
+            find(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\\host\share",
+        r"\\host\share\m.gguf",
+        "//host/share",
+        r"\/host/share",
+        r"\\?\UNC\host\share",
+        r"//?/C:/x",
+    ],
+)
+def test_a_share_of_another_machine_is_judged_by_its_name(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the share was asked for")
+
+    with monkeypatch.context() as patch:
+        for name in ("lexists", "exists", "realpath", "abspath"):
+            patch.setattr(os.path, name, asked)
+        for name in ("resolve", "exists", "stat", "absolute"):
+            patch.setattr(Path, name, asked)
+        told = refusal_of(text)
+    assert "lies outside" in told
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", r"\\nas\models")
+    for outside in (text, r"\\nas\models2\x", r"\\nas\models\..\..\x", "//nas/other"):
+        refusal_of(outside)
+
+
 def test_a_relative_path_that_exists_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = tmp_path / "secret" / "folder"
     secret.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+    allowed("secret/folder")
     monkeypatch.setenv("QUINTET_MODEL_DIRS", str(tmp_path / "models"))
     with pytest.raises(BadInput):
-        allowed("secret/folder")
+        allowed("./secret/folder")

@@ -190,7 +190,7 @@ def test_what_is_no_openai_server(script: Script, listed: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "error", "words"),
     [
-        (401, AccessDenied, "QUINTET_REMOTE_KEY"),
+        (401, AccessDenied, "QUINTET_REMOTES"),
         (403, AccessDenied, "asks for a key"),
         (404, UnsupportedCheckpoint, "check the address"),
         (405, UnsupportedCheckpoint, "check the address"),
@@ -215,15 +215,60 @@ def test_nobody_listens() -> None:
         load(f"http://127.0.0.1:{port}/v1")
 
 
-def test_the_key_is_sent_and_never_shown(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "general")
-    monkeypatch.setenv("QUINTET_REMOTE_KEY", "sesame")
+def keys_sent(script: Script) -> set[str | None]:
     text_of(load(script.address), QUESTION)
-    assert {headers.get("Authorization") for _, headers, _ in script.asked} == {"Bearer sesame"}
+    return {headers.get("Authorization") for _, headers, _ in script.asked}
+
+
+@pytest.mark.parametrize(
+    "listed", ["{address} sesame", "elsewhere:1 other, {host}  sesame", "{address}/ sesame"]
+)
+def test_the_key_is_sent_and_never_shown(
+    script: Script, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = script.address.removeprefix("http://").removesuffix("/v1")
+    monkeypatch.setenv("QUINTET_REMOTES", listed.format(address=script.address, host=host))
+    monkeypatch.setenv("QUINTET_REMOTE_KEY", "general")
+    assert keys_sent(script) == {"Bearer sesame"}
     script.status = 401
-    with pytest.raises(AccessDenied) as caught:
+    with pytest.raises(AccessDenied, match="QUINTET_REMOTES") as caught:
         load(script.address)
     assert "sesame" not in caught.value.en + caught.value.zh
+
+
+@pytest.mark.parametrize("variable", ["QUINTET_REMOTES", "GEMMA_MODEL_PATH"])
+def test_one_key_for_all_that_are_listed(
+    script: Script, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUINTET_REMOTE_KEY", "general")
+    monkeypatch.setenv(variable, script.address)
+    assert keys_sent(script) == {"Bearer general"}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "",
+        "127.0.0.1",
+        "127.0.0.1 sesame",
+        "{address}/v1 sesame",
+        "http://127.0.0.1:1/v1 sesame",
+        "127.0.0.1:1 x",
+    ],
+)
+def test_no_key_goes_to_a_server_that_is_not_listed(
+    script: Script, listed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "QUINTET_REMOTE_KEY"):
+        monkeypatch.setenv(name, "general")
+    monkeypatch.setenv("QUINTET_REMOTES", listed.format(address=script.address))
+    assert keys_sent(script) == {None}
+
+
+def test_the_general_key_of_openai_goes_nowhere(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "general")
+    monkeypatch.setenv("QUINTET_REMOTES", script.address)
+    assert keys_sent(script) == {None}
 
 
 def test_a_proxy_is_not_asked_for_this_machine(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -581,7 +626,7 @@ CAPITAL = [{"role": "system", "content": "You are a helpful assistant."}, *QUEST
 
 @pytest.fixture
 def llama(llama_server: str, monkeypatch: pytest.MonkeyPatch) -> RemoteEngine:
-    monkeypatch.setenv("QUINTET_REMOTE_KEY", "sesame")
+    monkeypatch.setenv("QUINTET_REMOTES", f"{llama_server} sesame")
     return load(llama_server)
 
 
@@ -635,7 +680,7 @@ def test_a_real_server_refuses(
 ) -> None:
     with pytest.raises(BadInput, match="tokens and the context holds 1024"):
         list(llama.stream("word " * 2000))
-    monkeypatch.setenv("QUINTET_REMOTE_KEY", "wrong")
+    monkeypatch.setenv("QUINTET_REMOTES", f"{llama_server} wrong")
     with pytest.raises(AccessDenied):
         load(llama_server)
 
@@ -646,7 +691,7 @@ def test_a_real_server_on_the_command_line(
 ) -> None:
     from models.__main__ import main
 
-    monkeypatch.setenv("QUINTET_REMOTE_KEY", "sesame")
+    monkeypatch.setenv("QUINTET_REMOTES", f"{llama_server} sesame")
     asked = ["chat", llama_server, "--prompt", "Count from one to five.", "--temperature", "0"]
     assert main([*asked, "--max-new-tokens", "16"]) == 0
     assert capsys.readouterr().out.strip()

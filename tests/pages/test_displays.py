@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 import models
 from models.interpreter import Output
 from models.loader import shared
-from models.schema import Device, GiB, Progress
+from models.schema import Device, Done, Event, GiB, Progress
 from pages.shared.conversation.steps import _columns
 from pages.shared.conversation.turns import Answer, Turn
 from tests.fakes.engines import FakeEngine
@@ -201,13 +202,32 @@ def test_the_line_under_an_answer_has_its_figures() -> None:
     }  # fmt: skip
     line = show(Answer("text", "length", figures, "tiny"))
     assert (
-        "stopped at the longest answer allowed · 12 tokens · 3.5 tokens/s · first after 0.79 s · "
-        "7 prompt tokens from the cache · tiny" in line
+        "stopped at the longest answer allowed · 12 tokens · 3.5 tokens/s · first after 0.79 s · tiny" in line
     )
     assert "stopped · " in show(Answer("text", "cancelled", figures))
     assert "broke off" in show(Answer("text", "failed", {}))
     line = show(Answer("text", "stop", {"completion_tokens": 0, "cached_tokens": 5}, "tiny"))
     assert "tokens" not in line.splitlines()[-1]
+
+
+def test_nothing_tells_whether_another_visitor_asked_the_same(
+    machine: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an engine still knew of a prompt is no figure of the answer: not on the page, not in its export."""
+    stream = FakeEngine._stream
+
+    def cached(*asked: Any) -> Iterator[Event]:
+        for event in stream(*asked):
+            if isinstance(event, Done):
+                event = replace(event, usage=replace(event.usage, cached_tokens=7531))
+            yield event
+
+    monkeypatch.setattr(FakeEngine, "_stream", cached)
+    at = ask(click(visit(), "llama2.load_button"), "one two three")
+    (turn,) = conversation(at).turns
+    assert turn.answer is not None
+    assert "completion_tokens" in turn.answer.figures and "cached_tokens" not in turn.answer.figures
+    assert "7531" not in captions(at) + conversation(at).to_json()
 
 
 def test_the_context_meter_counts_against_the_context(machine: list[Device]) -> None:

@@ -26,7 +26,6 @@ from models.pretrained.loading import (
     out_of_memory,
     placed,
     read_config,
-    short,
     watched,
     weight_bytes,
 )
@@ -184,10 +183,7 @@ def test_the_damaged_file_is_found(tmp_path: Path) -> None:
     assert damaged_file(tmp_path) == "vocab.json"
 
 
-def test_an_error_in_short() -> None:
-    assert short(ValueError("first\nsecond")) == "ValueError: first"
-    assert short(ValueError("a" * 200)) == "ValueError: " + "a" * 160
-    assert short(KeyError()) == "KeyError"
+def test_memory_that_ran_out() -> None:
     assert not out_of_memory(ValueError("x")) and out_of_memory(MemoryError())
     error = does_not_fit("tiny", Placement("cuda:1", "fp16"))
     assert "cuda:1 ran out of memory with tiny in fp16" in error.en and "cuda:1" in error.zh
@@ -220,6 +216,10 @@ def test_a_built_tokenizer_is_kept_for_this_file_and_layout(tmp_path: Path) -> N
         json.loads(path.read_text())
         path.write_text("{")
     assert kept(file, build, 1, cache).get_vocab() == {"two": 0} and len(built) == 4
+    for path in cache.iterdir():
+        path.write_text(path.read_text().replace("two", "own"))  # still a tokenizer, and another one
+    assert kept(file, build, 1, cache).get_vocab() == {"two": 0} and len(built) == 5
+    built.pop()
     kept(file, build, 1, cache)
     assert len(built) == 4
     kept(file, build, 1, None)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.errors import BadInput, Cancelled
-from models.sound import decoding
+from models.sound import decoding, playback, tracks
 from tests.fakes.sounds import sine, write_mp3, write_silent_film, write_sound
 
 
@@ -154,6 +154,29 @@ def test_a_playlist_in_disguise_opens_no_address(tmp_path: Path) -> None:
             decoding.load(path)
         with pytest.raises(BlockingIOError):  # nobody stands in the line
             server.accept()
+
+
+HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{}\n#EXT-X-ENDLIST\n"
+DASH = (
+    '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" mediaPresentationDuration="PT3S"><Period>'
+    '<AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL>'
+    "</Representation></AdaptationSet></Period></MPD>"
+)
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp3", "list.ffconcat", "list.mpd", "list"])
+@pytest.mark.parametrize("list_of", [HLS, "ffconcat version 1.0\nfile {}\n", DASH])
+@pytest.mark.parametrize("where", ["{name}", "{folder}/{name}", "file:{folder}/{name}"])
+def test_a_list_of_files_opens_none(tmp_path: Path, name: str, list_of: str, where: str) -> None:
+    """Somebody else's recording is not heard through a list that was uploaded, whatever it is called."""
+    other = write_mp3(tmp_path / "other.mp3", sine(3.0, 48_000), 48_000, "mono")
+    assert decoding.duration(other) > 2  # by itself it is a recording
+    path = tmp_path / name
+    path.write_text(list_of.format(where.format(folder=tmp_path, name=other.name)))
+    for read in (decoding.load, decoding.duration, tracks.tracks, lambda p: playback.peaks(p, 10)):
+        with pytest.raises(BadInput):
+            read(path)
 
 
 # --- block by block ------------------------------------------------------------------------------

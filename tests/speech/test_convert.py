@@ -1,5 +1,6 @@
 """Any Whisper as a CTranslate2 folder: the same network, the same tokens, made once or not at all."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -107,6 +108,57 @@ def test_what_fails_leaves_nothing(tmp_path: Path, cache: Path, monkeypatch: pyt
         converted(path)
     assert error.value.zh.endswith("。")
     assert list(cache.iterdir()) == []
+
+
+def test_a_damaged_copy_is_made_anew(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "random.pt"
+    save_pt(path)
+    checkpoint = Checkpoint("random", "whisper", "speech", "whisper-pt")
+    folder = converted(path)
+    (folder / "model.bin").write_bytes(b"")
+    WhisperEngine(path, checkpoint, Placement("cpu", "int8"))  # and says nothing of the original
+    whole = {file.name: file.read_bytes() for file in folder.iterdir() if file.name != convert.RECORD}
+
+    def convert_again(_: Any, to: Path) -> None:
+        for name, data in whole.items():
+            (to / name).write_bytes(data)
+
+    monkeypatch.setattr(convert, "contents", lambda _: None)
+    monkeypatch.setattr(convert, "_convert", convert_again)
+    damages = (
+        *((name, bytes(len(data))) for name, data in whole.items()),
+        *((name, data[:-1]) for name, data in whole.items()),
+        (convert.RECORD, b"{"),
+        ("more.json", b"{}"),
+    )
+    for name, damaged in damages:
+        (folder / name).write_bytes(damaged)
+        converted(path)
+        assert all((folder / name).read_bytes() == data for name, data in whole.items())
+    (folder / "model.bin").unlink()
+    assert converted(path) == folder and (folder / "model.bin").read_bytes() == whole["model.bin"]
+
+
+def test_a_cache_that_is_read_only(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy is the process's own then, made once; and where there is one in the cache, that is taken."""
+    path, make = tmp_path / "random.pt", Path.mkdir
+    save_pt(path)
+
+    def refuse(folder: Path, *arguments: Any, **named: Any) -> None:
+        if folder.is_relative_to(cache.parent):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(folder))
+        make(folder, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        folder = converted(path)
+        assert not folder.is_relative_to(cache.parent) and (folder / "model.bin").is_file()
+        patch.setattr(convert, "_convert", lambda *_: pytest.fail("converted again"))
+        assert converted(path) == folder
+    copy = converted(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        assert converted(path) == copy != folder
 
 
 def test_a_disk_that_takes_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

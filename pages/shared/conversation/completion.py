@@ -1,6 +1,6 @@
 """The view of a base model, which does not answer but continues: one text that grows."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -8,7 +8,7 @@ import streamlit as st
 from models import ChatEngine, ChatOptions, Delta, Done
 from pages.shared import loading
 from pages.shared.conversation.turns import Answer
-from pages.shared.conversation.usage import CURSOR, show_usage
+from pages.shared.conversation.usage import CURSOR, figures_of, show_usage
 from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr
 
@@ -90,7 +90,7 @@ def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) 
 
 
 def _finished(answer: Answer, done: Done) -> Answer:
-    return replace(answer, reason=done.finish_reason, figures=asdict(done.usage))
+    return replace(answer, reason=done.finish_reason, figures=figures_of(done.usage))
 
 
 def _take_back(family: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from models import BadInput, EngineClosed, Segment, SpeechEngine
+from models.temporary import temporary_folder
 from pages.shared import loading
 from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr
@@ -85,7 +86,7 @@ def _transcribe(data: bytes, suffix: str, placeholder: Any) -> str:
 
 def _transcribe_file(engine: SpeechEngine, data: bytes, suffix: str, cancel: Event) -> Iterator[Segment]:
     """In the worker thread: the engines read files."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
         path = Path(folder) / f"message{suffix}"
         path.write_bytes(data)
         yield from engine.transcribe(path, cancel=cancel)

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from models import Delta, Done, Event, Prefill, Queued, ToolCall
@@ -10,7 +9,7 @@ from models.interpreter import Output
 from models.tools import Observation, written
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.steps import show_steps
-from pages.shared.conversation.usage import CURSOR
+from pages.shared.conversation.usage import CURSOR, figures_of
 from pages.shared.jobs import batches
 from pages.shared.language import tr
 from pages.shared.markdown import readable
@@ -50,7 +49,7 @@ def _apply(event: Event | Output | Observation, conversation: Conversation) -> b
         case Delta():
             conversation.write(conversation.turns[-1].answers[-1].text + event.text)
         case Done():
-            conversation.end_answer(event.finish_reason, asdict(event.usage))
+            conversation.end_answer(event.finish_reason, figures_of(event.usage))
         case ToolCall():
             conversation.call(event.name, written(event))
             return True

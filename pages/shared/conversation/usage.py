@@ -1,7 +1,10 @@
 """The line under an answer: why it ended, what it cost, who gave it."""
 
+from dataclasses import asdict
+
 import streamlit as st
 
+from models import Usage
 from pages.shared.conversation.turns import Answer
 from pages.shared.language import tr
 from pages.shared.markdown import readable
@@ -12,6 +15,12 @@ ANSWERED = {
     "cancelled": ("stopped", "已停止"),
     "failed": ("broke off", "意外中断"),
 }
+
+
+def figures_of(usage: Usage) -> dict[str, float]:
+    """What an answer keeps of its costs: not how much of the prompt the engine had read before, which would
+    tell whoever guesses how another visitor's conversation begins that the guess is right."""
+    return {name: figure for name, figure in asdict(usage).items() if name != "cached_tokens"}
 
 
 def show_usage(answer: Answer) -> None:
@@ -25,9 +34,6 @@ def show_usage(answer: Answer) -> None:
             tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
             tr(f"first after {first:.2f} s", f"首个 {first:.2f} 秒"),
         ]
-        if figures.get("cached_tokens"):
-            cached = int(figures["cached_tokens"])
-            parts.append(tr(f"{cached} prompt tokens from the cache", f"{cached} 个提示 token 来自缓存"))
     if answer.checkpoint:
         parts.append(readable(answer.checkpoint))
     st.caption(" · ".join(parts))

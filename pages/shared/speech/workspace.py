@@ -13,9 +13,11 @@ from uuid import uuid4
 import streamlit as st
 
 from models import BadInput, ModelError, SpeechEngine, SpeechOptions
+from models.errors import short
 from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.sound.tracks import Track, tracks
+from models.temporary import temporary_folder
 from models.transcripts.recordings import Recording, transcribe_all
 from pages.shared import loading
 from pages.shared.language import sentence, tr
@@ -51,7 +53,7 @@ class Workspace:
         self.uploads = 0  # a new number empties the widgets
         self.job: Job[Any, None] | None = None
         self._spoken: Finished | None = None  # live, and taken over
-        self._folder = tempfile.TemporaryDirectory(prefix="quintet-")
+        self._folder = tempfile.TemporaryDirectory(dir=temporary_folder())
         self._sounds: dict[Recording, Job[Any, Sound]] = {}
         self._tracks: dict[Recording, tuple[Track, ...]] = {}
 
@@ -257,7 +259,7 @@ def _describe_error(error: Exception) -> str:
     return tr(
         "Something went wrong that Quintet did not foresee: try again, and if it stays, report this: ",
         "发生了未预料的错误：请重试；若仍出现，请反馈：",
-    ) + readable(f"{type(error).__name__}: {error}")
+    ) + readable(short(error))
 
 
 def clock(seconds: float) -> str:

@@ -1,9 +1,13 @@
-"""Which tokens of a GGUF file's vocabulary are no text. Keys: github.com/ggml-org/ggml, docs/gguf.md."""
+"""What has to be known of a GGUF file's vocabulary before llama.cpp is given a text.
+
+Keys: github.com/ggml-org/ggml, docs/gguf.md.
+"""
 
 import mmap
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,47 @@ _LOOKS_LIKE_CONTROL = re.compile(r"<[|｜].+[|｜]>|</?s>|_?<EOT>|<end_of_\w+>|<
 _NAMED = re.compile(r"tokenizer\.ggml\.\w+_token_id")
 
 
-def control_tokens(path: Path) -> ControlTokens:
-    """Those of a GGUF file that llama.cpp could load; none of what is no such file."""
+# For some pre-tokenizers llama.cpp has code of its own; the others it gives to std::regex, which calls itself for
+# every letter of a run and overflows the stack between 20,000 and 30,000 of them.
+_OWN_CODE = ("chatglm-bpe", "gpt-2", "llama-bpe", "qwen2", "smollm")
+LONGEST_RUN = 8_000
+# What a pattern may take as one: letters with their marks; digits; white space; signs.
+_RUN = re.compile(
+    r"(?:[^\W\d_]|[^\w\s\x00-\x7f\u2000-\u206f\u3000-\u303f\uff00-\uffef])+|\d+|\s+|(?:[^\w\s]|_)+"
+)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What is known of one.
+
+    Attributes:
+        control: which of its tokens are no text.
+        reads_long_runs: whether letters, signs or spaces may follow one another without end.
+    """
+
+    control: ControlTokens = ControlTokens(())
+    reads_long_runs: bool = True
+
+    def reads(self, text: str) -> bool:
+        """Whether llama.cpp makes tokens of this text, and does not crash."""
+        return self.reads_long_runs or all(
+            found.end() - found.start() <= LONGEST_RUN for found in _RUN.finditer(text)
+        )
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """That of a GGUF file that llama.cpp could load; nothing is known of what is no such file."""
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            return ControlTokens(())
+            return Vocabulary()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
             facts = dict(_facts(buffer))
+    is_bpe = facts.get("tokenizer.ggml.model") == "gpt2"
+    return Vocabulary(_control_tokens(facts), not is_bpe or facts.get("tokenizer.ggml.pre") in _OWN_CODE)
+
+
+def _control_tokens(facts: dict[str, Any]) -> ControlTokens:
     tokens: list[str] = facts.get("tokenizer.ggml.tokens", [])
     kinds = dict(enumerate(facts.get("tokenizer.ggml.token_type", ())))
     named = {value for key, value in facts.items() if _NAMED.fullmatch(key)}

@@ -1,12 +1,14 @@
 """Conversations in the OpenAI chat format: what they may hold, and the forms that engines need."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from models.errors import BadInput
 from models.schema import Message, Messages
 
 ROLES = ("system", "user", "assistant", "tool")
+# Fields of content parts that hold files or their addresses.
+_MEDIA = ("image", "image_url", "input_audio", "file")
 
 
 def check_messages(messages: Messages | str) -> None:
@@ -207,3 +209,17 @@ def plain_text(messages: Messages | str) -> str:
     if isinstance(messages, str):
         return messages
     return "\n".join(_joined_text(message.get("content")) for message in messages)
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in messages or tools that a prompt may hold; what pictures and other parts are is left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            if key not in _MEDIA:
+                yield from texts_in(key)
+                yield from texts_in(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from texts_in(each)

@@ -18,6 +18,7 @@ from models.chat.messages import (
     drop_oldest,
     merge_turns,
     name_roles,
+    texts_in,
     turn_starts,
     whole_text,
 )
@@ -40,6 +41,9 @@ from models.schema import (
     Tools,
 )
 from models.speech.transcript import Transcript
+
+# No vocabulary's token has more letters: what is longer than a context full of such need not be counted.
+LONGEST_TOKEN = 128
 
 # A path, or a float32 NumPy array of samples; `Any`, because NumPy is not imported before it is needed.
 Audio = str | Path | Any
@@ -225,6 +229,8 @@ class ChatEngine(Engine):
         form = self._checked_form(response_format)
         if isinstance(messages, str):
             check_messages(messages)
+            if len(messages) > self.context_length * LONGEST_TOKEN:
+                raise self._too_long(len(messages) // LONGEST_TOKEN)
             return ChatRequest(whole_text(messages), options, openai_tools(tools), form)
         messages, tools = self._prepare(messages, tools)
         dropped = self._dropped(messages, options, tools)
@@ -242,7 +248,8 @@ class ChatEngine(Engine):
         return ChatOptions(**dict(self.checkpoint.options))
 
     def count_tokens(self, messages: Messages | str, tools: Tools = ()) -> int:
-        """Tokens of the prompt that `stream` would send, were nothing dropped; special ones included.
+        """Tokens of the prompt that `stream` would send, were nothing dropped; special ones included. Of what can
+        fit no context of this length, so many at least.
 
         Raises:
             BadInput: malformed messages or tools.
@@ -278,10 +285,13 @@ class ChatEngine(Engine):
         shortest = self._count(drop_oldest(messages, starts[-1]), tools)
         if shortest < self.context_length:
             return starts[-1]
-        raise BadInput(
-            f"The newest message takes {shortest} tokens and the context holds "
+        raise self._too_long(shortest)
+
+    def _too_long(self, tokens: int) -> BadInput:
+        return BadInput(
+            f"The newest message takes {tokens} tokens and the context holds "
             f"{self.context_length}: shorten it, or load with a longer context.",
-            f"最新的消息有 {shortest} 个 token，而上下文只有 {self.context_length}："
+            f"最新的消息有 {tokens} 个 token，而上下文只有 {self.context_length}："
             "请缩短消息，或以更长的上下文加载。",
         )
 
@@ -323,6 +333,10 @@ class ChatEngine(Engine):
     def _count(self, messages: Messages | str, tools: Tools) -> int:
         """`count_tokens`, of what `_prepare` gave."""
         complete = messages if isinstance(messages, str) else self._complete(messages)
+        # Neither a tokenizer nor a template is given what cannot fit: both may take minutes, or fall over it.
+        fewest = sum(map(len, texts_in([complete, tools]))) // LONGEST_TOKEN
+        if fewest > self.context_length:
+            return fewest
         return self._counts.of(complete, tools, lambda: self._count_tokens(complete, tools))
 
     def _complete(self, messages: Messages) -> Messages:

@@ -17,14 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from models.chat.calls import with_arguments
-from models.chat.control_tokens import ControlTokens
-from models.chat.gguf_tokens import control_tokens
-from models.chat.messages import plain_text, text_only
+from models.chat.gguf_tokens import LONGEST_RUN, Vocabulary, read_vocabulary
+from models.chat.messages import plain_text, text_only, texts_in
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_options
 from models.chat.request import ChatRequest
 from models.chat.templates import refused, reported
 from models.engines.base import ChatEngine
-from models.errors import CheckpointCorrupt, EngineFailed, ModelError, short
+from models.errors import BadInput, CheckpointCorrupt, EngineFailed, ModelError, short
 from models.jobs import Stream
 from models.schema import (
     Done,
@@ -121,8 +120,8 @@ class GgufEngine(ChatEngine):
         return answer
 
     @cached_property
-    def _control(self) -> ControlTokens:
-        return control_tokens(self._path)
+    def _vocabulary(self) -> Vocabulary:
+        return read_vocabulary(self._path)
 
     def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         asked = self._written(messages, tools)
@@ -134,18 +133,29 @@ class GgufEngine(ChatEngine):
         control token must not become one."""
         if isinstance(messages, str) or not self.has_chat_template:
             text = plain_text(messages)
-            return {"prompt": self._tokenize(text, False) if self._control.in_text(text) else text}
+            self._check_runs(text)
+            return {"prompt": self._tokenize(text, False) if self._vocabulary.control.in_text(text) else text}
         messages = with_arguments(text_only(messages), lambda arguments: arguments)
-        hidden = self._control.hide(messages, tools)
+        for text in texts_in([messages, tools]):
+            self._check_runs(text)
+        hidden = self._vocabulary.control.hide(messages, tools)
         if hidden is None:
             return write_conversation(messages, tools)
         if tools:  # only from messages does llama.cpp know which calls to look for
-            return write_conversation(*self._control.disarm(hidden))
+            return write_conversation(*self._vocabulary.control.disarm(hidden))
         prompt = self._post("/apply-template", write_conversation(*hidden))["prompt"]
         ids: list[int] = []
-        for number, (text, typed) in enumerate(self._control.pieces(prompt)):
+        for number, (text, typed) in enumerate(self._vocabulary.control.pieces(prompt)):
             ids += self._tokenize(text, special=not typed, first=number == 0)
         return {"prompt": ids}
+
+    def _check_runs(self, text: str) -> None:
+        if not self._vocabulary.reads(text):
+            raise BadInput(
+                f"The text has more than {LONGEST_RUN} letters, signs or spaces in a row, which the tokenizer of "
+                f"{self.checkpoint.name} cannot read: break them up.",
+                f"文本中有超过 {LONGEST_RUN} 个连续的字母、符号或空白，{self.checkpoint.name} 的分词器无法读取：请将其断开。",
+            )
 
     def _tokenize(self, text: str, special: bool = True, first: bool = True) -> list[int]:
         """Ids of a text; `special`: its control tokens are some; `first`: it begins a prompt."""

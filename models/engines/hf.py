@@ -12,6 +12,7 @@ from models.chat.control_tokens import ControlTokens
 from models.chat.messages import fold_system, plain_text, text_only
 from models.chat.request import ChatRequest, lift_tools
 from models.chat.templates import rendering
+from models.engines.base import LONGEST_TOKEN
 from models.engines.sequential import LibraryEngine
 from models.errors import CheckpointCorrupt, ModelError
 from models.pretrained.loading import DTYPES, damaged_file, load_config, placed
@@ -164,22 +165,25 @@ class HfEngine(LibraryEngine):
         messages = with_arguments(text_only(messages), lambda arguments: arguments)
         messages = messages if self._has_system_role else fold_system(messages)
         hidden = self._typed.control.hide(messages, tools)
+        prompt = self._render(*(hidden or (messages, tools)))
+        if len(prompt) > self.context_length * LONGEST_TOKEN:  # templates can write a lot of their own
+            raise self._too_long(len(prompt) // LONGEST_TOKEN)
         if hidden or self._typed.always:
-            return self._typed.ids_of_prompt(self._render(*(hidden or (messages, tools)), tokenize=False))
-        prompt = self._render(messages, tools, tokenize=False)
+            return self._typed.ids_of_prompt(prompt)
         return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
-    def _render(self, messages: Messages, tools: Tools, **form: Any) -> Any:
+    def _render(self, messages: Messages, tools: Tools) -> str:
         with rendering(self.checkpoint.name):
-            return self.tokenizer.apply_chat_template(
-                messages, list(tools) or None, add_generation_prompt=True, **form
+            prompt: str = self.tokenizer.apply_chat_template(
+                messages, list(tools) or None, add_generation_prompt=True, tokenize=False
             )
+        return prompt
 
     def _knows_system_role(self) -> bool:
         """Try it: Gemma's template refuses a system message, others leave it out."""
         trial = [{"role": "system", "content": "quintet"}, {"role": "user", "content": "?"}]
         try:
-            return "quintet" in self._render(trial, (), tokenize=False)
+            return "quintet" in self._render(trial, ())
         except ModelError:
             return False
 

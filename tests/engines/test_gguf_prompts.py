@@ -8,7 +8,7 @@ import pytest
 
 from models import Loader
 from models.chat.control_tokens import JOINER
-from models.chat.gguf_tokens import control_tokens
+from models.chat.gguf_tokens import read_vocabulary
 from models.engines.gguf import GgufEngine
 from models.errors import BadInput
 from models.schema import ChatOptions, Checkpoint, Delta, Done, Placement, ToolCall
@@ -56,15 +56,15 @@ def test_control_tokens_are_read_from_the_file(tmp_path: Path) -> None:
         "<|x|>": 1,
         "<0x0A>": 6,
     }
-    found = control_tokens(vocabulary(tmp_path / "a.gguf", tokens, "{{ '<think>' }}"))
+    found = read_vocabulary(vocabulary(tmp_path / "a.gguf", tokens, "{{ '<think>' }}")).control
     assert set(found.names) == {"[end]", "<unk>", "<turn>", "<think>", "<|x|>"}
     assert not found.in_text("<think> <b> plain <0x0A>") and found.in_text("a <turn>")
 
 
 def test_a_vocabulary_without_types_and_a_file_of_another_kind(tmp_path: Path) -> None:
-    assert not control_tokens(write_gguf(tmp_path / "a.gguf")).names
+    assert not read_vocabulary(write_gguf(tmp_path / "a.gguf")).control.names
     (tmp_path / "b").write_bytes(b"0123456789")
-    assert not control_tokens(tmp_path / "b").names
+    assert not read_vocabulary(tmp_path / "b").control.names
 
 
 # --- what is asked -------------------------------------------------------------------------------

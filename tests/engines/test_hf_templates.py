@@ -61,3 +61,9 @@ def test_a_checkpoint_whose_template_fails_is_loaded_all_the_same(tmp_path: Path
     with pytest.raises(EngineFailed, match="ZeroDivisionError"):
         engine.count_tokens(HELLO)
     assert answer(engine, "The quick")[0]
+
+
+def test_what_a_template_writes_beyond_every_context_is_not_read(engine: HfEngine) -> None:
+    engine.tokenizer.chat_template = "{{ 'a' * 1000000 }}"
+    with pytest.raises(BadInput, match=r"takes \d+ tokens and the context holds 512"):
+        engine.count_tokens([{"role": "user", "content": "asked nowhere else"}])

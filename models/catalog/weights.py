@@ -1,13 +1,12 @@
 """The weight files of a folder in the format of transformers: all there, and whole."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from models.catalog.files import missing
-from models.catalog.headers import Header, read_safetensors, read_torch, reading
+from models.catalog.headers import Header, read_json, read_safetensors, read_torch, reading
 
 _INDEXED = (
     ("model.safetensors.index.json", "model.safetensors"),
@@ -51,7 +50,7 @@ def find_weights(folder: Path) -> Weights:
             return _check(folder, [single], frozenset())
         if (folder / index).is_file():
             with reading(folder / index):
-                weight_map: dict[str, str] = json.loads((folder / index).read_bytes())["weight_map"]
+                weight_map: dict[str, str] = read_json(folder / index)["weight_map"]
             return _check(folder, sorted(set(weight_map.values())), frozenset(weight_map))
     raise missing(folder, "model.safetensors")
 

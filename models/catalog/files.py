@@ -1,6 +1,5 @@
 """What lies at a path, looked at once for the readers of all formats."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -8,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from models.catalog.headers import reading
+from models.catalog.headers import read_json, reading
 from models.errors import CheckpointCorrupt, UnsupportedCheckpoint
 from models.schema import Checkpoint
 
@@ -40,7 +39,7 @@ class Files:
         if not file.is_file():
             return None
         with reading(file):
-            config = json.loads(file.read_bytes())
+            config = read_json(file)
             if not isinstance(config, dict):
                 raise TypeError(config)
             return config

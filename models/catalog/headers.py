@@ -8,13 +8,14 @@ Every reader raises EOFError when the file ends before what its header promises,
 it is not of the format at all; `reading` turns these into sentences.
 """
 
+import io
 import json
 import mmap
 import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -24,7 +25,16 @@ from typing import Any
 from models.catalog.formats import SINGLE_FILES
 from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
 
-_LONGEST_HEADER = 100 << 20  # bytes, as in the safetensors format; more would be an attack on memory
+# A file of a few kilobytes can ask for seconds and gigabytes. The longest headers of models that there are
+# take a tenth of these.
+_LONGEST_HEADER = 100 << 20  # bytes of a GGUF's, vocabulary and all
+_LONGEST_JSON = 16 << 20
+_LONGEST_PICKLE = 1 << 20  # its instructions are listed one by one
+_LONGEST_DIRECTORY = 2 << 20  # of a zip
+_MOST_FACTS, _MOST_TEXTS, _MOST_TENSORS = 4096, 4 << 20, 100_000
+_MOST_DIMENSIONS = 64  # as in torch
+_GGML_DIMENSIONS = 4  # ggml.h: GGML_MAX_DIMS
+_MOST = 1 << 63  # of what is counted, as in all of these formats
 # What the parsers here raise for bytes that make no sense; zipfile also uses RuntimeError.
 _MALFORMED = (
     EOFError,
@@ -34,7 +44,7 @@ _MALFORMED = (
     UnicodeDecodeError,
     struct.error,
 )
-_INCONSISTENT = (KeyError, TypeError, AttributeError, ZeroDivisionError, RuntimeError)
+_INCONSISTENT = (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,25 @@ def unreadable(path: Path) -> UnsupportedCheckpoint:
     )
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file of a checkpoint holds. Raises ValueError for one that is far too long."""
+    if path.stat().st_size > _LONGEST_JSON:
+        raise ValueError("too long")
+    return json.loads(path.read_bytes())
+
+
+def _within(count: int, most: int) -> int:
+    """`count`, where there can be as many. Raises ValueError."""
+    if not 0 <= count <= most:
+        raise ValueError(f"header too long, or {count} of what no model has as many")
+    return count
+
+
+def _shape(sizes: Sequence[int], most: int = _MOST_DIMENSIONS) -> tuple[int, ...]:
+    _within(len(sizes), most)
+    return tuple(_within(size, _MOST) for size in sizes)
+
+
 class Reader:
     """Little-endian numbers and strings from a buffer, one after the other."""
 
@@ -92,6 +121,13 @@ class Reader:
         start = self.skip(size)
         return bytes(self.buffer[start : start + size]).decode("utf-8", "replace")
 
+    def believe(self, count: int, size: int, most: int) -> int:
+        """`count` things of at least `size` bytes that follow. Raises EOFError where the file has no room for
+        them, and ValueError where no model has as many."""
+        if self.at + count * size > len(self.buffer):
+            raise EOFError
+        return _within(count, most)
+
     def skip(self, size: int) -> int:
         """Move on by `size` bytes; returns where they began."""
         start, self.at = self.at, self.at + size
@@ -102,9 +138,7 @@ class Reader:
     def skip_texts(self, count: int) -> None:
         """Move on by `count` strings: a vocabulary has hundreds of thousands, so no call for each."""
         buffer, at = self.buffer, self.at
-        if count * 8 > len(buffer):
-            raise EOFError
-        for _ in range(count):
+        for _ in range(self.believe(count, 8, _MOST_TEXTS)):
             at += 8 + int.from_bytes(buffer[at : at + 8], "little")
         self.skip(at - self.at)
 
@@ -136,14 +170,16 @@ def read_gguf(path: Path) -> Header:
             raise ValueError("an old or big-endian GGUF version")
         tensor_count, fact_count = reader.numbers("Q", 2)
         facts = {}
-        for _ in range(fact_count):
+        for _ in range(reader.believe(fact_count, 12, _MOST_FACTS)):
+            _within(reader.at, _LONGEST_HEADER)
             name = reader.text()
             facts[name] = _gguf_value(reader, reader.number("I"))
         tensors, sizes = {}, [0]
-        for _ in range(tensor_count):
+        for _ in range(reader.believe(tensor_count, 24, _MOST_TENSORS)):
             name, shape, end = _gguf_tensor(reader)
             tensors[name] = shape
             sizes.append(end)
+        _within(reader.at, _LONGEST_HEADER)
         alignment = int(facts.get("general.alignment", 32))
         start = -(-reader.at // alignment) * alignment
         if start + max(sizes) > len(buffer):
@@ -171,7 +207,7 @@ def _gguf_value(reader: Reader, kind: int) -> Any:
 def _gguf_tensor(reader: Reader) -> tuple[str, tuple[int, ...], int]:
     """Name, shape, and where the tensor ends, counted from the start of the data."""
     name = reader.text()
-    shape = reader.numbers("Q", reader.number("I"))
+    shape = _shape(reader.numbers("Q", _within(reader.number("I"), _GGML_DIMENSIONS)))
     kind, offset = reader.number("I"), reader.number("Q")
     elements, size = GGML_BLOCKS.get(kind, (1, 0))  # of a newer type only the start can be checked
     return name, shape, offset + prod(shape) // elements * size
@@ -187,15 +223,13 @@ def read_safetensors(path: Path) -> Header:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
             raise EOFError
-        if length > _LONGEST_HEADER:
-            raise ValueError("header too long")
-        entries = json.loads(file.read(length))
+        entries = json.loads(file.read(_within(length, _LONGEST_JSON)))
     entries.pop("__metadata__", None)
     if 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0) > size:
         raise EOFError
     return Header(
         {name: entry["dtype"] for name, entry in entries.items()},
-        {name: tuple(entry["shape"]) for name, entry in entries.items()},
+        {name: _shape(entry["shape"]) for name, entry in entries.items()},
     )
 
 
@@ -214,13 +248,23 @@ def read_torch(path: Path) -> Header:
         return Header({}, {})
     if magic != b"PK\x03\x04":
         raise ValueError("not a zip")
-    if not zipfile.is_zipfile(path):  # a zip's directory is at its end
-        raise EOFError
-    with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if name.endswith("data.pkl")]
-        if not found or archive.getinfo(found[0]).file_size > _LONGEST_HEADER:
-            raise ValueError("no data.pkl of a sensible size")
-        return _list_pickle(archive.read(found[0]))
+    with _InPieces(path) as file:
+        if not zipfile.is_zipfile(file):  # a zip's directory is at its end
+            raise EOFError
+        with zipfile.ZipFile(file) as archive:
+            found = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
+            if not found or found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("no data.pkl as torch writes it")
+            _within(found[0].file_size, _LONGEST_PICKLE)
+            return _list_pickle(archive.read(found[0]))
+
+
+class _InPieces(io.FileIO):
+    """A file of which nothing long can be read at once, such as a zip's directory of a million entries."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        every = size is None or size < 0
+        return super().read(_LONGEST_DIRECTORY if every else _within(size or 0, _LONGEST_DIRECTORY)) or b""
 
 
 def _list_pickle(pickled: bytes) -> Header:
@@ -240,7 +284,7 @@ def _list_pickle(pickled: bytes) -> Header:
             pushed.append(argument)
         elif step.name.endswith("GET") and argument in memo:
             pushed.append(memo[argument])
-        elif isinstance(argument, int) and not step.name.endswith(("PUT", "GET")):
+        elif isinstance(argument, int) and abs(argument) < _MOST and not step.name.endswith(("PUT", "GET")):
             number = argument
             if pushed[-1].startswith("n_"):
                 facts[pushed[-1]] = number
@@ -265,9 +309,9 @@ def read_ctranslate2(path: Path) -> Header:
         spec = reader.text("H").rstrip("\0")
         _, count = reader.numbers("I", 2)
         tensors = {}
-        for _ in range(count):
+        for _ in range(reader.believe(count, 8, _MOST_TENSORS)):
             name = reader.text("H").rstrip("\0")
-            tensors[name] = reader.numbers("I", reader.number("B"))
+            tensors[name] = _shape(reader.numbers("I", reader.number("B")))
             reader.skip(1)  # dtype
             reader.skip(reader.number("I"))
     return Header({"spec": spec}, tensors)

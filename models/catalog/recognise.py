@@ -102,7 +102,18 @@ def _read(path: Path, state: State) -> Checkpoint:
 def _ask(files: Files) -> Checkpoint | None:
     """The description by the first reader that knows what these files are."""
     with reading(files.path / "config.json" if files.config is not None else files.path):
-        return next(filter(None, (read(files) for read in _readers())), None)
+        found = next(filter(None, (read(files) for read in _readers())), None)
+        if found is not None:
+            _check_numbers(found)
+        return found
+
+
+def _check_numbers(found: Checkpoint) -> None:
+    """Raise TypeError for what cannot be counted with: a config may hold anything."""
+    sizes = vars(found.shape).values() if found.shape else ()
+    for number in (found.parameters, found.bytes, found.context_length, *sizes):
+        if number is not None and not (isinstance(number, int) and 0 <= number < 1 << 60):
+            raise TypeError(number)
 
 
 def _readers() -> Iterator[Reader]:

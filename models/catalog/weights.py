@@ -1,13 +1,12 @@
 """The weight files of a folder in the format of transformers: all there, and whole."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from models.catalog.files import missing
-from models.catalog.headers import Header, read_safetensors, read_torch, reading
+from models.catalog.headers import Header, read_json, read_safetensors, read_torch, reading
 from models.catalog.instead import no_weights
 from models.catalog.selection import is_beside, is_shard
 
@@ -57,7 +56,7 @@ def find_weights(folder: Path, any_name: bool) -> Weights:
             return _check(folder, [single], frozenset())
         if (folder / index).is_file():
             with reading(folder / index):
-                weight_map: dict[str, str] = json.loads((folder / index).read_bytes())["weight_map"]
+                weight_map: dict[str, str] = read_json(folder / index)["weight_map"]
             return _check(folder, sorted(set(weight_map.values())), frozenset(weight_map))
     named = [file.name for file in folder.glob("*.safetensors") if not is_beside(file.name)]
     if any_name and len(named) == 1 and not is_shard(named[0]):

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 _NAME = re.compile(r"""[^\W\d][\w.-]*""")
-_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
+_NUMBER = re.compile(r"[-+]?(?:\d[\d_]*+(?:\.[\d_]*+)?|\.\d++)(?:[eE][-+]?\d++)?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z]+(?!\w)")
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*")

@@ -10,9 +10,10 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 from models.errors import DoesNotFit, EngineFailed, ModelError, UnsupportedPlacement
@@ -31,9 +32,13 @@ _END = 5.0  # seconds that all of its processes may take to die
 _TICK = 100  # milliseconds that a wait for a message lasts at most
 _REST = 1.0  # seconds that output may come after the reply, which travels on another socket
 _LARGEST = 32 * _MiB  # bytes of one message; a larger one is not received
+_READ = 12 * _MiB  # bytes of a message that is read: a picture as large as may be shown, and some more
+_MOST_VALUES = 200_000  # in it: to read JSON of millions takes seconds, in which no other thread goes on
 _WAITING = 8  # messages that wait to be read; the kernel drops what comes after
 
 Received = Mapping[str, Any]
+# Stands for a message that is too large to be read.
+TOO_LARGE: Received = MappingProxyType({"header": {"msg_type": "too_large"}, "content": {}})
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ class Kernel:
         _input(self._process).close()
 
     def messages(self, request: str) -> Iterator[Received | None]:
-        """What the kernel publishes about a request until it is done; None while nothing comes.
+        """What the kernel publishes about a request until it is done; None while nothing comes, and TOO_LARGE
+        for what nobody should read.
 
         Raises:
             DoesNotFit: all its processes together took too much memory, and it is gone.
@@ -142,7 +148,9 @@ class Kernel:
             message = self._receive()
             if message is None:
                 self._alive()
-            if message is None or message["parent_header"].get("msg_id") != request:
+            if message is TOO_LARGE:
+                yield message
+            elif message is None or message["parent_header"].get("msg_id") != request:
                 yield None
             elif message["header"]["msg_type"] == "execute_reply":
                 replied = time.monotonic()
@@ -153,8 +161,12 @@ class Kernel:
 
     def _receive(self) -> Received | None:
         for socket, _ in self._poller.poll(_TICK):
+            frames = socket.recv_multipart()
+            if _too_large(frames):
+                return TOO_LARGE
             try:
-                message: Received | None = self._session.recv(socket)[1]
+                _, parts = self._session.feed_identities(frames)
+                message: Received | None = self._session.deserialize(parts)
             except (ValueError, TypeError, KeyError, RecursionError):  # not of the kernel's own making
                 return None
             return message
@@ -168,6 +180,11 @@ class Kernel:
         if code is not None:
             self._log.seek(0)
             raise _ended(code, self._log.read(4000).decode(errors="replace"), self.limits)
+
+
+def _too_large(frames: Sequence[bytes]) -> bool:
+    values = sum(frame.count(sign) for frame in frames for sign in (b",", b"[", b"{"))
+    return values > _MOST_VALUES or sum(map(len, frames)) > _READ
 
 
 def _connected(context: Any, kind: int, address: str) -> Any:

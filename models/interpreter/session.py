@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 from models.errors import BadInput, Cancelled, DoesNotFit, EngineFailed, ModelError
 from models.interpreter.confinement import confinable, confinement
-from models.interpreter.kernel import Kernel, Limits
+from models.interpreter.kernel import TOO_LARGE, Kernel, Limits
 from models.interpreter.outputs import Output, output_of
 from models.schema import Text
 
@@ -122,12 +122,14 @@ class Interpreter:
                     f"The code ran longer than {self.limits.seconds:g} seconds and was stopped",
                     f"代码运行超过 {self.limits.seconds:g} 秒，已被停止",
                 )
+            if message is TOO_LARGE:
+                raise _showed_too_much()
             output = output_of(message) if message else None
             if output is None:
                 continue
             if output.characters > text or len(output.image) > pictures:
                 yield Output("text", output.text[:text])
-                raise _Stop("The code showed too much and was stopped", "代码的输出过多，已被停止")
+                raise _showed_too_much()
             text -= output.characters
             pictures -= len(output.image)
             yield output
@@ -164,6 +166,10 @@ class _Stop(Exception):
             f"{en}, together with its process because it did not react: its variables and files are gone.",
             f"{zh}；由于没有响应，其进程也被终止，变量和文件均已丢失。",
         )
+
+
+def _showed_too_much() -> _Stop:
+    return _Stop("The code showed too much and was stopped", "代码的输出过多，已被停止")
 
 
 _STARTING = threading.Lock()  # held while the kernels are counted and one is added

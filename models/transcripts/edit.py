@@ -5,9 +5,11 @@ stand for. What a line was recognised with (probabilities, doubts) stays with it
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from os.path import commonprefix
 
 from models.errors import BadInput
 from models.schema import Segment, Word
@@ -22,11 +24,13 @@ _UNIT = re.compile(
     rf"\s*[（《「『【“‘(\[]*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)[、。，．：；？！）》」』】”’…,.:;?!)\]]*"
 )
 
+_COMPARED = 10_000_000  # steps that comparing the words of two lines may take, at worst
+
 
 def units(text: str) -> list[str]:
     """The parts between which a text can be broken, with the spaces before them; together the text."""
-    found = _UNIT.findall(text)
-    rest = text[sum(map(len, found)) :]
+    shown = text.rstrip()  # in spaces at the end the pattern would look for a part from each of them on
+    found, rest = _UNIT.findall(shown), text[len(shown) :]
     return [*found[:-1], found[-1] + rest] if found else [rest] * bool(rest)
 
 
@@ -40,9 +44,10 @@ def timed(segment: Segment) -> tuple[Word, ...]:
 def spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
     """Texts one after another between two times, each as long as its share of the letters."""
     sizes = [len(text.strip()) or 1 for text in texts]
+    whole = sum(sizes)
     words, at = [], start
     for text, size in zip(texts, sizes, strict=True):
-        until = at + (end - start) * size / sum(sizes)
+        until = at + (end - start) * size / whole
         words.append(Word(at, until, text))
         at = until
     return tuple(words)
@@ -103,9 +108,9 @@ def _reworded(words: Sequence[Word], text: str) -> tuple[Word, ...]:
         return ()
     new = units(text)
     old = [Word(part.start, part.end, part.text, word.probability) for word in words for part in _parts(word)]
-    same = SequenceMatcher(None, [word.text.strip() for word in old], [part.strip() for part in new], False)
+    changes = _changes([word.text.strip() for word in old], [part.strip() for part in new])
     result: list[Word] = []
-    for tag, first, last, start, end in same.get_opcodes():
+    for tag, first, last, start, end in changes:
         if tag == "equal":
             kept = zip(old[first:last], new[start:end], strict=True)
             result += (replace(word, text=part) for word, part in kept)
@@ -115,6 +120,26 @@ def _reworded(words: Sequence[Word], text: str) -> tuple[Word, ...]:
             until = old[last - 1].end if last > first else begin
             result += spread(new[start:end], begin, until)
     return tuple(result)
+
+
+def _changes(old: list[str], new: list[str]) -> Sequence[tuple[str, int, int, int, int]]:
+    """What became of which words, in the form of difflib's opcodes.
+
+    Where difflib could take more than a second (lines of a thousand words, or one word hundreds of times),
+    all between the first and the last difference counts as changed.
+    """
+    times = Counter(new)
+    pairs = sum(times[word] for word in old)  # each may be looked at again for each piece in common
+    if (pairs + len(old)) * min(len(old), len(new)) <= _COMPARED:
+        return SequenceMatcher(None, old, new, False).get_opcodes()
+    head = len(commonprefix([old, new]))
+    tail = len(commonprefix([old[head:][::-1], new[head:][::-1]]))
+    last, end = len(old) - tail, len(new) - tail
+    return [
+        ("equal", 0, head, 0, head),
+        ("replace", head, last, head, end),
+        ("equal", last, len(old), end, len(new)),
+    ]
 
 
 def _parts(word: Word) -> tuple[Word, ...]:

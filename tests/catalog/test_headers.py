@@ -263,6 +263,53 @@ def test_variables_of_a_ctranslate2_file(tmp_path: Path) -> None:
 # --- in a sentence ---------------------------------------------------------------------------------
 
 
+# What takes long is ended by the time that a test has; what takes much memory would not be noticed.
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "content",
+    [
+        gguf(tensors=tensor("a", (1,) * 60_000, 0, 0), number=1),
+        gguf(tensors=tensor("a", (1, 1, 1, 1, 1), 0, 0), number=1),  # ggml itself has four
+        gguf(b"".join(fact(str(n), 0, b"\0") for n in range(5000)), 5000),
+        gguf(number=200_000, tensors=tensor("", (), 0, 0) * 200_000),
+        gguf(fact("x", 9, array(8, 5 << 20, bytes(8 * (5 << 20)))), 1),
+    ],
+    ids=["60000 dimensions", "5 dimensions", "facts", "tensors", "texts"],
+)
+def test_no_gguf_has_as_many(content: bytes, file: Path) -> None:
+    file.write_bytes(aligned(content))
+    with pytest.raises(ValueError, match="no model has"):
+        read_gguf(file)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("shape", ["[[1]]", "[-1]", '["a"]', "[1e999]", f"[{'9' * 4000}]", f"[{'1,' * 99}1]"])
+def test_a_shape_is_a_few_sizes(shape: str, file: Path) -> None:
+    header = b'{"a": {"dtype": "F16", "shape": %s, "data_offsets": [0, 0]}}' % shape.encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises((CheckpointCorrupt, UnsupportedCheckpoint)), reading(file):
+        read_safetensors(file)
+
+
+@pytest.mark.timeout(20)
+def test_a_small_zip_is_not_unpacked_to_a_large_pickle(file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"K\0" * (10 << 20) + b".")
+    assert file.stat().st_size < 30_000
+    with pytest.raises(ValueError, match="no model has"):
+        read_torch(file)
+
+
+@pytest.mark.timeout(20)
+def test_a_zip_of_very_many_entries_is_not_listed(file: Path) -> None:
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", *[0] * 15, 0)
+    directory = b"PK\3\4" + bytes(26), entry * 200_000
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 65535, 65535, len(directory[1]), len(directory[0]), 0)
+    file.write_bytes(b"".join(directory) + end)
+    with pytest.raises(ValueError, match="header too long"):
+        read_torch(file)
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

@@ -455,3 +455,20 @@ def test_a_base_chatglm_is_for_completion(tmp_path: Path) -> None:
         "seq_length": 512,
     }
     assert describe(write_folder(tmp_path / "mine", config)).kind == "completion"
+
+
+@pytest.mark.parametrize("value", ["many", -1, 2.5, [1], {"a": 1}, 1e999], ids=str)
+@pytest.mark.parametrize("key", [key for key, usual in LLAMA.items() if isinstance(usual, int)])
+def test_a_config_of_other_types_is_a_sentence(key: str, value: Any, tmp_path: Path) -> None:
+    path = write_folder(tmp_path / "a", {**LLAMA, key: value})
+    with pytest.raises(ModelError):
+        describe(path)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"text_config": "x"}, {"sliding_window": "x"}, {"quantization_config": [1]}, {"architectures": 1}],
+)
+def test_parts_of_a_config_of_other_types_are_a_sentence(part: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        describe(write_folder(tmp_path / "a", {**LLAMA, **part}))

@@ -305,3 +305,24 @@ print(child, flush=True)"""
     with suppress(EngineFailed):  # it ends by itself, and nobody closes it
         list(kernel.messages(kernel.execute("os._exit(7)")))
     until(lambda: not psutil.pid_exists(child))
+
+
+# --- messages that would take long to read -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values", ["[[]] * 1_000_000", "{str(n): n for n in range(300_000)}", "'x' * (13 << 20)"], ids=str
+)
+def test_a_message_too_large_to_be_read_is_too_much_shown(
+    values: str, bare: Callable[[], Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "confinement", lambda limits: Confinement((), (), None))
+    monkeypatch.setattr(session, "_new_kernel", lambda limits: bare())
+    code = f"""
+from IPython.display import publish_display_data
+publish_display_data({{"application/json": {values}}})
+print("more")"""
+    with Interpreter() as interpreter:
+        with pytest.raises(EngineFailed, match="showed too much"):
+            list(interpreter.run(code))
+        assert [output.text for output in interpreter.run("print('again')")] == ["again\n"]

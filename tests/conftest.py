@@ -36,6 +36,7 @@ SLOW = (
     "chatglm",
     "engines/test_chatglm.py",
     "engines/test_hf.py",
+    "engines/test_hf_files.py",
     "engines/test_qwen_vl.py",
     "engines/test_speech.py",
     "engines/test_speech_options.py",

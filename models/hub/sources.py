@@ -83,15 +83,12 @@ def choose_files(published: dict[str, str | None], checkpoint: Checkpoint) -> li
 def _no_weights(published: list[str], checkpoint: Checkpoint) -> UnsupportedCheckpoint:
     if checkpoint.variant:
         listed = ", ".join([name for name in published if name.endswith(SINGLE_FILE)][:12])
+        en, zh = f"type {checkpoint.hub_id} alone", f"请只输入 {checkpoint.hub_id}"
+        if listed:
+            en, zh = f"choose one of its files, which are {listed}", f"请从其文件中选择：{listed}"
         return UnsupportedCheckpoint(
-            f"{checkpoint.hub_id} has no {checkpoint.variant}: "
-            + (
-                f"choose one of its files, which are {listed}."
-                if listed
-                else f"type {checkpoint.hub_id} alone."
-            ),
-            f"{checkpoint.hub_id} 中没有 {checkpoint.variant}："
-            + (f"请从其文件中选择：{listed}。" if listed else f"请只输入 {checkpoint.hub_id}。"),
+            f"{checkpoint.hub_id} has no {checkpoint.variant}: {en}.",
+            f"{checkpoint.hub_id} 中没有 {checkpoint.variant}：{zh}。",
         )
     return foreign(checkpoint.name, published) or UnsupportedCheckpoint(
         f"The repository of {checkpoint.name} holds no weights that Quintet reads: choose another one.",

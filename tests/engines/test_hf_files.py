@@ -62,7 +62,6 @@ def pack(tensors: dict[str, Any]) -> None:
         tensors[f"{stem}g_idx"] = (torch.arange(columns) // 32).to(torch.int32)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif("sys.platform != 'linux'", reason="gptqmodel is installed on Linux")
 @pytest.mark.filterwarnings("ignore")  # gptqmodel's own, of several kinds
 def test_a_folder_as_auto_gptq_saved_it(tmp_path: Path) -> None:

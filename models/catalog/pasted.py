@@ -35,6 +35,8 @@ _MAIN = frozenset({"", "main", "master"})  # the branch that a repository is tak
 _FILE_IN_QUERY = ("show_file_info", "fileName", "FilePath")  # as the hubs' pages name the file that is shown
 
 _QUOTES = ('""', "''", "``", "“”", "‘’", "「」", "『』", "《》", "<>")
+# An address in a command such as git clone or ollama run, in brackets, or in a link of Markdown.
+_AMONG_WORDS = re.compile(r"(?:https?://|\b(?:hf|huggingface)\.co/)[^\s()\[\]]+")
 _AROUND = " \t\r\n\u00a0\u3000\u200b\u200e\u200f\u2060\ufeff"  # spaces, some of which nobody can see
 _CHINESE = str.maketrans({"。": ".", "、": "/"})  # what the keys . and / write
 
@@ -71,6 +73,8 @@ def clean(text: str) -> str:
     unescaped = re.sub(r"\\(.)", r"\1", text)  # as a terminal writes the path of a file dropped on it
     if unescaped != text and os.path.lexists(absolute(Path(unescaped))):
         return unescaped
+    if (found := _AMONG_WORDS.search(text)) and re.match(r"[(\[]|\w+ ", text):
+        return found[0]
     plain = unicodedata.normalize("NFKC", text.rstrip(",;，；。")).translate(_CHINESE)
     return text if plain == text else clean(plain)
 

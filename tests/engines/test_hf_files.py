@@ -95,6 +95,13 @@ def test_a_copy_of_the_head_beside_a_shared_one(tmp_path: Path) -> None:
     assert answer(load(folder))[0] == expected
 
 
+def test_a_head_of_its_own_is_kept_where_the_config_calls_it_shared(tmp_path: Path) -> None:
+    folder = save_llama(tmp_path, tie_word_embeddings=False)
+    expected = answer(load(folder))[0]
+    change_json(folder / "config.json", tie_word_embeddings=True)
+    assert answer(load(folder))[0] == expected
+
+
 def test_other_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
     folder = save_llama(tmp_path, tie_word_embeddings=False)
     change_tensors(folder, lambda tensors: [tensors.pop(name) for name in (HEAD, "model.norm.weight")])

@@ -32,15 +32,15 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def test_every_argument_arrives_in_its_place(loader: Recorder) -> None:
     cancel, told = threading.Event(), list[Any]()
     assert models.load("a", "cpu", "int8", 512, told.append, cancel) == "what load gives"
-    assert models.load("a", cancel=cancel, context=7, precision="bf16") == "what load gives"
+    assert models.load("a", cancel=cancel, context=7, precision="bf16", isolated=True) == "what load gives"
     assert models.plan("b", "cuda:0", "fp16", 1024) == "what plan gives"
     assert models.plan("b") == "what plan gives"
     assert models.loaded() == "what loaded gives"
     assert models.unload("c") == "what unload gives"
     assert models.unload() == "what unload gives"
     assert loader.calls == [
-        ("load", "a", "cpu", "int8", 512, told.append, cancel),
-        ("load", "a", "auto", "bf16", 7, None, cancel),
+        ("load", "a", "cpu", "int8", 512, told.append, cancel, None),
+        ("load", "a", "auto", "bf16", 7, None, cancel, True),
         ("plan", "b", "cuda:0", "fp16", 1024),
         ("plan", "b", "auto", "auto", None),
         ("loaded",),

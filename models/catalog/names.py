@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 from models.catalog.families import family_of
 from models.catalog.formats import SINGLE_FILE, SINGLE_FILES
-from models.catalog.pasted import Repository, clean, is_other_page, read_id, read_page
+from models.catalog.pasted import Repository, clean, is_other_page, is_share, read_id, read_page
 from models.catalog.recognise import absolute, describe
 from models.catalog.table import CHECKPOINTS
 from models.errors import BadInput, CheckpointNotFound, ModelError
@@ -169,7 +169,7 @@ def _is_inside(text: str) -> bool:
     Nothing is asked of a disk that would tell whether something outside exists: "inside/../../etc/../home" is
     judged at every turn, and another machine's share, which Windows would sign in to, by its name alone.
     """
-    if _is_share(text) and not _is_in_listed_share(text):
+    if is_share(text) and not _is_in_listed_share(text):
         return False
     if text.startswith("~") and text[1:2] not in (
         "",
@@ -182,11 +182,6 @@ def _is_inside(text: str) -> bool:
     return all(
         any(passed.resolve().is_relative_to(folder) for folder in folders) for passed in (*turns, path)
     )
-
-
-def _is_share(text: str) -> bool:
-    """Whether Windows takes a path for one on another machine, or for a device."""
-    return PureWindowsPath(text).drive.startswith("\\\\")
 
 
 def _is_in_listed_share(text: str) -> bool:

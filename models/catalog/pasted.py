@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from urllib.request import url2pathname
 
@@ -35,6 +35,8 @@ _MAIN = frozenset({"", "main", "master"})  # the branch that a repository is tak
 _FILE_IN_QUERY = ("show_file_info", "fileName", "FilePath")  # as the hubs' pages name the file that is shown
 
 _QUOTES = ('""', "''", "``", "“”", "‘’", "「」", "『』", "《》", "<>")
+# An address in a command such as git clone or ollama run, in brackets, or in a link of Markdown.
+_AMONG_WORDS = re.compile(r"(?:https?://|\b(?:hf|huggingface)\.co/)[^\s()\[\]]+")
 _AROUND = " \t\r\n\u00a0\u3000\u200b\u200e\u200f\u2060\ufeff"  # spaces, some of which nobody can see
 _CHINESE = str.maketrans({"。": ".", "、": "/"})  # what the keys . and / write
 
@@ -56,12 +58,19 @@ class Repository:
         return f"{page}{self.id}{at}{of}"
 
 
+def is_share(text: str) -> bool:
+    """Whether Windows takes a path for one on another machine, or for a device."""
+    return PureWindowsPath(text).drive.startswith("\\\\")
+
+
 def clean(text: str) -> str:
     """`text` without what pasting and typing add: spaces, quotes, file://, full-width characters, escapes.
 
     What is there under the very name is taken to the letter.
     """
     text = text.strip(_AROUND)
+    if is_share(text):  # not to be asked for anything before it is judged
+        return text
     while len(text) > 1 and text[0] + text[-1] in _QUOTES and not os.path.lexists(text):
         text = text[1:-1].strip(_AROUND)
     if text.lower().startswith("file:"):
@@ -71,6 +80,8 @@ def clean(text: str) -> str:
     unescaped = re.sub(r"\\(.)", r"\1", text)  # as a terminal writes the path of a file dropped on it
     if unescaped != text and os.path.lexists(absolute(Path(unescaped))):
         return unescaped
+    if (found := _AMONG_WORDS.search(text)) and re.match(r"[(\[]|\w+ ", text):
+        return found[0]
     plain = unicodedata.normalize("NFKC", text.rstrip(",;，；。")).translate(_CHINESE)
     return text if plain == text else clean(plain)
 

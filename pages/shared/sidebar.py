@@ -88,9 +88,10 @@ def _choose_checkpoint(family: str) -> str:
         on_change=forget_failure,
         args=(family,),
         help=tr(
-            "★ comes from the Python package index, no model hub needed. You can also type a hub id, the path "
-            f"of a folder, {models.catalog.SINGLE_FILES.en} file, or the address of a server ending in /v1.",
-            f"★ 来自 Python 软件包索引，无需访问模型库。也可输入仓库名、文件夹或 {models.catalog.SINGLE_FILES.zh} 文件的路径，"
+            "★ comes from the Python package index, no model hub needed. You can also type or paste a hub id, the "
+            f"address of its page, the path of a folder, {models.catalog.SINGLE_FILES.en} file, or the address of a "
+            "server ending in /v1.",
+            f"★ 来自 Python 软件包索引，无需访问模型库。也可输入或粘贴仓库名、其网页地址、文件夹或 {models.catalog.SINGLE_FILES.zh} 文件的路径，"
             "或以 /v1 结尾的服务器地址。",
         ),
     )

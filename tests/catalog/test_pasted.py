@@ -47,6 +47,10 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "「some-one／My．Model－7B」",
         "《https：／／huggingface．co／some-one／My.Model-7B》",
         "some-one、My。Model-7B",
+        "git clone https://huggingface.co/some-one/My.Model-7B",
+        "ollama run hf.co/some-one/My.Model-7B",
+        "[My.Model](https://huggingface.co/some-one/My.Model-7B)",
+        "（https://huggingface.co/some-one/My.Model-7B）",
         "some-one/My.Model-7B，",
     ],
 )

@@ -62,7 +62,6 @@ def pack(tensors: dict[str, Any]) -> None:
         tensors[f"{stem}g_idx"] = (torch.arange(columns) // 32).to(torch.int32)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif("sys.platform != 'linux'", reason="gptqmodel is installed on Linux")
 @pytest.mark.filterwarnings("ignore")  # gptqmodel's own, of several kinds
 def test_a_folder_as_auto_gptq_saved_it(tmp_path: Path) -> None:
@@ -93,6 +92,13 @@ def test_a_copy_of_the_head_beside_a_shared_one(tmp_path: Path) -> None:
     folder = save_llama(tmp_path, tie_word_embeddings=True)
     expected = answer(load(folder))[0]
     change_tensors(folder, lambda tensors: tensors.update({HEAD: tensors[EMBEDDING].clone()}))
+    assert answer(load(folder))[0] == expected
+
+
+def test_a_head_of_its_own_is_kept_where_the_config_calls_it_shared(tmp_path: Path) -> None:
+    folder = save_llama(tmp_path, tie_word_embeddings=False)
+    expected = answer(load(folder))[0]
+    change_json(folder / "config.json", tie_word_embeddings=True)
     assert answer(load(folder))[0] == expected
 
 

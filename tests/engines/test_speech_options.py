@@ -7,16 +7,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from models.engines import speech
 from models.engines.speech import WhisperEngine
 from models.errors import BadInput
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, clip_ranges
 from models.sound import decoding
+from models.speech import reference
 from models.speech.convert import converted
 from models.speech.transcript import Transcript
 from tests.fakes.sounds import write_at, write_tracks
@@ -344,3 +347,11 @@ def test_long_recordings_are_cut_at_pauses_where_these_are_looked_for(
     nothing = threading.Event()
     assert not list(engine._segments(np.zeros(16_000), options, nothing, result, (), Any))  # type: ignore[arg-type]
     assert begun == ["Batches" if together else "Windows"]
+
+
+def test_beams_look_for_the_likeliest_and_another_attempt_draws() -> None:
+    network = SimpleNamespace(decoder=SimpleNamespace(token_embedding=torch.nn.Embedding(2, 2)))
+    decoder = reference._Decoder(network, SpeechOptions(beam_size=4))
+    decoder._language = "en"
+    made = [decoder._options(temperature, [1]) for temperature in (0.0, 0.2)]
+    assert [(each.beam_size, each.best_of) for each in made] == [(4, None), (None, 5)]

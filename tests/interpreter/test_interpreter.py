@@ -386,10 +386,13 @@ def test_a_killed_supervisor_takes_the_kernel_along(new: Callable[..., Interpret
     before = below()
     text(interpreter, ORPHAN)
     started = below() - before
+    assert interpreter._kernel is not None
+    folder = Path(interpreter._kernel.folder)
     os.kill(min(process.pid for process in started), signal.SIGKILL)
     until(lambda: not any(p.is_running() and p.status() != "zombie" for p in started))
     with pytest.raises(EngineFailed, match="ended"):
         text(interpreter, "1")
+    assert not folder.exists()  # which nobody else can remove any more
 
 
 # --- whether it may run ------------------------------------------------------------------------

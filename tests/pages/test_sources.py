@@ -12,7 +12,7 @@ from models import ChatEngine, EngineClosed, EngineFailed, Segment, loader
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Source, Turn
 from pages.shared.frame import KINDS, PAGES, Page
-from tests.fakes.engines import Stage
+from tests.fakes.engines import FakeSpeechEngine, Stage
 from tests.fakes.pictures import DOT
 from tests.fakes.visitor import (
     alive,
@@ -195,7 +195,12 @@ def test_typing_still_works_beside_a_microphone(listening: AppTest) -> None:
 @pytest.mark.parametrize("typed", ["Hello.", ""])
 @pytest.mark.parametrize("what", ["failure", "crash", "silence", "unloaded", "unloading"])
 def test_a_failure_is_a_sentence_and_loses_no_word(
-    stage: Stage, listening: AppTest, say: Callable[..., AppTest], what: str, typed: str
+    stage: Stage,
+    listening: AppTest,
+    say: Callable[..., AppTest],
+    what: str,
+    typed: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if what == "failure":
         stage.breaks = (1, EngineFailed("Whisper stopped; try again.", "Whisper 中断；请重试。"))
@@ -204,7 +209,13 @@ def test_a_failure_is_a_sentence_and_loses_no_word(
     elif what == "silence":
         stage.heard = []
     elif what == "unloading":  # since it was looked up
-        stage.breaks = (0, EngineClosed("It is gone.", "没了。"))
+        hear = FakeSpeechEngine._transcribe
+
+        def close(self: Any, *_: Any) -> Any:
+            monkeypatch.setattr(FakeSpeechEngine, "_transcribe", hear)
+            raise EngineClosed("It is gone.", "没了。")
+
+        monkeypatch.setattr(FakeSpeechEngine, "_transcribe", close)
     else:
         loader.shared().unload()
     at = say(listening, typed)

@@ -122,6 +122,15 @@ def test_times_of_the_joined_speech_and_back() -> None:
         assert timeline.joined(recorded) == joined
 
 
+def test_a_word_at_a_pause_lies_where_most_of_it_was_said() -> None:
+    timeline = Timeline()
+    timeline.add([{"start": 16_000, "end": 48_000}, {"start": 160_000, "end": 320_000}])
+    words = (Word(1.5, 2.1, " before"), Word(1.9, 2.5, " behind"))
+    line = timeline.restore(Segment(1.5, 2.5, " before behind", words))
+    assert [(word.start, word.end) for word in line.words] == [(2.5, 3.1), (9.9, 10.5)]
+    assert (line.start, line.end) == (2.5, 10.5)
+
+
 @pytest.mark.parametrize(
     ("start", "begins"), [(3.6, 4.0), (0.0, 4.0), (4.0, 4.0), (7.0, 7.0), (9.5, 9.6), (11.0, 11.0)]
 )

@@ -23,7 +23,7 @@ from models.chat.openai_form import Chunk, events, refusal, write_conversation, 
 from models.chat.request import ChatRequest
 from models.chat.templates import refused, reported
 from models.engines.base import ChatEngine
-from models.errors import BadInput, CheckpointCorrupt, EngineFailed, ModelError, short
+from models.errors import BadInput, CheckpointCorrupt, DoesNotFit, EngineFailed, ModelError, short
 from models.jobs import Stream
 from models.schema import (
     Done,
@@ -54,7 +54,7 @@ class GgufEngine(ChatEngine):
         self._path, self._key = path, secrets.token_hex(16)
         progress(Progress("load", 0, path.stat().st_size))
         self._server = self._start(path)
-        self._warm_up()
+        _run_once(self._server)
 
     def _report(self, seconds: float) -> LoadReport:
         return LoadReport(
@@ -90,6 +90,8 @@ class GgufEngine(ChatEngine):
         try:
             return xllamacpp.Server(params)
         except RuntimeError as error:
+            if _is_readable(path):
+                raise self._too_large() from error
             raise CheckpointCorrupt(
                 f"llama.cpp cannot read {path.name}: the file is damaged or of an architecture that "
                 "it does not know; get the file again, or choose another checkpoint.",
@@ -97,10 +99,12 @@ class GgufEngine(ChatEngine):
                 "或选择其他模型。",
             ) from error
 
-    def _warm_up(self) -> None:
-        # Also needed for a clean end: a server destroyed before its loop has run once never returns.
-        self._server.handle_completions(
-            {"prompt": "a", "max_tokens": 1, "cache_prompt": False}, lambda _: None
+    def _too_large(self) -> DoesNotFit:
+        return DoesNotFit(
+            f"{self.placement.device} has no memory for {self.checkpoint.name} with a context of "
+            f"{self.placement.context} tokens: unload another model, or choose a shorter context or a smaller file.",
+            f"{self.placement.device} 的内存不足以按 {self.placement.context} 个 token 的上下文加载 "
+            f"{self.checkpoint.name}：请卸载其他模型，或选择更短的上下文、更小的文件。",
         )
 
     def _close(self) -> None:
@@ -208,6 +212,31 @@ class GgufEngine(ChatEngine):
                 f"llama.cpp stopped: {short(error)}; try again, or load the checkpoint anew.",
                 f"llama.cpp 中止：{short(error)}；请重试，或重新加载模型。",
             ) from error
+
+
+def _run_once(server: Any) -> None:
+    """Warms it up; also needed for a clean end: a server destroyed before its loop has run never returns."""
+    server.handle_completions({"prompt": "a", "max_tokens": 1, "cache_prompt": False}, lambda _: None)
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file that could not be loaded can be where it takes next to no memory: mapped, a context of nothing.
+
+    llama.cpp raises the same for a damaged file and for memory that ran out.
+    """
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_parallel, params.n_ctx, params.n_batch, params.n_gpu_layers = 1, 256, 64, 0
+    params.fit_params = params.warmup = params.ui = False
+    params.check_tensors = True
+    params.verbosity = 0
+    try:
+        _run_once(xllamacpp.Server(params))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _file_type(path: Path) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+import models
 from models import ChatOptions, Delta, Done, EngineFailed, ToolCall
 from models.engines.gguf import GgufEngine, _file_type
+from models.errors import DoesNotFit
 from models.schema import Checkpoint, Placement
 
 
@@ -116,3 +118,13 @@ def test_what_breaks_in_llama_cpp_is_a_sentence(
     assert next(events) == Delta("so far")
     with pytest.raises(EngineFailed, match=f"llama.cpp stopped: .*{error}; try again"):
         next(events)
+
+
+@pytest.mark.weights
+def test_memory_that_ran_out_is_no_damage() -> None:
+    """llama.cpp raises the same for both; what is read where it takes no memory was not damaged."""
+    checkpoint = models.catalog.find("smollm2-135m-instruct")
+    path = models.shared().fetch(checkpoint.name)
+    with pytest.raises(DoesNotFit, match="shorter context") as caught:
+        GgufEngine(path, checkpoint, Placement("cpu", "file", context=400_000_000))  # petabytes of it
+    assert checkpoint.name in caught.value.zh

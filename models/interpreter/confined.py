@@ -215,12 +215,10 @@ def _resident(process: int) -> int:
 def _share(process: int) -> int:
     """Bytes of memory that a process occupies: of what several see, each its part."""
     try:
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
-    except OSError:  # this system does not tell
-        pass
-    return _resident(process)
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration):  # this system does not tell
+        return _resident(process)
 
 
 def _queued() -> int:

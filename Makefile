@@ -5,7 +5,7 @@ PYTHON ?= python3
 PORT ?= 8501
 BIN := .venv/bin
 
-.PHONY: run test test-fast check lint lock bench clean
+.PHONY: run test test-fast check lint lock fuzz bench clean
 
 run: .venv/requirements.stamp
 	$(BIN)/streamlit run app.py --server.port $(PORT) $(ARGS)
@@ -34,6 +34,11 @@ lock:
 	$(BIN)/uv pip compile -q $(ARGS) requirements.txt -o requirements.lock
 	$(BIN)/uv pip compile -q $(ARGS) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 
+# Seconds for each fuzzer, and which: ARGS="600 boxes calls". Without hashes, and in no list: nobody else needs it.
+fuzz: .venv/requirements-dev.stamp
+	$(BIN)/python -m pip install -q atheris==3.0.0
+	$(BIN)/python -m tests.fuzz $(ARGS)
+
 bench: .venv/requirements-dev.stamp
 	$(BIN)/python -m bench.chat $(ARGS)
 	$(BIN)/python -m bench.chatglm $(ARGS)
@@ -41,7 +46,7 @@ bench: .venv/requirements-dev.stamp
 	$(BIN)/python -m bench.speech $(ARGS)
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .fuzz .mypy_cache .pytest_cache .ruff_cache
 
 # A stamp is younger than the lists it stands for once all of them is installed. The lock leaves out torch,
 # and what a CUDA build of it brings along: the list then installs whichever build pip finds (pyproject.toml

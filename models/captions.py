@@ -110,16 +110,18 @@ def write(captions: Sequence[Caption], format: str, prefix: str = "") -> bytes:
         with zipfile.ZipFile(file, "w") as archive:
             for name, text, caption in zip(names, texts, done, strict=True):
                 archive.writestr(name, caption.picture)
-                archive.writestr(str(PurePosixPath(name).with_suffix(".txt")), f"{text}\n")
+                archive.writestr(
+                    str(PurePosixPath(name).with_suffix(".txt")), f"{text}\n".encode(errors="replace")
+                )
         return file.getvalue()
     rows = [{"file": name, "caption": text} for name, text in zip(names, texts, strict=True)]
     if format == "json":
-        return json.dumps(rows, ensure_ascii=False, indent=1).encode()
+        return json.dumps(rows, ensure_ascii=False, indent=1).encode(errors="replace")
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, ("file", "caption"))
     writer.writeheader()
     writer.writerows({column: _as_text(cell) for column, cell in row.items()} for row in rows)
-    return table.getvalue().encode("utf-8-sig")  # spreadsheets take the mark for UTF-8
+    return table.getvalue().encode("utf-8-sig", "replace")  # spreadsheets take the mark for UTF-8
 
 
 def _as_text(cell: str) -> str:

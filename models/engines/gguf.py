@@ -83,7 +83,7 @@ class GgufEngine(ChatEngine):
         params.fit_params = False  # placement has decided; llama.cpp must not shrink the context
         params.cache_ram_mib = PREFIX_CACHE_MIB
         params.check_tensors = True
-        params.warmup = False  # _warm_up does
+        params.warmup = False  # _run_once does
         params.api_keys = [self._key]
         params.ui = params.endpoint_slots = params.endpoint_metrics = False
         params.verbosity = 0

@@ -9,21 +9,26 @@ orphans, and takes the whole namespace along when it is killed; the command is i
 Cut off means (namespaces(7)): a root of its own in memory, with the system and Python read-only and
 no home folders; a network without interfaces; no sight of other processes; a user who may nothing.
 
+Memory is that of all processes, what they share counted once, and of what waits in their sockets. Other
+memory, which belongs to no process, is refused by a filter of system calls (seccomp(2)).
+
 Standard input is the line to whoever started this: a byte says that the command has made its
 sockets, the end of file that nobody is left who wants it.
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
 import select
 import shutil
 import signal
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 NOT_CONFINED = 125  # exit code: this system does not allow it; the reason is on standard error
 OUT_OF_MEMORY = 124  # exit code: all processes together took more than `Spec.memory`
@@ -36,7 +41,30 @@ _NEWNS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x8000000, 0x10000000, 0x
 _NOSUID, _NODEV, _BIND, _REC, _PRIVATE, _DETACH = 2, 4, 4096, 16384, 1 << 18, 2
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
 _ATTR_READONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
-_SET_PDEATHSIG, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 1, 36, 38
+_SET_PDEATHSIG, _SET_SECCOMP, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 1, 22, 36, 38
+
+# linux/filter.h, linux/seccomp.h: instructions, the answers, and where a call's number and arguments are.
+_LOAD, _AND, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+_CALL, _ARCHITECTURE, _ARGUMENTS, _X32 = 0, 4, 16, 0x40000000
+_MAP_SHARED, _MAP_ANONYMOUS, _SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 32, 1, 7, 8
+
+
+class _Calls(NamedTuple):
+    """The numbers of system calls on an architecture (linux/audit.h, asm/unistd.h)."""
+
+    architecture: int
+    memory: tuple[
+        int, ...
+    ]  # memfd_create, memfd_secret, shmget, msgget, io_uring_setup: memory of no process
+    mmap: int
+    setsockopt: int
+
+
+CALLS = {
+    "x86_64": _Calls(0xC000003E, (319, 447, 29, 68, 425), 9, 54),
+    "aarch64": _Calls(0xC00000B7, (279, 447, 194, 186, 425), 222, 208),
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +73,7 @@ class Spec:
 
     command: list[str]
     home: str  # working folder, as the command sees it; made here when confined
-    memory: int  # resident, of all processes together
+    memory: int  # of all processes together
     file: int  # largest file
     disk: int  # all files together, kept in memory when confined
     processes: int  # and threads, when confined
@@ -53,6 +81,7 @@ class Spec:
     folder: str = ""  # removed once whoever started this is gone
     root: str = ""  # an empty folder, where the new root is put together
     readable: tuple[str, ...] = ()  # seen at the same path, read-only
+    hidden: tuple[str, ...] = ()  # files among them that are not
     sockets: tuple[str, str] | None = None  # a folder to share, and where the command sees it
     settings: tuple[str, str] | None = None  # a folder to copy, and where the command sees it
 
@@ -126,7 +155,7 @@ def _supervise(child: int, spec: Spec) -> int:
         if ended == child:
             _kill(0)
             return _code(status)
-        if sum(map(_resident, _descendants(os.getpid()))) > spec.memory:
+        if _memory(spec) > spec.memory:
             _kill(child)
             return OUT_OF_MEMORY
 
@@ -166,12 +195,43 @@ def _descendants(process: int) -> list[int]:
     return children + [below for child in children for below in _descendants(child)]
 
 
+def _memory(spec: Spec) -> int:
+    """Bytes that everything below this process occupies."""
+    below, queued = _descendants(os.getpid()), _queued() if spec.confined else 0
+    resident = queued + sum(map(_resident, below))
+    if resident <= spec.memory:
+        return resident
+    return queued + sum(map(_share, below))  # takes a moment, and only matters here
+
+
 def _resident(process: int) -> int:
-    """Bytes of memory that a process occupies."""
+    """Bytes of memory that a process sees, others as well or not."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
+
+
+def _share(process: int) -> int:
+    """Bytes of memory that a process occupies: of what several see, each its part."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    except (OSError, StopIteration):  # this system does not tell
+        return _resident(process)
+
+
+def _queued() -> int:
+    """Bytes that may wait in the sockets of this network, at most; there are no others than these kinds."""
+    try:
+        size = int(Path("/proc/sys/net/core/wmem_default").read_text())
+        messages = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 1
+        sockets = [line.split()[4] for line in Path("/proc/self/net/unix").read_text().splitlines()[1:]]
+        others = len(Path("/proc/self/net/netlink").read_text().splitlines()) - 1
+    except OSError:
+        return 0
+    streams = sockets.count("0001")
+    return size * (streams + others + messages * (len(sockets) - streams))
 
 
 def _limit(spec: Spec) -> None:
@@ -213,8 +273,8 @@ def _build_root(spec: Spec, user: int) -> None:
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, f"size={spec.disk},nr_inodes=50000,mode=755")
     for folder in ("/proc", "/dev", "/tmp", spec.home):
         Path(root + folder).mkdir(parents=True)
-    _show(root, spec.readable)
-    for device in ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"):
+    _show(root, spec.readable, spec.hidden)
+    for device in ("/dev/null", "/dev/random", "/dev/urandom"):  # shared, /dev/zero is memory of no process
         _bind(device, root + device)
     Path(root + "/dev/shm").symlink_to("/tmp")
     Path(root + "/dev/fd").symlink_to("/proc/self/fd")
@@ -232,12 +292,15 @@ def _build_root(spec: Spec, user: int) -> None:
             os.chown(path, user, user)
 
 
-def _show(root: str, paths: tuple[str, ...]) -> None:
+def _show(root: str, paths: tuple[str, ...], hidden: tuple[str, ...]) -> None:
     real = {path: os.path.realpath(path) for path in paths}
     for path in sorted(set(real.values()), key=len):  # a folder before what lies in it
         if not os.path.lexists(root + path):
             _bind(path, root + path)
             _read_only(root + path)
+    for path in map(os.path.realpath, hidden):
+        if Path(root + path).is_file():
+            _mount("/dev/null", root + path, "", _BIND)  # of a mount without devices: nobody can open it
     for link, path in real.items():
         if not os.path.lexists(root + link):
             Path(root + link).parent.mkdir(parents=True, exist_ok=True)
@@ -263,6 +326,34 @@ def _enter(spec: Spec, user: int) -> None:
         os.setgid(user)
         os.setuid(user)
     _prctl(_SET_NO_NEW_PRIVS, 1)
+    if calls := CALLS.get(os.uname().machine):
+        _filter(calls)
+
+
+def _filter(calls: _Calls) -> None:
+    """Refuse the system calls that take memory which no process has, from now on."""
+    kind, size = _ARGUMENTS + 3 * 8, _ARGUMENTS + 2 * 8  # mmap's flags, setsockopt's option
+    level = _ARGUMENTS + 8
+    shared = _MAP_SHARED | _MAP_ANONYMOUS
+    steps = [
+        (_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, calls.architecture), (_RETURN, 0, 0, _REFUSE),
+        (_LOAD, 0, 0, _CALL), (_AT_LEAST, 0, 1, _X32), (_RETURN, 0, 0, _REFUSE),
+    ]  # fmt: skip
+    for call in calls.memory:
+        steps += [(_EQUAL, 0, 1, call), (_RETURN, 0, 0, _REFUSE)]
+    steps += [
+        (_EQUAL, 0, 5, calls.mmap),
+        (_LOAD, 0, 0, kind), (_AND, 0, 0, shared), (_EQUAL, 0, 1, shared),
+        (_RETURN, 0, 0, _REFUSE), (_RETURN, 0, 0, _ALLOW),
+        (_EQUAL, 0, 5, calls.setsockopt),  # larger buffers than `_queued` counts
+        (_LOAD, 0, 0, level), (_EQUAL, 0, 3, _SOL_SOCKET),
+        (_LOAD, 0, 0, size), (_EQUAL, 2, 0, _SO_SNDBUF), (_EQUAL, 1, 0, _SO_RCVBUF),
+        (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _REFUSE),
+    ]  # fmt: skip
+    code = b"".join(struct.pack("=HBBI", *step) for step in steps)
+    program = struct.pack("@HP", len(steps), ctypes.addressof(held := ctypes.create_string_buffer(code)))
+    _libc("prctl", _SET_SECCOMP, ctypes.c_ulong(2), program, *[ctypes.c_ulong(0)] * 2)
+    del held  # until here it has to stay where it is
 
 
 def _read_only(path: str) -> None:

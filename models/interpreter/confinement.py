@@ -1,6 +1,7 @@
 """Whether code may run here, and what holds it back: asked of the operator, and tried on the system."""
 
 import os
+import platform
 import sys
 import tempfile
 from functools import cache
@@ -32,7 +33,8 @@ def confinement(limits: Limits | None = None) -> Confinement:
     limits = limits or Limits()
     refused = _unavailable() or (None if _accepted() else _unconfinable())
     cut_off = confinable()
-    held = _LIMITS + (_MEMORY if sys.platform == "linux" else ()) + (_WALLS if cut_off else ())
+    walls = _WALLS if filtered() else _WALLS[:-1]
+    held = _LIMITS + (_MEMORY if sys.platform == "linux" else ()) + (walls if cut_off else ())
     sizes = {
         "seconds": f"{limits.seconds:.0f}",
         "memory": f"{limits.memory / GiB:.1f}",
@@ -42,7 +44,7 @@ def confinement(limits: Limits | None = None) -> Confinement:
     }
     filled = [
         tuple(Text(*(side.format(**sizes) for side in text)) for text in part)
-        for part in (held, () if cut_off else _WALLS)
+        for part in (held, [wall for wall in _WALLS if wall not in held])
     ]
     return Confinement(filled[0], filled[1], refused)
 
@@ -50,6 +52,11 @@ def confinement(limits: Limits | None = None) -> Confinement:
 def confinable() -> bool:
     """Whether this system can cut code off from its files, network and processes."""
     return _unconfinable() is None
+
+
+def filtered() -> bool:
+    """Whether the memory that belongs to no process can be refused to code that is cut off."""
+    return platform.machine() in confined.CALLS
 
 
 _LIMITS = (
@@ -73,6 +80,10 @@ _WALLS = (
     Text(
         f"Files in {HOME} take at most {{disk}} MB and vanish with the process.",
         f"{HOME} 中的文件最多 {{disk}} MB，随进程结束而消失。",
+    ),
+    Text(
+        "No memory beside that of its processes: no memfd, no shared segments, and what waits in sockets counts.",
+        "不能占用进程之外的内存：禁止 memfd 和共享内存段，套接字中等待的数据计入内存。",
     ),
 )
 

@@ -223,6 +223,7 @@ def _start(folder: str, key: str, limits: Limits, confine: bool, log: IO[bytes])
         folder=folder,
         root=f"{folder}/root",
         readable=readable(),
+        hidden=_hidden(),
         sockets=(f"{folder}/sockets", f"{inside}/sockets"),
         settings=(plots.settings(), f"{inside}/settings"),
     )
@@ -275,6 +276,15 @@ def readable() -> tuple[str, ...]:
     """Folders and files of this machine that Python needs."""
     wanted = (*_SYSTEM, *_SYSTEM_SETTINGS, sys.prefix, sys.base_prefix)
     return tuple(path for path in dict.fromkeys(wanted) if Path(path).exists())
+
+
+def _hidden() -> tuple[str, ...]:
+    """Settings in Python's folders that may hold passwords: of package indexes."""
+    return tuple(
+        f"{prefix}/{name}"
+        for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))
+        for name in ("pip.conf", ".condarc", "condarc")
+    )
 
 
 def _end(process: "subprocess.Popen[bytes]", context: Any, log: IO[bytes], folder: str) -> None:

@@ -89,8 +89,10 @@ def _explained() -> Iterator[None]:
         ) from error
     except (httpx2.InvalidURL, httpcore2.UnsupportedProtocol) as error:
         raise _no_address() from error
-    # The last two: a name that does not resolve, or cannot be one.
-    except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError, ValueError) as error:
+    # The last three: a name that does not resolve, or cannot be one; a port that is none.
+    except (
+        httpcore2.NetworkError, httpcore2.ProtocolError, OSError, ValueError, OverflowError,
+    ) as error:  # fmt: skip
         raise BadInput(
             "There is no answer from that address: check it, or save the picture and upload it instead.",
             "该网址没有响应：请检查网址，或先保存图片再上传。",

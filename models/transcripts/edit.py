@@ -57,9 +57,11 @@ def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Li
     """Give a line another text and other times.
 
     Raises:
-        BadInput: the times are in no order, or reach into the lines around; or the text is empty.
+        BadInput: the times are in no order, or reach into the lines around; or the text is empty or broken; or
+            there is no such line.
     """
-    line = lines[index]
+    (line,) = _lines_at(lines, index)
+    _check_text(text)
     if not text.strip():
         raise BadInput(
             "A line needs some text: delete the line instead.", "一行不能没有文字：请改为删除该行。"
@@ -75,6 +77,25 @@ def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Li
         text = " " * line.text.startswith(" ") + " ".join(text.split())
         changed = replace(changed, text=text, words=_reworded(changed.words, text), doubts=())
     return (*lines[:index], changed, *lines[index + 1 :])
+
+
+def _lines_at(lines: Lines, index: int, count: int = 1) -> Lines:
+    """`count` lines from `index` on. Raises BadInput where there are none."""
+    if not 0 <= index <= len(lines) - count:
+        raise BadInput(
+            "There is no such line: look at the transcript as it is now.", "没有这一行：请查看当前的文稿。"
+        )
+    return lines[index : index + count]
+
+
+def _check_text(text: str) -> None:
+    """Raises BadInput for half a character, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            "This text holds half a character: type it again.", "该文字含有不完整的字符：请重新输入。"
+        ) from error
 
 
 def _check_times(lines: Lines, index: int, start: float, end: float) -> None:
@@ -147,8 +168,8 @@ def _parts(word: Word) -> tuple[Word, ...]:
 
 
 def merge(lines: Lines, index: int) -> Lines:
-    """Join a line and the next one."""
-    first, second = lines[index : index + 2]
+    """Join a line and the next one. Raises BadInput where there are no two."""
+    first, second = _lines_at(lines, index, 2)
     left, right = first.text.rstrip(), second.text.lstrip()
     unspaced = re.compile(rf"[{UNSPACED}，。？！、；：]")
     gap = "" if unspaced.match(left[-1:]) and unspaced.match(right[:1]) else " "
@@ -169,9 +190,9 @@ def split(lines: Lines, index: int, position: int) -> Lines:
     The cut falls where the nearest word ends; without word times, by the share of the letters.
 
     Raises:
-        BadInput: nothing would be left before or after the cut.
+        BadInput: nothing would be left before or after the cut, or there is no such line.
     """
-    line = lines[index]
+    (line,) = _lines_at(lines, index)
     lead = len(line.text) - len(line.text.lstrip())
     left, right = line.text[: lead + position], line.text[lead + position :]
     if not left.strip() or not right.strip():
@@ -198,6 +219,8 @@ def split(lines: Lines, index: int, position: int) -> Lines:
 
 
 def remove(lines: Lines, index: int) -> Lines:
+    """The others. Raises BadInput where there is no such line."""
+    _lines_at(lines, index)
     return (*lines[:index], *lines[index + 1 :])
 
 
@@ -205,9 +228,9 @@ def put(lines: Lines, index: int, heard: Sequence[Segment]) -> Lines:
     """Replace a line by what was recognised anew in its time, kept within it.
 
     Raises:
-        BadInput: nothing was.
+        BadInput: nothing was, or there is no such line.
     """
-    line = lines[index]
+    (line,) = _lines_at(lines, index)
     kept = tuple(_clipped(segment, line) for segment in heard if segment.text.strip())
     if not kept:
         raise BadInput(
@@ -222,7 +245,11 @@ def _clipped(segment: Segment, line: Segment) -> Segment:
 
 
 def substitute(lines: Lines, find: str, new: str, same_case: bool = False) -> tuple[Lines, int]:
-    """Replace a text everywhere; also how often. A line that loses all its text goes."""
+    """Replace a text everywhere; also how often. A line that loses all its text goes.
+
+    Raises BadInput for a new text that is broken.
+    """
+    _check_text(new)
     if not find:
         return lines, 0
     pattern = re.compile(re.escape(find), 0 if same_case else re.IGNORECASE)

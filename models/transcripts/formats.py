@@ -89,7 +89,7 @@ def archive(files: Mapping[str, str]) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name, text in files.items():
-            zipped.writestr(name, text.encode("utf-8"))
+            zipped.writestr(name, text.encode("utf-8", "replace"))
     return data.getvalue()
 
 
@@ -113,7 +113,15 @@ def cues(
             writer, no cue takes words of two segments.
         translation: what of it is said with a segment stands below it, in the same cue: then
             `max_line_count` does not count.
+
+    Raises:
+        BadInput: lines without letters.
     """
+    if max_line_width is not None and max_line_width < 1:
+        raise BadInput(
+            f"A line cannot have {max_line_width} letters: allow at least one.",
+            f"一行不能只有 {max_line_width} 个字符：请至少设为 1。",
+        )
     segments = lasting(segments)
     below = beside(segments, translation)
     for segment, other in zip(segments, below, strict=True):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from models.errors import BadInput, Cancelled, DoesNotFit, EngineFailed, UnsupportedPlacement
-from models.interpreter import Interpreter, Limits, Output, confinement, session
+from models.interpreter import Interpreter, Limits, Output, confinement, kernel, session
 from models.interpreter.kernel import Kernel
 from models.interpreter.outputs import output_of
 from tests.fakes.waiting import WAIT, until
@@ -210,6 +211,86 @@ time.sleep(60)"""
     with pytest.raises(DoesNotFit, match=r"0\.3 GB of memory"):
         text(interpreter, code)
     assert text(interpreter, "1") == "1\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.memfd_create('x')",
+        "import mmap\nmmap.mmap(-1, 4096)",  # shared; a process gives it back and it is still there
+        "import ctypes\nif ctypes.CDLL(None).shmget(0, 4096, 0o1777) < 0: raise PermissionError",
+        "import ctypes\nif ctypes.CDLL(None).msgget(0, 0o1777) < 0: raise PermissionError",
+        "import socket\nsocket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**22)",
+        "open('/dev/zero')",
+    ],
+)
+def test_memory_that_no_process_has_is_refused(shared: Interpreter, code: str) -> None:
+    assert re.search("PermissionError|FileNotFoundError", text(shared, code))
+
+
+def test_libraries_do_without_what_is_refused(shared: Interpreter) -> None:
+    code = """
+import mmap, multiprocessing, multiprocessing.shared_memory, socket
+mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+shared = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
+shared.unlink()
+multiprocessing.Array("i", 9)
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map(abs, [-1, -2]))"""
+    assert text(shared, code) == "[1, 2]\n"
+
+
+def test_what_waits_in_sockets_is_memory(new: Callable[..., Interpreter]) -> None:
+    interpreter = new(memory=300 * MiB)
+    code = """
+import os, socket, time
+kept = []
+def fill():
+    while True:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        kept.append(far)
+        try:
+            while True: near.send(bytes(65536))
+        except BlockingIOError:
+            near.close()
+for _ in range(8):
+    if os.fork() == 0:
+        try:
+            fill()
+        except OSError:  # no more files
+            time.sleep(60)
+time.sleep(60)"""
+    with pytest.raises(DoesNotFit, match=r"0\.3 GB of memory"):
+        text(interpreter, code)
+
+
+def test_what_processes_share_counts_once(new: Callable[..., Interpreter]) -> None:
+    interpreter = new(memory=400 * MiB)
+    code = """
+import os, time
+held = b"x" * (100 << 20)
+children = []
+for _ in range(10):
+    children.append(os.fork())
+    if children[-1] == 0:
+        time.sleep(2)
+        os._exit(0)
+for child in children:
+    os.waitpid(child, 0)
+print("all")"""
+    assert text(interpreter, code) == "all\n"
+
+
+def test_settings_of_package_indexes_cannot_be_read(
+    new: Callable[..., Interpreter], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tmp_path / "pip.conf"
+    settings.write_text("index-url = https://user:xyzzy@example.org")
+    wanted = (*kernel.readable(), str(tmp_path))
+    monkeypatch.setattr(kernel, "readable", lambda: wanted)
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    assert "PermissionError" in text(new(), f"open({str(settings)!r}).read()")
 
 
 def test_a_fork_bomb_is_bounded(new: Callable[..., Interpreter]) -> None:

@@ -206,6 +206,9 @@ def test_a_browsers_edits_are_carried_out() -> None:
     assert recording.version == before
     with pytest.raises(BadInput, match="changed meanwhile"):
         apply_edit(recording, {"action": "remove", "line": 0, "version": -1})
+    for broken in ({}, {"line": "x"}, {"line": None}, {"line": [0]}):
+        with pytest.raises(BadInput, match="cannot be read"):
+            ask("remove", **broken)
     recording.state, recording.options = "running", SpeechOptions()
     with pytest.raises(BadInput, match="changed meanwhile"):
         ask("remove", line=0)

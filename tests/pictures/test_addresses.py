@@ -333,7 +333,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer(
         "", " ", "x", "picture.png", "/etc/passwd", "file:///etc/passwd", "ftp://example.com/x", "http://",
         "http:///x", "data:image/png;base64,AA", "javascript:alert(1)", "http://[::1", "http://a b/",
         "http://example.com:99999/", "http://" + "a" * 70 + ".com/", "http://\0/", "gopher://127.0.0.1/",
-        "http://127.0.0.1:22/\r\nHost: x",
+        "http://127.0.0.1:22/\r\nHost: x", "http://example.com:99999999999999999999/", "http://\ud800/",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_one_sentence(address: str) -> None:

@@ -201,3 +201,45 @@ def test_a_translation_stands_beside_what_it_overlaps_most() -> None:
     ]
     assert beside(LINES, translation) == ["A B", "", "C D"]
     assert beside((), translation) == [] and beside(LINES, ()) == ["", "", ""]
+
+
+@pytest.mark.parametrize("index", [-1, 3, 10**20])
+def test_a_line_that_is_not_there_is_a_sentence(index: int) -> None:
+    changes = (
+        lambda: rewrite(LINES, index, "x", 0.0, 1.0),
+        lambda: split(LINES, index, 1),
+        lambda: merge(LINES, index),
+        lambda: merge(LINES, 2),  # the last has no next one
+        lambda: remove(LINES, index),
+        lambda: put(LINES, index, LINES),
+    )
+    for change in changes:
+        with pytest.raises(BadInput, match="no such line"):
+            change()
+
+
+def test_half_a_character_is_no_text() -> None:
+    with pytest.raises(BadInput, match="half a character"):
+        rewrite(LINES, 0, "a \ud800", 0.0, 1.0)
+    with pytest.raises(BadInput, match="half a character"):
+        substitute(LINES, "hello", "\udc00")
+
+
+# What is quadratic in these takes minutes, and is ended by the time that a test has.
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", [" " * 200_000, "a " * 50_000, "中" * 50_000])
+def test_a_line_may_be_very_long(text: str) -> None:
+    assert "".join(units(text)) == text
+    line = Segment(0.0, 10.0, text, words=spread(units(text), 0.0, 10.0))
+    (changed,) = rewrite((line,), 0, f"{text}b", 0.0, 10.0)
+    assert "".join(word.text for word in changed.words).strip() == changed.text.strip()
+    assert changed.words[0] == line.words[0] or not text.strip()
+
+
+def test_of_a_long_line_only_what_lies_between_the_differences_changes() -> None:
+    text = " ".join(map(str, range(5000)))
+    line = Segment(0.0, 5000.0, text, words=spread(units(text), 0.0, 5000.0))
+    (changed,) = rewrite((line,), 0, text.replace(" 2000 ", " two thousand "), 0.0, 5000.0)
+    assert changed.words[:2000] == line.words[:2000]
+    assert changed.words[2002:] == line.words[2001:]
+    assert [word.text for word in changed.words[2000:2002]] == [" two", " thousand"]

@@ -26,6 +26,15 @@ def apply_edit(recording: Recording, edit: Mapping[str, Any]) -> None:
         BadInput: that cannot be done, or was asked of lines that are no longer there.
     """
     check_version(recording, edit)
+    try:
+        _apply(recording, edit)
+    except (LookupError, TypeError, AttributeError) as error:  # a browser can send anything
+        raise BadInput(
+            "This change cannot be read: load the page again.", "无法读取这一修改：请重新加载页面。"
+        ) from error
+
+
+def _apply(recording: Recording, edit: Mapping[str, Any]) -> None:
     lines = recording.lines
     match edit["action"]:
         case "undo":

@@ -80,7 +80,7 @@ class Isolated(Engine):
     # --- inside -------------------------------------------------------------------------------
 
     def _start(self, progress: OnProgress, cancel: threading.Event | None) -> WorkerProcess:
-        process = WorkerProcess()
+        process = WorkerProcess(self.checkpoint.name)
         try:
             load = process.ask("load", *self._made_by, cancel=cancel)
             known = _hear(load, progress)

@@ -60,10 +60,10 @@ class _Request:
 
 
 class WorkerProcess:
-    """One worker. Several threads may ask it at the same time."""
+    """One worker. Several threads may ask it at the same time. `title` is for those who list processes."""
 
-    def __init__(self) -> None:
-        self._process = _STARTER.submit(_start).result()
+    def __init__(self, title: str) -> None:
+        self._process = _STARTER.submit(_start, title).result()
         self._channel = Channel(_pipe(self._process.stdout), _pipe(self._process.stdin))
         self._numbers = itertools.count()
         self._requests: dict[int, _Request] = {}
@@ -192,10 +192,10 @@ class WorkerProcess:
             request.came.put(message)
 
 
-def _start() -> "subprocess.Popen[bytes]":
+def _start(title: str) -> "subprocess.Popen[bytes]":
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-m", "models.workers.worker"],
+        [sys.executable, "-m", "models.workers.worker", title],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

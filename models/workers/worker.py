@@ -1,6 +1,6 @@
 """The worker's side: one engine, and a thread for each request of the host.
 
-    python -m models.workers.worker        the line is standard input and output
+    python -m models.workers.worker NAME        the line is standard input and output; the name is for `ps`
 
 A request is {"id", "call", "arguments"}. All that comes of it carries its id: {"item"} for each thing as it
 comes, {"made": true} when a question is read and only the answer is left, and last {"end": value} or

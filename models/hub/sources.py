@@ -13,9 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from models.catalog.selection import select
+from models.catalog.table import CHECKPOINTS
 from models.errors import AccessDenied, CheckpointNotFound, HubUnreachable, UnsupportedCheckpoint
 from models.hub.download import Transfer
 from models.hub.stamps import Stamps
+from models.permissions import may_use_token
 from models.schema import Checkpoint
 
 TIMEOUT = 10.0  # seconds without a byte, after which the rest is asked for anew
@@ -33,6 +35,16 @@ def folder_of(*variables: str, default: Path) -> Path:
 
 def user_cache() -> Path:
     return folder_of("XDG_CACHE_HOME", default=Path("~/.cache"))
+
+
+def is_offered(checkpoint: Checkpoint) -> bool:
+    """Whether it is a row of the catalog, and so what Quintet's operator offers."""
+    return checkpoint.name in CHECKPOINTS
+
+
+def token_for(checkpoint: Checkpoint, token: str | None) -> str | None:
+    """The operator's token, if it may be shown for this checkpoint."""
+    return token if may_use_token(checkpoint.hub_id or checkpoint.name, is_offered(checkpoint)) else None
 
 
 def open_client(token: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from fnmatch import fnmatchcase
 
 
 def model_paths() -> list[str]:
@@ -47,3 +48,27 @@ def key_for(address: str) -> str | None:
 def _names(address: str) -> set[str]:
     host_and_port = address.lower().split("/")[2]
     return {address.lower(), host_and_port, re.sub(r":\d+$", "", host_and_port)}
+
+
+def may_fetch(name: str, offered: bool) -> bool:
+    """Whether a checkpoint may be fetched: QUINTET_FETCH is "anything" (the default), "catalog" or "nothing".
+
+    "catalog" is what Quintet offers, and what *MODEL_PATH names. Whatever else is written there means nothing.
+    """
+    allowed = os.environ.get("QUINTET_FETCH", "").strip().lower() or "anything"
+    return allowed == "anything" or (allowed == "catalog" and (offered or name in model_paths()))
+
+
+def may_use_token(name: str, offered: bool) -> bool:
+    """Whether the operator's token of a hub is shown for this: for what `may_fetch` calls the catalog, and for
+    the ids and patterns of QUINTET_TOKEN_FOR (owner/name, owner/*; separated by commas; default: all)."""
+    patterns = os.environ.get("QUINTET_TOKEN_FOR", "*").split(",")
+    return offered or name in model_paths() or any(fnmatchcase(name, part.strip()) for part in patterns)
+
+
+def kept_free() -> int:
+    """Bytes of a disk that no download may take: QUINTET_KEEP_FREE, in GB; default: none."""
+    try:
+        return round(float(os.environ.get("QUINTET_KEEP_FREE") or 0) * 1e9)
+    except ValueError:
+        return 0

@@ -25,6 +25,9 @@ SETTINGS = (
     "TRANSFORMERS_",
     "MODELSCOPE_",
     "QUINTET_REMOTE",
+    "QUINTET_FETCH",
+    "QUINTET_TOKEN_FOR",
+    "QUINTET_KEEP_FREE",
     "OPENAI_API_KEY",
     "QUINTET_TOOLS",
     "QUINTET_CODE_INTERPRETER",
@@ -52,6 +55,12 @@ SLOW = (
 
 def _is_slow(path: Path) -> bool:
     return path.is_relative_to(TESTS) and path.relative_to(TESTS).as_posix().startswith(SLOW)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kills", type=int, default=1, help="how often tests/test_kills.py kills at each slow stage"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -25,12 +25,15 @@ _OTHER_PAGES = frozenset(
 
 _ID = r"\w[\w.-]*/\w[\w.-]*"
 # owner/name, @ and a branch, tag or commit, : and a quantisation or a file.
-_REPOSITORY = re.compile(rf"(?P<id>{_ID})(?:@(?P<revision>[\w.-]+(?:/[\w.-]+)*))?(?::(?P<variant>[^:\\]+))?")
+_REPOSITORY = re.compile(
+    rf"(?P<id>{_ID})(?:@(?P<revision>\w[\w.-]*(?:/\w[\w.-]*)*))?(?::(?P<variant>[^:\\]+))?"
+)
 _PAGE = re.compile(
     rf"/(?:api/(?:v1/)?)?(?:models/)?(?P<repository>{_ID}(?:[@:][\w.-]+)*)"
     r"(?:/(?:tree|blob|resolve|raw|blame|commits?|file/view|files)"
-    r"(?:/(?P<revision>refs(?:/|%2F)\w+(?:/|%2F)[\w.-]+|[^/]+)(?:/(?P<file>.+))?)?|/.*)?"
+    r"(?:/(?P<revision>refs(?:/|%2F)\w+(?:/|%2F)\w[\w.-]*|\w[^/\\]*)(?:/(?P<file>.+))?)?|/.*)?"
 )
+_BRANCH = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*")  # or a tag, or a commit; never .. or anything hidden
 _MAIN = frozenset({"", "main", "master"})  # the branch that a repository is taken from anyway
 _FILE_IN_QUERY = ("show_file_info", "fileName", "FilePath")  # as the hubs' pages name the file that is shown
 
@@ -96,9 +99,10 @@ def read_page(text: str) -> Repository | None:
     address, modelscope = hub
     query = parse_qs(address.query)
     file = page["file"] or next((query[key][0] for key in _FILE_IN_QUERY if key in query), "")
-    return Repository(
-        found.id, _branch(page["revision"]) or found.revision, _one_file(file) or found.variant, modelscope
-    )
+    branch = _branch(page["revision"])
+    if branch is None:
+        return None
+    return Repository(found.id, branch or found.revision, _one_file(file) or found.variant, modelscope)
 
 
 def is_other_page(text: str) -> bool:
@@ -124,10 +128,11 @@ def _hub(text: str) -> tuple[SplitResult, bool] | None:
 def read_id(text: str) -> Repository | None:
     """The repository that owner/name, owner/name@revision or owner/name:Q4_K_M means."""
     match = _REPOSITORY.fullmatch(re.sub(r"\s*/\s*", "/", text).rstrip("/"))
-    if match is None:
+    branch = _branch(match["revision"]) if match else None
+    if match is None or branch is None:
         return None
     variant = match["variant"] or ""
-    return Repository(match["id"], _branch(match["revision"]), "" if variant == "latest" else variant)
+    return Repository(match["id"], branch, "" if variant == "latest" else variant)
 
 
 def _own_hubs() -> dict[str, bool]:
@@ -136,9 +141,12 @@ def _own_hubs() -> dict[str, bool]:
     return {text.split("://")[-1].strip("/").lower(): kind for text, kind in named.items() if text}
 
 
-def _branch(revision: str | None) -> str:
+def _branch(revision: str | None) -> str | None:
+    """Empty for the main one, None for what can be none: caches keep a folder of that name."""
     revision = unquote(revision or "")
-    return "" if revision in _MAIN else revision
+    if revision in _MAIN:
+        return ""
+    return revision if _BRANCH.fullmatch(revision) else None
 
 
 def _one_file(path: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from models.errors import Cancelled, CheckpointCorrupt, DoesNotFit
+from models.permissions import kept_free
 from models.schema import OnProgress, Progress
 
 CHUNK = 1 << 20  # bytes
@@ -198,9 +199,10 @@ def sha256_of(path: Path, transfer: Transfer) -> str:
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raises DoesNotFit when the disk that holds (or will hold) ``folder`` has less than ``needed``."""
+    """Raises DoesNotFit when the disk that holds (or will hold) ``folder`` has less than ``needed`` beyond what the
+    operator keeps free."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = max(shutil.disk_usage(existing).free - kept_free(), 0)
     if needed > free:
         raise DoesNotFit(
             f"{needed / 1e9:.1f} GB more is needed on the disk of its folder and {free / 1e9:.1f} GB is free: "

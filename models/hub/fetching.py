@@ -17,6 +17,7 @@ from models.cache import cache_dir
 from models.catalog.formats import format_of
 from models.catalog.selection import entry
 from models.errors import (
+    AccessDenied,
     Cancelled,
     CheckpointCorrupt,
     CheckpointNotFound,
@@ -33,10 +34,12 @@ from models.hub.modelscope import from_modelscope, modelscope_endpoint, modelsco
 from models.hub.sources import (
     Fetch,
     answers,
+    is_offered,
     is_set,
 )
 from models.hub.wheels import from_index
 from models.jobs import Job
+from models.permissions import may_fetch
 from models.schema import Checkpoint, OnProgress
 from models.shared_work import POLL, SharedWork
 
@@ -73,6 +76,12 @@ class Hub:
             return found
         if checkpoint.path:
             raise _incomplete(checkpoint)
+        if not may_fetch(checkpoint.name, is_offered(checkpoint)):
+            raise AccessDenied(
+                f"{checkpoint.name} is not on this machine, and this server does not fetch it: choose another one, "
+                "or ask its operator, who says in QUINTET_FETCH what is fetched.",
+                f"本机没有 {checkpoint.name}，且本服务器不会下载它：请另选模型，或联系管理员（由 QUINTET_FETCH 决定可下载的内容）。",
+            )
         try:
             return self._fetches.run(checkpoint.name, partial(self._bring, checkpoint), progress, cancel)
         except HubUnreachable as error:

@@ -8,7 +8,16 @@ from urllib.parse import quote
 
 from models.catalog.snapshots import referenced, snapshots
 from models.hub.download import Remote, Transfer, fetch_all
-from models.hub.sources import ask_json, choose_files, explained, folder_of, is_set, open_client, user_cache
+from models.hub.sources import (
+    ask_json,
+    choose_files,
+    explained,
+    folder_of,
+    is_set,
+    open_client,
+    token_for,
+    user_cache,
+)
 from models.hub.stamps import Stamps
 from models.schema import Checkpoint
 
@@ -56,7 +65,10 @@ def from_hugging_face(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps
     """Fetches into the Hugging Face cache and returns the snapshot folder."""
     hub_id, endpoint = str(checkpoint.hub_id), hf_endpoint()
     repository, revision = _hf_repository(hub_id), checkpoint.revision or "main"
-    with explained(checkpoint, f"{endpoint}/{hub_id}", "HF_TOKEN"), open_client(_hf_token()) as client:
+    with (
+        explained(checkpoint, f"{endpoint}/{hub_id}", "HF_TOKEN"),
+        open_client(token_for(checkpoint, _hf_token())) as client,
+    ):
         listing = ask_json(
             client, f"{endpoint}/api/models/{hub_id}/revision/{quote(revision, safe='')}", blobs="true"
         )
@@ -96,8 +108,10 @@ def _hexadecimal(name: str) -> str:
 
 def _link(blob: Path, pointer: Path) -> None:
     pointer.parent.mkdir(parents=True, exist_ok=True)
-    pointer.unlink(missing_ok=True)
+    part = pointer.with_name(f"{pointer.name}.part")
+    part.unlink(missing_ok=True)
     try:
-        pointer.symlink_to(os.path.relpath(blob, pointer.parent))
+        part.symlink_to(os.path.relpath(blob, pointer.parent))
+        part.replace(pointer)  # at no moment does a file lack that was there
     except OSError:  # Windows without the right to make links
         blob.replace(pointer)

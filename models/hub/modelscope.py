@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from models.catalog.formats import format_of
 from models.hub.download import Remote, Transfer, fetch_all
-from models.hub.sources import ask_json, choose_files, explained, folder_of, is_set, open_client
+from models.hub.sources import ask_json, choose_files, explained, folder_of, is_set, open_client, token_for
 from models.hub.stamps import Stamps
 from models.schema import Checkpoint
 
@@ -50,7 +50,7 @@ def from_modelscope(checkpoint: Checkpoint, transfer: Transfer, stamps: Stamps) 
     revision = checkpoint.revision or "master"
     snapshot = _modelscope_cache() / "models" / model.replace("/", "--") / "snapshots" / revision
     address = f"{endpoint}/api/v1/models/{model}/repo"
-    token = os.environ.get("MODELSCOPE_API_TOKEN")
+    token = token_for(checkpoint, os.environ.get("MODELSCOPE_API_TOKEN"))
     page = f"{endpoint}/models/{model}"
     with explained(checkpoint, page, "MODELSCOPE_API_TOKEN"), open_client(token) as client:
         listing = ask_json(client, f"{address}/files", Revision=revision, Recursive="True")["Data"]["Files"]

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 from models.catalog.formats import SINGLE_FILE
 from models.catalog.instead import foreign
 from models.catalog.selection import has_weights, select
+from models.catalog.table import CHECKPOINTS
 from models.errors import AccessDenied, CheckpointNotFound, HubUnreachable, UnsupportedCheckpoint
 from models.hub.download import Transfer
 from models.hub.stamps import Stamps
+from models.permissions import may_use_token
 from models.schema import Checkpoint, Text
 
 _TOKEN_REFUSED = "quintet_token_refused"  # marks a refusal that had another one before it
@@ -37,6 +39,16 @@ def folder_of(*variables: str, default: Path) -> Path:
 
 def user_cache() -> Path:
     return folder_of("XDG_CACHE_HOME", default=Path("~/.cache"))
+
+
+def is_offered(checkpoint: Checkpoint) -> bool:
+    """Whether it is a row of the catalog, and so what Quintet's operator offers."""
+    return checkpoint.name in CHECKPOINTS
+
+
+def token_for(checkpoint: Checkpoint, token: str | None) -> str | None:
+    """The operator's token, if it may be shown for this checkpoint."""
+    return token if may_use_token(checkpoint.hub_id or checkpoint.name, is_offered(checkpoint)) else None
 
 
 def open_client(token: str | None) -> Any:

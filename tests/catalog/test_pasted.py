@@ -1,12 +1,13 @@
 """What people paste as a name means what they meant."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from models.catalog import CHECKPOINTS, allowed, find
-from models.catalog.pasted import clean
-from models.errors import BadInput, CheckpointNotFound
+from models.catalog.pasted import clean, read_id, read_page
+from models.errors import BadInput, CheckpointNotFound, ModelError
 from tests.fakes.tiny_checkpoints import write_folder, write_gguf
 
 COMMIT = "c0ffee" + "0" * 34
@@ -206,3 +207,22 @@ def test_quotes_and_schemes_open_no_other_folders(tmp_path: Path, monkeypatch: p
     ):
         with pytest.raises(BadInput, match="QUINTET_MODEL_DIRS"):
             allowed(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "o/n@../../../../tmp/x",
+        "o/n@a/../../x",
+        "o/n@.hidden",
+        "hf.co/o/n/tree/..",
+        "https://huggingface.co/o/n/resolve/..%2F..%2Fx/model.gguf",
+        "https://huggingface.co/o/n/tree/a%2F..%2F..%2Fx",
+        "https://modelscope.cn/models/o/n/tree/%2e%2e",
+        "https://huggingface.co/o/n/tree/..%5Cx",
+    ],
+)
+def test_a_revision_leads_nowhere_else(name: str) -> None:
+    with suppress(ModelError):
+        assert ".." not in find(name).revision and not find(name).revision.startswith(".")
+    assert read_page(name) is None and read_id(name) is None

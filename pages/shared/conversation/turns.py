@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from models import BadInput
 from models.interpreter import Output, png
-from models.pictures.drawing import check
+from models.pictures.reading import check
 from models.schema import Message
 from models.tools import exchange
 

@@ -6,7 +6,7 @@ Nothing here opens a path or an address: a picture comes as its bytes.
 import base64
 import binascii
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 80_000_000  # a file of a few kilobytes can claim far more
 MOST_MEMORY = 400_000_000  # bytes that reading one picture may take, with the copies that are made on the way
+MOST_TOGETHER = 400_000_000  # pixels of all pictures that come at once: some seconds of reading
 MOST_BYTES = 64 << 20
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
 SENT = ("JPEG", "PNG", "WEBP")  # that every server with eyes reads
@@ -90,6 +91,23 @@ def check(data: bytes) -> None:
     """Raise BadInput unless these bytes are a picture that can be read."""
     with _explained():
         _decoded(data, side=1)
+
+
+def check_many(pictures: Sequence[bytes]) -> None:
+    """As `check`, for pictures that come at once. Raises BadInput also where they are too many pixels."""
+    from PIL import Image
+
+    pixels = 0
+    for data in pictures:
+        with _explained(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels += image.width * image.height
+    if pixels > MOST_TOGETHER:
+        raise BadInput(
+            f"These pictures have more than {MOST_TOGETHER // 10**6} million pixels together: send fewer at once.",
+            f"这些图片合计超过 {MOST_TOGETHER // 10**4} 万像素：请减少一次发送的数量。",
+        )
+    for data in pictures:
+        check(data)
 
 
 def _decoded(data: bytes, side: int) -> "Image":

@@ -19,7 +19,7 @@ from pages.shared.conversation.turns import (
     Turn,
     encoded,
     read_text,
-    read_turn,
+    read_turns,
 )
 
 VERSION = 1
@@ -183,9 +183,7 @@ class Conversation:
         try:
             data = json.loads(text)
             if isinstance(data, dict) and "turns" in data:
-                return cls(
-                    tuple(read_turn(item) for item in data["turns"]), read_text(data.get("system", ""))
-                )
+                return cls(read_turns(data["turns"]), read_text(data.get("system", "")))
             return cls._from_messages(data["messages"] if isinstance(data, dict) else data)
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise ValueError("not a conversation") from error

@@ -86,6 +86,7 @@ class Interpreter:
 
     def _run(self, code: str, cancel: threading.Event) -> Iterator[Output]:
         kernel = self._started(cancel)
+        kernel.resume()
         request = kernel.execute(code)
         try:
             yield from self._watched(kernel, request, cancel)
@@ -97,6 +98,8 @@ class Interpreter:
         except ModelError:  # the process is gone
             self._discard()
             raise
+        finally:
+            kernel.pause()
 
     def _started(self, cancel: threading.Event) -> Kernel:
         kernel = self._kernel

@@ -12,7 +12,7 @@ from pathlib import Path
 
 FOLDER = Path(".fuzz")  # git ignores it
 TIME, MEMORY = 2, 500  # seconds, MB
-LONGEST = 20_000  # bytes
+LONGEST = 64_000  # bytes
 IMPORTED = 400  # MB that Python, its libraries and the fuzzer's own tables take
 
 

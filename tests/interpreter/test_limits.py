@@ -66,6 +66,11 @@ class FakeKernel:
         self.log.append(f"run {code}")
         return "request"
 
+    def resume(self) -> None:
+        """Nothing of it goes on between runs, anyway."""
+
+    pause = resume
+
     def interrupt(self) -> None:
         self.log.append("interrupt")
         self._interrupted = True

@@ -15,7 +15,7 @@ from models.engines.base import ChatEngine
 from models.errors import BadInput
 from models.file_names import file_names
 from models.pictures.boxes import without_tags
-from models.pictures.drawing import check
+from models.pictures.reading import check
 from models.schema import ChatOptions, Delta, Done
 
 FORMATS = ("csv", "json", "zip")

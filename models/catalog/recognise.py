@@ -110,9 +110,11 @@ def _ask(files: Files) -> Checkpoint | None:
 
 def _check_numbers(found: Checkpoint) -> None:
     """Raise TypeError for what cannot be counted with: a config may hold anything."""
-    sizes = vars(found.shape).values() if found.shape else ()
-    for number in (found.parameters, found.bytes, found.context_length, *sizes):
-        if number is not None and not (isinstance(number, int) and 0 <= number < 1 << 60):
+    sizes = dict(vars(found.shape)) if found.shape else {}
+    sometimes = {"window", "global_layers"}
+    known = (size for name, size in sizes.items() if size is not None or name not in sometimes)
+    for number in (found.parameters, found.bytes, found.context_length, *known):
+        if not (isinstance(number, int) and 0 <= number < 1 << 60):
             raise TypeError(number)
 
 

@@ -190,6 +190,10 @@ def _names_tool(header: str, offered: Collection[str] | None, begins: bool = Fal
 def third_reply(text: str, offered: Collection[str] | None = None) -> str:
     """What a person reads of an answer of ChatGLM3: its text, without calls. `offered`: see `split_reply`."""
     texts = (second_reply(part.content) for part in split_reply(text, offered) if not part.metadata.strip())
+    return _paragraphs(*texts)
+
+
+def _paragraphs(*texts: str) -> str:
     return "\n\n".join(text for text in texts if text)
 
 
@@ -217,12 +221,20 @@ class Reply:
         self._generation = generation
         self._offered = offered
         self._shown = 0
+        self._ended = ""  # what is shown of the parts that have ended: they are not read again
+        self._open = ""
         self.text = ""
 
     def feed(self, text: str, last: bool = False) -> str:
         """The further text that became certain; with `last`, all that is left."""
         self.text += text
-        shown = self._read(self.text if last else self._with_headers(settled(self.text)))
+        ended, mark, self._open = (self._open + text).rpartition(ASSISTANT)
+        if mark and self._generation == "chatglm3":
+            self._ended = _paragraphs(self._ended, self._read(ended))
+        else:
+            self._open = ended + mark + self._open
+        shown = self._read(self._open if last else self._with_headers(settled(self._open)))
+        shown = _paragraphs(self._ended, shown)
         new, self._shown = shown[self._shown :], max(self._shown, len(shown))
         return new
 
@@ -232,11 +244,10 @@ class Reply:
         return third_reply(text, self._offered) if self._generation == "chatglm3" else second_reply(text)
 
     def _with_headers(self, text: str) -> str:
-        """`text` without a last part that has no header line yet: it may become a call."""
-        before, _, part = text.rpartition(ASSISTANT)
-        if self._generation != "chatglm3" or "\n" in part:
+        """The last part; nothing while it has no header line yet: it may become a call."""
+        if self._generation != "chatglm3" or "\n" in text:
             return text
-        return before if _names_tool(part.strip(), self._offered, begins=True) else text
+        return "" if _names_tool(text.strip(), self._offered, begins=True) else text
 
     @property
     def calls(self) -> list[PromptMessage]:

@@ -12,8 +12,8 @@ no home folders; a network without interfaces; no sight of other processes; a us
 Memory is that of all processes, what they share counted once, and of what waits in their sockets. Other
 memory, which belongs to no process, is refused by a filter of system calls (seccomp(2)).
 
-Standard input is the line to whoever started this: a byte says that the command has made its
-sockets, the end of file that nobody is left who wants it.
+Standard input is the line to whoever started this: bytes say that the command has made its sockets, or
+that all of it has to stand still or may go on; the end of file that nobody is left who wants it.
 """
 
 import ctypes
@@ -35,6 +35,7 @@ OUT_OF_MEMORY = 124  # exit code: all processes together took more than `Spec.me
 # Address space that libraries reserve and do not use: OpenBLAS waits forever for what it cannot get.
 _RESERVED = 2 * 2**30
 _LOOK = 0.2  # seconds between two looks at the memory in use
+SOCKETS, PAUSE, RESUME = b"+", b"-", b"="  # on standard input
 
 # linux/sched.h, linux/mount.h, linux/prctl.h
 _NEWNS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
@@ -145,12 +146,15 @@ def _supervise(child: int, spec: Spec) -> int:
     """Wait for the end of the command, of its memory, or of whoever started it."""
     while True:
         readable, _, _ = select.select([0], [], [], _LOOK)
-        if readable and not os.read(0, 1):
+        word = os.read(0, 1) if readable else None
+        if word == b"":
             _kill(child)
             _tidy(spec)
             return 0
-        if readable and spec.confined and spec.sockets:
+        if word == SOCKETS and spec.confined and spec.sockets:
             _read_only(spec.root + spec.sockets[1])  # else files there would fill the disk
+        elif word in (PAUSE, RESUME):
+            _send(signal.SIGSTOP if word == PAUSE else signal.SIGCONT)
         ended, status = os.waitpid(-1, os.WNOHANG)  # orphans of the command come here as well
         if ended == child:
             _kill(0)
@@ -175,6 +179,18 @@ def _kill(child: int) -> None:
     while below := _descendants(os.getpid()):
         for process in below:
             _signal(process)
+
+
+def _send(what: signal.Signals) -> None:
+    """To everything below this process, and to what it starts meanwhile."""
+    told: set[int] = set()
+    while new := set(_descendants(os.getpid())) - told:
+        for process in new:
+            try:
+                os.kill(process, what)
+            except ProcessLookupError:
+                continue
+        told |= new
 
 
 def _signal(process: int) -> None:

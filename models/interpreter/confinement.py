@@ -67,8 +67,18 @@ _LIMITS = (
         "environment variables.",
         "每个对话使用独立的进程，随对话结束，且看不到服务器的环境变量。",
     ),
+    Text(
+        "It makes way for another conversation's when it was not used for ten minutes and all are in use.",
+        "超过十分钟未使用且解释器全部占用时，会让位给其他对话。",
+    ),
 )
-_MEMORY = (Text("At most {memory} GB of memory.", "最多使用 {memory} GB 内存。"),)
+_MEMORY = (
+    Text("At most {memory} GB of memory.", "最多使用 {memory} GB 内存。"),
+    Text(
+        "Nothing goes on between two runs: threads and processes that one has left wait for the next.",
+        "两次运行之间一切暂停：前一次留下的线程和进程等到下一次运行才继续。",
+    ),
+)
 _WALLS = (
     Text("No network.", "不能联网。"),
     Text(

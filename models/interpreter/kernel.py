@@ -11,6 +11,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -92,7 +93,7 @@ class Kernel:
             for _ in range(_AGAIN):
                 message = self._receive()
                 if message and message["header"]["msg_type"] == "status":
-                    self._tell(b"+")
+                    self._tell(confined.SOCKETS)
                     return
                 self._alive()
                 yield
@@ -115,6 +116,13 @@ class Kernel:
         request = self._session.msg("execute_request", content)
         self._session.send(self._shell, request)
         return str(request["header"]["msg_id"])
+
+    def pause(self) -> None:
+        """Let nothing of it go on until `resume`: neither threads nor processes that a run has left."""
+        self._tell(confined.PAUSE)
+
+    def resume(self) -> None:
+        self._tell(confined.RESUME)
 
     def interrupt(self) -> None:
         """As Ctrl-C, for the code and the processes that it has started."""
@@ -173,7 +181,8 @@ class Kernel:
         return None
 
     def _tell(self, word: bytes) -> None:
-        _input(self._process).write(word)
+        with suppress(OSError, ValueError):  # it is gone, or was closed: whoever waits for it learns that
+            _input(self._process).write(word)
 
     def _alive(self) -> None:
         code = self._process.poll()

@@ -15,6 +15,7 @@ from models.interpreter.outputs import Output, output_of
 from models.schema import Text
 
 MOST = 8  # kernels of one server at the same time
+IDLE = 600.0  # seconds without a run, after which a kernel makes room for another conversation's
 _GRACE = 3.0  # seconds between an interrupt and the end of the process
 _LONGEST = 100_000  # characters of code
 
@@ -30,6 +31,9 @@ class Interpreter:
         self.limits = limits or Limits()
         self._kernel: Kernel | None = None
         self._running = threading.Lock()
+        self._used = 0.0  # when the last run ended, by time.monotonic()
+        self._gave_way = False
+        _interpreters().add(self)
 
     def __enter__(self) -> "Interpreter":
         return self
@@ -46,6 +50,22 @@ class Interpreter:
             kernel.kill()
         if self._running.acquire(timeout=_GRACE):  # its sockets belong to a run that has not ended
             self._discard()
+            self._running.release()
+
+    @property
+    def idle(self) -> float:
+        """Seconds since its last run, where it has a process."""
+        return time.monotonic() - self._used if self._kernel else 0.0
+
+    def give_way(self) -> bool:
+        """End the process for somebody else's, unless code is running. False: nothing was ended."""
+        if not self._running.acquire(blocking=False):
+            return False
+        try:
+            self._gave_way = self._kernel is not None
+            self._discard()
+            return self._gave_way
+        finally:
             self._running.release()
 
     def _discard(self) -> None:
@@ -66,7 +86,8 @@ class Interpreter:
             BadInput: code that is too long, or a run that has not ended yet.
             Cancelled: by `cancel`; variables are kept if the code could be interrupted.
             DoesNotFit: too much memory, or too many interpreters at the same time.
-            EngineFailed: the code took too long, showed too much, or ended its own process.
+            EngineFailed: the code took too long, showed too much, or ended its own process; or that made way
+                for another conversation's.
             UnsupportedPlacement: the operator or the system allows no interpreter.
         """
         if len(code) > _LONGEST:
@@ -80,12 +101,21 @@ class Interpreter:
                 "前一段代码仍在运行：请等待其结束，或将其停止。",
             )
         try:
+            if self._gave_way:
+                self._gave_way = False
+                raise EngineFailed(
+                    "The Python process of this conversation was not used for long and made way for another "
+                    "conversation's, and its variables and files are gone: the next run starts a new one.",
+                    "本对话的 Python 进程长时间未使用，已让位给其他对话，变量和文件均已丢失：再次运行时会启动新的进程。",
+                )
             yield from self._run(code, cancel or threading.Event())
         finally:
+            self._used = time.monotonic()
             self._running.release()
 
     def _run(self, code: str, cancel: threading.Event) -> Iterator[Output]:
         kernel = self._started(cancel)
+        kernel.resume()
         request = kernel.execute(code)
         try:
             yield from self._watched(kernel, request, cancel)
@@ -97,6 +127,8 @@ class Interpreter:
         except ModelError:  # the process is gone
             self._discard()
             raise
+        finally:
+            kernel.pause()
 
     def _started(self, cancel: threading.Event) -> Kernel:
         kernel = self._kernel
@@ -180,12 +212,25 @@ def _kernels() -> "WeakSet[Kernel]":
     return WeakSet()
 
 
+@cache
+def _interpreters() -> "WeakSet[Interpreter]":
+    return WeakSet()
+
+
+def _make_room() -> bool:
+    """Whether one that nobody has used for long has made way: the one that was not used for longest."""
+    unused = [each for each in list(_interpreters()) if each.idle > IDLE]
+    return any(each.give_way() for each in sorted(unused, key=lambda each: -each.idle))
+
+
 def _new_kernel(limits: Limits) -> Kernel:
     if refused := confinement(limits).refused:
         raise refused
     confine = confinable()
     with _STARTING:
-        if sum(kernel.close.alive for kernel in _kernels()) >= MOST:
+        while sum(kernel.close.alive for kernel in _kernels()) >= MOST:
+            if _make_room():
+                continue
             raise DoesNotFit(
                 f"{MOST} code interpreters are in use, which is all that this server allows: close another "
                 "tab and try again.",

@@ -21,11 +21,6 @@ _NAMED = re.compile(
 )
 
 
-def check(data: bytes) -> None:
-    """Raise BadInput unless these bytes are a picture that can be read."""
-    read_picture(data)
-
-
 def preview(data: bytes, side: int) -> bytes:
     """The picture as a JPEG whose longer side has at most `side` pixels. Raises BadInput."""
     return _encoded(_within(read_picture(data, side), side), "JPEG")

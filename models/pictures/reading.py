@@ -6,8 +6,8 @@ Nothing here opens a path or an address: a picture comes as its bytes.
 import base64
 import binascii
 import io
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_PIXELS = 80_000_000  # a file of a few kilobytes can claim far more
+MOST_MEMORY = 400_000_000  # bytes that reading one picture may take, with the copies that are made on the way
+MOST_TOGETHER = 400_000_000  # pixels of all pictures that come at once: some seconds of reading
 MOST_BYTES = 64 << 20
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "ICO")
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")  # brands of ISO 23008-12
@@ -77,22 +79,74 @@ def read_picture(data: bytes, side: int = 0) -> "Image":
     """A picture file as RGB, upright as its EXIF says: the first frame of an animation, and what is
     transparent on white. Where `side` pixels on its longer side will do, JPEG is read faster.
 
-    Raises BadInput for what is no picture, is cut short, or is larger than `MOST_PIXELS`.
+    Raises BadInput for what is no picture, is cut short, or is larger than `MOST_PIXELS` or `MOST_MEMORY`.
     """
+    with _explained(data):
+        image = _decoded(data, side)
+        if image.format == "WEBP" and image.mode == "RGB":
+            return to_rgb(_upright(_first_of_webp(image, data)))
+        return to_rgb(_upright(image))
+
+
+def check(data: bytes) -> None:
+    """Raise BadInput unless these bytes are a picture that can be read."""
+    with _explained(data):
+        _decoded(data, side=1)
+
+
+def check_many(pictures: Sequence[bytes]) -> None:
+    """As `check`, for pictures that come at once. Raises BadInput also where they are too many pixels."""
+    from PIL import Image
+
+    pixels = 0
+    for data in pictures:
+        with _explained(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels += image.width * image.height
+    if pixels > MOST_TOGETHER:
+        raise BadInput(
+            f"These pictures have more than {MOST_TOGETHER // 10**6} million pixels together: send fewer at once.",
+            f"这些图片合计超过 {MOST_TOGETHER // 10**4} 万像素：请减少一次发送的数量。",
+        )
+    for data in pictures:
+        check(data)
+
+
+def _decoded(data: bytes, side: int) -> "Image":
+    """The first frame as its file has it; of a JPEG a smaller one where `side` pixels will do."""
     from PIL import Image
 
     if len(data) > MOST_BYTES:
         raise _too_large()
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    pixels = image.width * image.height
+    if pixels > MOST_PIXELS or pixels * _bytes_per_pixel(image) > MOST_MEMORY:
+        raise _too_large()
+    if side:
+        image.draft("RGB", (side, side))
+    image.load()
+    return image
+
+
+def _bytes_per_pixel(image: "Image") -> float:
+    """What a pixel takes until it is RGB: all copies of it that there are at one time."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return 20
+    if image.has_transparency_data or image.format in ("WEBP", "AVIF"):
+        return 16
+    size = 8 if image.mode == "CMYK" else 5
+    if not image.info.get("progressive"):
+        return size
+    # libjpeg keeps the coefficients, two bytes each, of all of such a picture.
+    samples = [across * down for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
+    return float(size + 2 * sum(samples) / max(samples))
+
+
+@contextmanager
+def _explained(data: bytes) -> Iterator[None]:
+    from PIL import Image
+
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MOST_PIXELS:
-            raise _too_large()
-        if side:
-            image.draft("RGB", (side, side))
-        image.load()
-        if image.format == "WEBP" and image.mode == "RGB":
-            return to_rgb(_upright(_first_of_webp(image, data)))
-        return to_rgb(_upright(image))
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large() from error
     except BadInput:
@@ -112,9 +166,9 @@ def read_picture(data: bytes, side: int = 0) -> "Image":
 
 def _too_large() -> BadInput:
     return BadInput(
-        f"This picture has more than {MOST_PIXELS // 10**6} million pixels or {MOST_BYTES >> 20} MB: make it smaller "
-        "and send it again.",
-        f"图片超过 {MOST_PIXELS // 10**4} 万像素或 {MOST_BYTES >> 20} MB：请缩小后重新发送。",
+        f"This picture has more than {MOST_PIXELS // 10**6} million pixels (less where they are transparent or have "
+        f"more than 8 bits) or {MOST_BYTES >> 20} MB: make it smaller and send it again.",
+        f"图片超过 {MOST_PIXELS // 10**4} 万像素（透明或超过 8 位时更少）或 {MOST_BYTES >> 20} MB：请缩小后重新发送。",
     )
 
 
@@ -158,7 +212,7 @@ def to_rgb(image: "Image") -> "Image":
     deep = image.mode == "F" or image.mode.startswith("I")
     plain = _eight_bits(image) if deep else image
     if not image.has_transparency_data:
-        return plain.convert("RGB")
+        return plain if plain.mode == "RGB" else plain.convert("RGB")
 
     from PIL import Image
 

@@ -102,7 +102,7 @@ def _check_times(lines: Lines, index: int, start: float, end: float) -> None:
     line = lines[index]
     earliest = min(lines[index - 1].end, line.start) if index else 0.0
     latest = max(lines[index + 1].start, line.end) if index + 1 < len(lines) else float("inf")
-    if not start < end:  # also refuses NaN
+    if not start < end < float("inf"):  # also refuses NaN
         raise BadInput(
             "A line has to end after it starts: correct its times.",
             "一行的结束时间必须晚于开始时间：请修改时间。",

@@ -467,7 +467,15 @@ def test_a_config_of_other_types_is_a_sentence(key: str, value: Any, tmp_path: P
 
 @pytest.mark.parametrize(
     "part",
-    [{"text_config": "x"}, {"sliding_window": "x"}, {"quantization_config": [1]}, {"architectures": 1}],
+    [
+        {"text_config": "x"},
+        {"hidden_size": 10**400},
+        {"num_hidden_layers": None},
+        {"vocab_size": None},
+        {"sliding_window": "x"},
+        {"quantization_config": [1]},
+        {"architectures": 1},
+    ],
 )
 def test_parts_of_a_config_of_other_types_are_a_sentence(part: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ModelError):

@@ -1,5 +1,6 @@
 """Calls that models write: what of them is read, and what fits a schema."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from models.chat.calls import (
     with_arguments,
     written_arguments,
 )
+from models.chat.literals import Malformed, read_call
 from models.errors import BadInput
 from models.schema import ToolCall
 
@@ -241,3 +243,11 @@ def test_names_that_are_needed_and_names_that_are_not_there() -> None:
 def test_long_values_are_cut_in_the_sentence() -> None:
     assert refused({"properties": {"x": {"type": "integer"}}}, {"x": "a" * 77}).endswith(f"not '{'a' * 77}'.")
     assert refused({"properties": {"x": {"type": "integer"}}}, {"x": "a" * 90}).endswith(f"not '{'a' * 79}….")
+
+
+# What is quadratic here takes minutes, and is ended by the time that a test has.
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("value", ["9" * 200_000, "1_" * 100_000, "9" * 200_000 + "x", '"a" ' * 50_000])
+def test_a_very_long_value_is_read_in_one_scan(value: str) -> None:
+    with suppress(Malformed):
+        assert read_call(f"tool_call(a={value})") == {"a": "a" * 50_000}

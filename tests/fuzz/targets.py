@@ -222,7 +222,7 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]
             b"c" + struct.pack("<IH12sII", 6, 12, b"WhisperSpec\0", 3, 0),
         ],
     ),
-    "configs": (configs, lambda: [bytes([n]) for n in range(64)]),
+    "configs": (configs, lambda: [b"<:", *(bytes([n]) for n in range(64))]),
     "boxes": (
         boxes,
         lambda: ["<ref>猫</ref><box>(1,2),(3,4)</box> 图2 <quad>(1,2)</quad>".encode(), b"<ref>" * 40_000],
@@ -256,6 +256,7 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]
         lambda: [
             *(bytes([n]) * 4 + " Hello big world.\n你好，世界。\n a -->".encode() for n in range(8)),
             bytes(4) + b" " * 100_000,
+            b"\xc8\3\0\0\0\0\0\0\0\x15\3\3\3lo1 \2i Hg",  # a line without end
         ],
     ),
     "addresses": (

@@ -293,6 +293,28 @@ def test_settings_of_package_indexes_cannot_be_read(
     assert "PermissionError" in text(new(), f"open({str(settings)!r}).read()")
 
 
+def test_nothing_goes_on_after_a_run(new: Callable[..., Interpreter]) -> None:
+    interpreter = new()
+    code = """
+import os, threading
+def work():
+    global done
+    while True: done += 1
+done = 0
+threading.Thread(target=work, daemon=True).start()
+if os.fork() == 0:
+    work()"""
+    text(interpreter, code)
+    assert interpreter._kernel is not None
+    left = psutil.Process(interpreter._kernel._process.pid).children(recursive=True)
+    assert len(left) == 3  # process 1, the kernel and its child
+    until(lambda: all(process.status() == psutil.STATUS_STOPPED for process in left))
+    assert int(text(interpreter, "done")) > 0
+    until(lambda: all(process.status() == psutil.STATUS_STOPPED for process in left))
+    interpreter.close()
+    until(lambda: not any(process.is_running() for process in left))
+
+
 def test_a_fork_bomb_is_bounded(new: Callable[..., Interpreter]) -> None:
     interpreter = new(processes=40)
     code = """

@@ -66,6 +66,11 @@ class FakeKernel:
         self.log.append(f"run {code}")
         return "request"
 
+    def resume(self) -> None:
+        """Nothing of it goes on between runs, anyway."""
+
+    pause = resume
+
     def interrupt(self) -> None:
         self.log.append("interrupt")
         self._interrupted = True
@@ -271,6 +276,40 @@ def test_kernels_that_have_ended_make_room(
         list(running[2].run("x"))
     kernels.made[0].alive = False
     list(running[2].run("x"))
+
+
+def test_a_kernel_that_nobody_uses_makes_way(
+    kernels: type[FakeKernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST", 2)
+    oldest, other, new = [Interpreter() for _ in range(3)]
+    list(oldest.run("x"))
+    later(session.IDLE / 2)
+    list(other.run("x"))
+    later(session.IDLE / 2)
+    with pytest.raises(DoesNotFit):  # nobody for longer than that
+        list(new.run("x"))
+    later(1.0)
+    list(new.run("x"))
+    assert [kernel.alive for kernel in kernels.made] == [False, True, True]
+    later(session.IDLE)
+    with pytest.raises(EngineFailed, match="made way"):
+        list(oldest.run("y"))
+    list(oldest.run("y"))  # in the place of another
+    assert [kernel.alive for kernel in kernels.made] == [False, False, True, True]
+
+
+def test_a_kernel_whose_code_runs_makes_no_way(
+    kernels: type[FakeKernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST", 1)
+    kernels.script = [printed("a"), printed("b")]
+    running = Interpreter(Limits(seconds=1e9)).run("x")
+    assert next(running).text == "a"
+    later(2 * session.IDLE)
+    with pytest.raises(DoesNotFit):
+        list(Interpreter().run("x"))
+    assert [output.text for output in running] == ["b"]
 
 
 # --- what a process leaves behind ------------------------------------------------------------------

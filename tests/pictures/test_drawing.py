@@ -11,7 +11,8 @@ from models.chat.openai_form import write_conversation
 from models.errors import BadInput
 from models.pictures import drawing
 from models.pictures.boxes import Box
-from models.pictures.drawing import annotated, boxes_by_picture, check, in_pixels, named_picture, preview
+from models.pictures.drawing import annotated, boxes_by_picture, in_pixels, named_picture, preview
+from models.pictures.reading import check
 
 CAT, DOG = "<ref>cat</ref><box>(1,2),(3,4)</box>", "<box>(5,6),(7,8)</box>"
 IS_CAT, IS_DOG = Box(1, 2, 3, 4, "cat"), Box(5, 6, 7, 8)

@@ -13,7 +13,7 @@ from PIL import Image
 from models.chat.openai_form import write_conversation
 from models.errors import BadInput
 from models.pictures.drawing import annotated, preview
-from models.pictures.reading import read_picture, sent_as
+from models.pictures.reading import MOST_PIXELS, MOST_TOGETHER, check, check_many, read_picture, sent_as
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -173,3 +173,42 @@ def test_a_photo_of_an_iphone_is_called_by_its_name(brand: bytes) -> None:
     with pytest.raises(BadInput, match="HEIC") as refused:
         read_picture(b"\0\0\0\x18ftyp" + brand + bytes(64))
     assert "HEIC" in refused.value.zh
+
+
+@pytest.mark.parametrize(
+    ("mode", "format", "options", "side"),
+    [
+        ("RGBA", "PNG", {}, 5100),
+        ("P", "PNG", {"transparency": 0}, 5100),
+        ("I;16", "PNG", {}, 4600),
+        ("RGB", "WEBP", {}, 5100),
+        ("RGB", "JPEG", {"progressive": True, "subsampling": 0}, 6200),
+    ],
+)  # fmt: skip
+def test_what_takes_more_memory_may_have_fewer_pixels(
+    mode: str, format: str, options: dict[str, Any], side: int
+) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (side, side)).save(file, format, **options)
+    assert side**2 < MOST_PIXELS
+    for read in (read_picture, check):
+        with pytest.raises(BadInput, match="more than 80 million pixels"):
+            read(file.getvalue())
+
+
+def test_a_check_sees_what_is_cut_short() -> None:
+    for format in ("JPEG", "PNG", "WEBP"):
+        file = io.BytesIO()
+        Image.effect_noise((300, 300), 60).convert("RGB").save(file, format)
+        check(file.getvalue())
+        with pytest.raises(BadInput):
+            check(file.getvalue()[:-2000])
+
+
+def test_pictures_that_come_together_share_a_limit() -> None:
+    large = encoded(Image.new("1", (8000, 8000)))
+    check_many([large] * (MOST_TOGETHER // 8000**2))
+    with pytest.raises(BadInput, match="together"):
+        check_many([large] * (MOST_TOGETHER // 8000**2 + 1))
+    with pytest.raises(BadInput, match="damaged"):
+        check_many([large, b"x"])

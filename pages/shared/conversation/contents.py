@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models import BadInput
-from models.pictures.drawing import check
+from models.pictures.reading import check
 from pages.shared.conversation.notes import Notes
 from pages.shared.conversation.turns import PictureFile, read_text
 

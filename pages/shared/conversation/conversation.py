@@ -21,7 +21,7 @@ from pages.shared.conversation.turns import (
     Turn,
     encoded,
     read_text,
-    read_turn,
+    read_turns,
 )
 
 VERSION = 1
@@ -189,9 +189,7 @@ class Conversation:
         try:
             data = _parse(text)
             if isinstance(data, dict) and "turns" in data:
-                return cls(
-                    tuple(read_turn(item) for item in data["turns"]), read_text(data.get("system", ""))
-                )
+                return cls(read_turns(data["turns"]), read_text(data.get("system", "")))
             notes = Notes()
             imported = cls(*read_conversation(data, notes))
             imported.notes = notes.sentences()

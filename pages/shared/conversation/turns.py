@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from models import BadInput
 from models.interpreter import Output, png
-from models.pictures.drawing import check
+from models.pictures.reading import check_many
 from models.schema import Message
 from models.tools import exchange
 
@@ -119,8 +119,17 @@ class Turn:
 # --- as JSON ------------------------------------------------------------------------------------
 
 
-def read_turn(data: dict[str, Any]) -> Turn:
-    """A turn as `dataclasses.asdict` and `encoded` wrote it. Raises ValueError and the like for anything else."""
+def read_turns(data: list[dict[str, Any]]) -> tuple[Turn, ...]:
+    """Turns as `dataclasses.asdict` and `encoded` wrote them. Raises ValueError and the like for anything else."""
+    turns = tuple(map(_turn, data))
+    try:
+        check_many([picture.data for turn in turns for picture in turn.pictures])
+    except BadInput as error:
+        raise ValueError(str(error)) from error
+    return turns
+
+
+def _turn(data: dict[str, Any]) -> Turn:
     answers = tuple(map(_answer, data.get("answers", ())))
     chosen = int(data.get("chosen", -1))
     if answers and not -1 <= chosen < len(answers):
@@ -133,12 +142,7 @@ def read_turn(data: dict[str, Any]) -> Turn:
 
 
 def _picture(data: dict[str, Any]) -> PictureFile:
-    picture = PictureFile(read_text(data["name"]), base64.b64decode(read_text(data["data"]), validate=True))
-    try:
-        check(picture.data)
-    except BadInput as error:
-        raise ValueError(str(error)) from error
-    return picture
+    return PictureFile(read_text(data["name"]), base64.b64decode(read_text(data["data"]), validate=True))
 
 
 def _answer(data: dict[str, Any]) -> Answer:

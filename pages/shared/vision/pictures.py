@@ -9,7 +9,8 @@ import streamlit as st
 
 from models import BadInput
 from models.pictures.boxes import Box
-from models.pictures.drawing import annotated, boxes_by_picture, check, in_pixels, named_picture, preview
+from models.pictures.drawing import annotated, boxes_by_picture, in_pixels, named_picture, preview
+from models.pictures.reading import check
 from pages.shared.conversation.turns import PictureFile, Turn
 from pages.shared.language import tr
 from pages.shared.markdown import literal

@@ -9,7 +9,7 @@ import streamlit as st
 
 from models import BadInput, Text
 from models.pictures.addresses import fetch
-from models.pictures.drawing import check
+from models.pictures.reading import check
 from pages.shared import loading
 from pages.shared.conversation import sources
 from pages.shared.conversation.conversation import Conversation

@@ -12,6 +12,8 @@ context and slots, greedily. Figures are medians; the last line is one JSON obje
     llama.cpp      xllamacpp.Server.handle_chat_completions, SmolLM2-135M-Instruct Q4_1
     transformers   AutoModelForCausalLM.generate with a streamer, the same weights dequantised to
                    float32 safetensors
+    worker         Quintet's own engine for llama.cpp in this process, against the same in a worker process
+    worker-torch   the same with the engine for transformers
 """
 
 import argparse
@@ -40,7 +42,7 @@ SLOTS = 4  # as Quintet's plan gives where memory allows
 Messages = list[dict[str, str]]
 Answer = Callable[[Messages, int], Iterator[str]]  # (messages, longest answer) -> pieces, one a token
 
-PEERS = ["llama.cpp", "transformers"]
+PEERS = ["llama.cpp", "transformers", "worker", "worker-torch"]
 # What is reported, the index of its job within a round, and the figure there.
 FIGURES = (
     ("turn 1 first_token", 0, "first_token"),
@@ -70,14 +72,17 @@ def conversation(turns: int, nonce: int) -> Messages:
 def contestant(name: str) -> Answer:
     side, peer = name.split(":")
     path = models.shared().fetch(STARTER)
-    if peer == "llama.cpp":
-        return quintet(STARTER) if side == "quintet" else bare_llama_cpp(path)
-    folder = dequantised(path)
-    return quintet(str(folder)) if side == "quintet" else bare_transformers(folder)
+    name = STARTER if peer in ("llama.cpp", "worker") else str(dequantised(path))
+    if peer.startswith("worker"):
+        return quintet(name, isolated=side == "quintet")
+    if side == "quintet":
+        return quintet(name)
+    return bare_llama_cpp(path) if peer == "llama.cpp" else bare_transformers(Path(name))
 
 
-def quintet(name: str) -> Answer:
-    engine = models.load(name, device="cpu", precision="auto" if name == STARTER else "fp32", context=CONTEXT)
+def quintet(name: str, isolated: bool = False) -> Answer:
+    precision = "auto" if name == STARTER else "fp32"
+    engine = models.load(name, device="cpu", precision=precision, context=CONTEXT, isolated=isolated)
     if not isinstance(engine, ChatEngine):
         raise SystemExit(f"{name} does not chat")
 
@@ -201,13 +206,17 @@ def together(answer: Answer, job: Job) -> float:
 
 
 def compare(peer: str, rounds: int, tokens: int) -> dict[str, float]:
-    if peer == "transformers":
+    if peer in ("transformers", "worker-torch"):
         dequantised(models.shared().fetch(STARTER))  # once, before both contestants want it
     # The ninth turn fills the prefix cache, as it would have in a real conversation.
     jobs = [
         [
             *({"turn": turn, "nonce": nonce, "tokens": tokens} for turn in (1, TURNS - 1, TURNS)),
-            *([{"sessions": SESSIONS, "nonce": nonce, "tokens": tokens}] if peer == "llama.cpp" else []),
+            *(
+                [{"sessions": SESSIONS, "nonce": nonce, "tokens": tokens}]
+                if peer in ("llama.cpp", "worker")
+                else []
+            ),
         ]
         for nonce in range(rounds + 1)
     ]

@@ -25,7 +25,12 @@ NAMED: Mapping[str, Callable[..., Any]] = MappingProxyType(
         for kind in vars(module).values()
         if isinstance(kind, type) and (is_dataclass(kind) or issubclass(kind, errors.ModelError))
     }
-    | {"Text": schema.Text, "tuple": lambda items: tuple(items), "frozenset": lambda items: frozenset(items)}
+    | {
+        "Text": schema.Text,
+        "tuple": lambda items: tuple(items),
+        "frozenset": lambda items: frozenset(items),
+        "dict": lambda items: dict(items),
+    }
 )
 
 
@@ -78,8 +83,9 @@ def _pack(value: Any, blobs: list[Any]) -> Any:
     if isinstance(value, list):
         return [_pack(item, blobs) for item in value]
     if isinstance(value, Mapping):
-        packed = {_name(key): _pack(item, blobs) for key, item in value.items()}
-        return {"$": "dict", "items": packed} if "$" in packed else packed
+        if "$" not in value and all(isinstance(key, str) for key in value):
+            return {key: _pack(item, blobs) for key, item in value.items()}
+        return {"$": "dict", "items": [[_pack(part, blobs) for part in pair] for pair in value.items()]}
     if isinstance(value, (bytes, bytearray, memoryview)):
         blobs.append(bytes(value))
         return {"$": "bytes"}
@@ -93,12 +99,6 @@ def _pack(value: Any, blobs: list[Any]) -> Any:
             "items": [_pack(item, blobs) for item in value],
         }
     return _pack_numpy(value, blobs)
-
-
-def _name(key: Any) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"{key!r} cannot be a name")
-    return key
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -135,7 +135,5 @@ def _unpack(value: Any, frame: Callable[[], bytes]) -> Any:
         import numpy as np
 
         return np.frombuffer(frame(), np.dtype(value["dtype"])).reshape(value["shape"])
-    if kind == "dict":
-        return {name: _unpack(item, frame) for name, item in value["items"].items()}
     made = {name: _unpack(item, frame) for name, item in value.items()}
     return made if kind is None else NAMED[kind](**made)

@@ -15,16 +15,20 @@ FIRST_TO_BE_ENDED = "500"  # of 1000, added to a process's own score
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def limit_memory(planned: int) -> None:
-    """Let this process take `planned` bytes, half of them more, and what its libraries need.
+def limit_memory(planned: int, path: Path) -> None:
+    """Let this process take `planned` bytes, half of them more, what its libraries need, and the files at `path`.
 
-    What is mapped from a file does not count: its pages can be dropped. Linux only; elsewhere nothing is limited.
+    Those are mapped so that they could be written to, which counts as if they were. Linux only; elsewhere
+    nothing is limited.
     """
     if sys.platform != "linux":
         return
     import resource
 
-    most = planned * 3 // 2 + ALLOWANCE + ALLOWANCE_PER_CORE * (os.cpu_count() or 1)
+    files = sum(
+        file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()
+    )
+    most = planned * 3 // 2 + files + ALLOWANCE + ALLOWANCE_PER_CORE * (os.cpu_count() or 1)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -90,7 +90,7 @@ class Worker:
     ) -> dict[str, Any]:
         """Progress comes while the engine is made; at the end what there is to know of it."""
         if placement.device == "cpu":
-            limit_memory(planned)
+            limit_memory(planned, Path(path))
         module, kind = engine.split(":")
         make: type[Engine] = getattr(import_module(module), kind)
         self._engine = make(Path(path), checkpoint, placement, call.send, call.cancel)

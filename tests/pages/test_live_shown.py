@@ -17,17 +17,13 @@ from pages.shared.loading import Choice
 from pages.shared.speech import live as view
 from pages.shared.speech.live import LONGEST, TAIL, LiveRecording
 from tests.fakes.engines import FakeSpeechEngine
+from tests.fakes.script import record
 from tests.fakes.waiting import WAIT
+
+pytestmark = pytest.mark.usefixtures("session")
 
 ENGINE = FakeSpeechEngine("x", Checkpoint("x", "whisper", "speech", "ctranslate2"), Placement("cpu", "fp32"))
 NOW = LiveText((Segment(0.0, 2.0, " good morning"),), " to you", "en", 7.0, 5.0, 2.0, 0.4)
-
-
-@pytest.fixture(autouse=True)
-def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    monkeypatch.setattr(st, "session_state", kept)
-    return kept
 
 
 @pytest.fixture
@@ -38,10 +34,7 @@ def running() -> Iterator[Job[Any, Any]]:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for kind in ("error", "info", "caption"):
-        monkeypatch.setattr(st, kind, lambda text, kind=kind, **_: found.append((kind, text)))
-    return found
+    return record(monkeypatch, "error", "info", "caption")
 
 
 def ended(error: Exception | None = None) -> Job[Any, Any]:

@@ -17,15 +17,12 @@ from pages.shared.loading import Choice
 from pages.shared.speech import view
 from pages.shared.speech.workspace import Workspace
 from tests.fakes.engines import FakeSpeechEngine
+from tests.fakes.script import Rerun
 from tests.fakes.waiting import WAIT
 
 LINE = Segment(0.0, 1.0, " Hallo")
 OPTIONS = SpeechOptions()
 CHECKPOINT = Checkpoint("x", "whisper", "speech", "ctranslate2")
-
-
-class Rerun(BaseException):
-    """The script ends here, and another run begins."""
 
 
 class Drawn(NamedTuple):
@@ -34,15 +31,6 @@ class Drawn(NamedTuple):
     kind: str
     label: Any
     named: dict[str, Any]
-
-
-@pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """There is no browser here, and `st.rerun` ends the script."""
-    kept: dict[str, Any] = {}
-    monkeypatch.setattr(st, "session_state", kept)
-    monkeypatch.setattr(st, "rerun", lambda: (_ for _ in ()).throw(Rerun))
-    return kept
 
 
 @pytest.fixture

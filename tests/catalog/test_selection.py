@@ -77,6 +77,12 @@ def test_what_is_taken_of_a_listing(names: list[str], chosen: list[str]) -> None
     assert select(reversed(names), ANY) == chosen
 
 
+def test_a_listing_leads_nowhere_else() -> None:
+    names = ["/etc/a.json", "../a.json", "a/../../b.json", "sub/c.json", "/m.Q8_0.gguf", "../m.Q8_0.gguf"]
+    assert select(names, replace(ANY, files=("*.json",))) == ["sub/c.json"]
+    assert select(names, replace(ANY, variant="Q8_0")) == []
+
+
 @pytest.mark.parametrize(
     ("names", "variant", "chosen"),
     [

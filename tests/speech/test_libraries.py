@@ -1,0 +1,362 @@
+"""What is asked of the two Whisper libraries, without running a network: options, attempts, sizes, devices, files."""
+
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.errors import CheckpointCorrupt, UnsupportedPlacement
+from models.schema import Placement, SpeechOptions
+from models.speech import faster, reference, weights
+from models.speech.library import BEST_OF, Decoded
+from tests.fakes.tiny_whisper import save_folder, save_pt
+
+GOOD, BAD = -0.1, -5.0  # average log probabilities
+
+
+# --- openai-whisper --------------------------------------------------------------------------------
+
+
+class Model:
+    """Gives answers of these log probabilities in turn, and keeps what it was asked."""
+
+    def __init__(self, *logprobs: float) -> None:
+        import torch
+
+        self._logprobs = iter(logprobs)
+        self.asked: list[tuple[Any, Any]] = []
+        self.is_multilingual, self.num_languages = True, 99
+        self.decoder = SimpleNamespace(token_embedding=SimpleNamespace(weight=torch.zeros(1)))
+
+    def decode(self, window: Any, options: Any) -> Any:
+        self.asked.append((window, options))
+        return SimpleNamespace(
+            tokens=(1, 2), avg_logprob=next(self._logprobs), no_speech_prob=0.0, compression_ratio=1.0,
+            temperature=options.temperature, audio_features="encoded",
+        )  # fmt: skip
+
+
+def begun(model: Any, **options: Any) -> reference._Decoder:
+    decoder = reference._Decoder(model, SpeechOptions(**options))
+    decoder.begin("en")
+    return decoder
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "options", "temperatures"),
+    [
+        ([GOOD], {}, [0.0]),
+        ([BAD, BAD, GOOD], {}, [0.0, 0.2, 0.4]),
+        ([BAD], {"fallback": False}, [0.0]),
+        ([BAD, BAD, BAD], {"temperature": 0.6}, [0.6, 0.8, 1.0]),
+    ],
+)
+def test_another_attempt_is_warmer_and_encodes_nothing_anew(
+    logprobs: list[float], options: Any, temperatures: list[float]
+) -> None:
+    decoder = begun(model := Model(*logprobs), beam_size=3, **options)
+    decoded = decoder.decode("sound", [7])
+    assert [asked.temperature for _, asked in model.asked] == temperatures
+    assert [window for window, _ in model.asked] == ["sound", *["encoded"] * (len(temperatures) - 1)]
+    for _, asked in model.asked:
+        warm = asked.temperature > 0
+        assert (asked.beam_size, asked.best_of) == ((None, BEST_OF) if warm else (3, None))
+        assert (asked.task, asked.language, asked.fp16, asked.prompt) == ("transcribe", "en", False, [7])
+    assert (decoded.avg_logprob, decoded.temperature) == (logprobs[-1], temperatures[-1])
+
+
+@pytest.mark.parametrize(("beams", "asked"), [(1, None), (2, 2)])
+def test_one_beam_is_none(beams: int, asked: int | None) -> None:
+    begun(model := Model(GOOD), beam_size=beams).decode("sound", [])
+    assert model.asked[0][1].beam_size == asked
+
+
+def test_special_tokens_are_letters_where_somebody_types_them_and_nothing_where_they_are_heard() -> None:
+    decoder = begun(Model())
+    assert decoder.text(decoder.tokens(" Hi <|endoftext|>")) == " Hi <|endoftext|>"
+    end = decoder._tokenizer.eot
+    assert end not in decoder.tokens("<|endoftext|>")
+    assert decoder.text([*decoder.tokens(" Hi"), end, decoder.first_time]) == " Hi"
+    assert decoder.hotwords == [] and begun(Model(), hotwords=" Ada ").hotwords == decoder.tokens(" Ada")
+    assert decoder.seconds(150) == 1.5
+
+
+def test_word_times_of_several_windows_are_made_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They switch off a part of the library for everybody meanwhile."""
+    import whisper.timing
+
+    asked: list[Any] = []
+
+    def add(**given: Any) -> None:
+        assert reference._ALIGNING.locked()
+        asked.append(
+            (given["segments"], given["mel"].tolist(), given["num_frames"], given["last_speech_timestamp"])
+        )
+
+    monkeypatch.setattr(whisper.timing, "add_word_timestamps", add)
+    decoder = begun(Model())
+    decoder.time_words([["a"], ["b"]], np.array([[[1]], [[2]]]), [30, 40], 5.0)  # type: ignore[list-item]
+    decoder.time_words([["c"]], np.array([[3]]), [50], 6.0)  # type: ignore[list-item]
+    assert asked == [(["a"], [[1]], 30, 5.0), (["b"], [[2]], 40, 5.0), (["c"], [[3]], 50, 6.0)]
+    assert not reference._ALIGNING.locked()
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> reference.OpenAIWhisper:
+    path = tmp_path_factory.mktemp("pt") / "random.pt"
+    save_pt(path)
+    return reference.OpenAIWhisper(path, Placement("cpu", "fp32"))
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_nothing_of_a_recording_stays_in_the_network(network: reference.OpenAIWhisper, fails: bool) -> None:
+    def hooks() -> int:
+        return sum(len(module._forward_pre_hooks) for module in network.model.modules())
+
+    try:
+        with network.decoder(SpeechOptions(), threading.Event()):
+            assert hooks() == 4  # one in each block
+            if fails:
+                raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    assert hooks() == 0
+
+
+def test_tokens_are_counted_as_text(network: reference.OpenAIWhisper) -> None:
+    assert network.count("") == 0 and network.count("<|endoftext|>") > 1
+    assert len(network.languages) == 99 and network.languages[0] == "en"
+
+
+def test_a_model_for_english_knows_one_language(tmp_path: Path) -> None:
+    save_pt(tmp_path / "english.pt", vocab=51864)
+    assert reference.OpenAIWhisper(tmp_path / "english.pt", Placement("cpu", "fp32")).languages == ("en",)
+
+
+# --- faster-whisper --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "name"),
+    [
+        ("cpu", "fp32", "float32"), ("cpu", "int8", "int8"), ("cpu", "file", "default"), ("cpu", "bf16", "bfloat16"),
+        ("cuda:1", "int8", "int8_float16"), ("cuda:1", "fp16", "float16"), ("cuda", "bf16", "bfloat16"),
+        ("cuda:1", "file", "default"),
+    ],
+)  # fmt: skip
+def test_what_ctranslate2_calls_a_precision(
+    device: str, precision: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ctranslate2
+
+    asked: list[Any] = []
+    every = {"float32", "int8", "int8_float16", "float16", "bfloat16"}
+    monkeypatch.setattr(
+        ctranslate2, "get_supported_compute_types", lambda *given: asked.append(given) or every
+    )
+    assert faster.compute_type(Placement(device, precision)) == name  # type: ignore[arg-type]
+    assert asked == [(device.partition(":")[0], 1 if ":" in device else 0)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no driver"), ValueError("no such device")])
+@pytest.mark.parametrize("precision", ["fp32", "int4", "file"])
+def test_a_device_that_ctranslate2_lacks(
+    error: Exception, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ctranslate2
+
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.raises(UnsupportedPlacement, match=f"cannot run in {precision} on mps") as caught:
+        faster.compute_type(Placement("mps", precision))
+    assert "mps" in caught.value.zh
+
+
+def test_ctranslate2_is_asked_for_a_window_as_whisper_is() -> None:
+    tokenizer = SimpleNamespace(
+        non_speech_tokens=(5,), transcribe=1, translate=2, sot=3, sot_prev=4, sot_lm=6, no_speech=7
+    )
+    asked = SpeechOptions(
+        beam_size=4, logprob_threshold=-2.0, no_speech_threshold=0.3, compression_ratio_threshold=1.5,
+        condition_on_previous_text=False, initial_prompt="Ada", hotwords="Byron", clips="1-2", word_timestamps=True,
+        temperature=0.4,
+    )  # fmt: skip
+    options = faster._options(asked, tokenizer)
+    assert (options.beam_size, options.best_of, options.patience, options.length_penalty) == (
+        4,
+        BEST_OF,
+        1,
+        1,
+    )
+    assert (options.log_prob_threshold, options.no_speech_threshold) == (-2.0, 0.3)
+    assert options.compression_ratio_threshold == 1.5 and not options.condition_on_previous_text
+    assert options.temperatures == [0.4, 0.6, 0.8, 1.0] and options.word_timestamps
+    # What spans windows is not the library's to do.
+    assert (options.initial_prompt, options.hotwords, options.prefix) == (None, None, None)
+    assert (options.clip_timestamps, options.without_timestamps, options.multilingual) == ("0", False, False)
+    assert (options.max_initial_timestamp, options.suppress_blank, options.max_new_tokens) == (
+        1.0,
+        True,
+        None,
+    )
+    assert options.suppress_tokens == tuple(sorted({5, 1, 2, 3, 4, 6, 7}))
+
+
+@pytest.mark.parametrize(("stop", "tried"), [(None, [0.0, 0.5, 1.0]), (0.0, [0.0]), (0.5, [0.0, 0.5])])
+def test_no_attempt_follows_a_stop(stop: float | None, tried: list[float]) -> None:
+    cancel = threading.Event()
+    decoder = faster._Decoder(None, SpeechOptions(), cancel)
+    decoder._options = SimpleNamespace(temperatures=[0.0, 0.5, 1.0])
+
+    def attempts() -> Iterator[float]:
+        for temperature in decoder._temperatures():
+            if temperature == stop:
+                cancel.set()
+            yield temperature
+
+    assert list(attempts()) == tried
+
+
+class Encoder:
+    """Encodes features to themselves, and says how many windows it got at a time."""
+
+    def __init__(self, device: str) -> None:
+        self.model = SimpleNamespace(device=device)
+        self.asked: list[int] = []
+
+    def encode(self, features: Any) -> Any:
+        self.asked.append(features.ndim)
+        return features[None] if features.ndim == 2 else features
+
+
+@pytest.mark.parametrize(("device", "asked"), [("cpu", [2, 2, 2]), ("cuda", [3])])
+def test_windows_are_encoded_together_where_there_is_memory_for_it(device: str, asked: list[int]) -> None:
+    features = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
+    batching = faster._Batching(encoder := Encoder(device), [1, 2])
+    assert np.array_equal(np.asarray(batching.encode(features)), features) and encoder.asked == asked
+    assert batching.get_prompt("anything", prefix=3) == [1, 2] and batching.model is encoder.model
+
+
+def test_threads_are_the_processors_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: None if not logical else 8)
+    assert faster._physical_cores() == 1
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 8 if logical else 4)
+    assert faster._physical_cores() == 4
+
+
+# --- weights ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mels", "audio", "text", "vocab", "size"),
+    [
+        (80, 4, 4, 51865, "tiny"), (80, 4, 4, 51864, "tiny.en"), (80, 6, 6, 51865, "base"),
+        (80, 12, 12, 51864, "small.en"), (80, 24, 24, 51865, "medium"), (80, 32, 32, 51865, "large-v2"),
+        (128, 32, 32, 51866, "large-v3"), (128, 32, 4, 51866, "large-v3-turbo"), (80, 5, 4, 51865, None),
+        (80, 5, 4, 51864, None),
+    ],
+)  # fmt: skip
+def test_a_size_is_told_by_its_layers(mels: int, audio: int, text: int, vocab: int, size: str | None) -> None:
+    import whisper
+
+    dims = {"n_mels": mels, "n_audio_layer": audio, "n_text_layer": text, "n_vocab": vocab, "n_text_head": 6}
+    assert weights._size(dims) == size
+    assert size is None or size in whisper.available_models()
+    for layer, head in weights._published_heads(size, dims) if size == "tiny" else ():
+        assert layer < text and head < 6
+
+
+@pytest.mark.parametrize("name", ["tiny", "mine"])
+def test_which_heads_follow_the_words(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the file's name first: two published sizes may have the same layers."""
+    asked: list[str] = []
+    monkeypatch.setattr(weights, "_size", lambda dims: "base")
+    monkeypatch.setattr(weights, "_published_heads", lambda name, dims: asked.append(name) or [[0, 1]])
+    save_pt(tmp_path / f"{name}.pt")
+    assert weights.contents(tmp_path / f"{name}.pt").heads == [[0, 1]]
+    assert asked == ["tiny" if name == "tiny" else "base"]
+    monkeypatch.setattr(weights, "_size", lambda dims: None)
+    assert weights.contents(tmp_path / f"{name}.pt").heads == ([[0, 1]] if name == "tiny" else None)
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_folder_says_its_heads_or_nobody_does(said: bool, tmp_path: Path) -> None:
+    save_folder(tmp_path)
+    if not said:
+        (tmp_path / "generation_config.json").unlink()
+    found = weights.contents(tmp_path)
+    assert found.heads == ([[1, 0]] if said else None)
+    assert not any(name.startswith(("proj_out", "model.")) for name in found.state)
+
+
+def test_half_keeps_the_normalisations_whole(tmp_path: Path) -> None:
+    import torch
+
+    save_pt(tmp_path / "random.pt")
+    model = weights.read(tmp_path / "random.pt", "cpu", half=True)
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == (torch.float32 if "ln" in name else torch.float16), name
+    assert not model.training
+    whole = weights.read(tmp_path / "random.pt", "cpu", half=False)
+    assert {parameter.dtype for parameter in whole.parameters()} == {torch.float32}
+
+
+def test_an_older_file_is_read_without_mapping(tmp_path: Path) -> None:
+    import torch
+
+    content = {"dims": {}, "model_state_dict": {}}
+    torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert not zipfile.is_zipfile(tmp_path / "old.pt")
+    assert weights._torch_load(tmp_path / "old.pt") == content
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (["pytorch_model.bin", "pytorch_model.bin.index.json"], ["pytorch_model.bin"]),
+        (["b.bin", "a.bin", "pytorch_model.bin.index.json"], ["a.bin", "b.bin"]),
+        (["a.bin", "pytorch_model.bin.index.json"], "b.bin"),
+        ([], "model.safetensors"),
+    ],
+)
+def test_one_copy_of_the_weights(names: list[str], chosen: Any, tmp_path: Path) -> None:
+    for name in names:
+        text = '{"weight_map": {"x": "b.bin", "y": "a.bin", "z": "b.bin"}}' if name.endswith("json") else ""
+        (tmp_path / name).write_text(text)
+    if isinstance(chosen, str):
+        with pytest.raises(CheckpointCorrupt, match=f"{chosen} is missing"):
+            weights._weight_files(tmp_path)
+    else:
+        assert [path.name for path in weights._weight_files(tmp_path)] == chosen
+
+
+# --- figures ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("logprob", "silence", "ratio", "is_silence", "is_bad"),
+    [
+        (-0.5, 0.9, 1.0, False, False),
+        (-1.0, 0.9, 1.0, True, False),  # at the threshold it is guessed only where silence is likely
+        (-1.1, 0.6, 1.0, False, True),
+        (-1.1, 0.61, 1.0, True, False),
+        (-0.5, 0.0, 2.4, False, False),
+        (-0.5, 0.0, 2.41, False, True),
+    ],
+)
+def test_silence_and_failure(
+    logprob: float, silence: float, ratio: float, is_silence: bool, is_bad: bool
+) -> None:
+    options = replace(
+        SpeechOptions(), logprob_threshold=-1.0, no_speech_threshold=0.6, compression_ratio_threshold=2.4
+    )
+    decoded = Decoded([], logprob, silence, ratio, 0.0)
+    assert (decoded.is_silence(options), decoded.is_bad(options)) == (is_silence, is_bad)

@@ -177,6 +177,55 @@ def test_a_device_that_ctranslate2_lacks(
     assert "mps" in caught.value.zh
 
 
+@pytest.mark.parametrize(("multilingual", "languages"), [(True, 99), (False, 1)])
+def test_how_ctranslate2_is_loaded(
+    multilingual: bool, languages: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faster_whisper
+
+    network = SimpleNamespace(
+        n_mels=128, num_languages=99, is_multilingual=multilingual, compute_type="int8_float32", device="cpu"
+    )
+    loaded = SimpleNamespace(model=network, hf_tokenizer=SimpleNamespace(encode_special_tokens=False))
+    asked: list[Any] = []
+    held = iter([100, 90])  # what was freed before was taken again
+    monkeypatch.setattr(
+        faster_whisper, "WhisperModel", lambda *given, **named: asked.append((given, named)) or loaded
+    )
+    monkeypatch.setattr(faster, "_memory_in_use", lambda device: next(held))
+    monkeypatch.setattr(faster, "_physical_cores", lambda: 3)
+    (tmp_path / "tokenizer.json").touch()
+    library = faster.FasterWhisper(tmp_path, Placement("cpu", "int8"))
+    named = {"device": "cpu", "device_index": 0, "compute_type": "int8", "cpu_threads": 3}
+    assert asked == [((str(tmp_path),), named)] and loaded.hf_tokenizer.encode_special_tokens
+    assert library.model.feature_extractor.mel_filters.shape[0] == 128
+    assert (len(library.languages), library.dtype, library.weights) == (languages, "int8_float32", 0)
+
+
+@pytest.mark.parametrize("text", [" ha ha ha ha", "  spaces around   "])
+def test_texts_of_several_windows_are_judged_as_one_alone_would_be(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faster_whisper
+    from faster_whisper.transcribe import get_compression_ratio
+
+    class Pipeline:
+        def __init__(self, model: Any) -> None:
+            self.model = model
+
+        def generate_segment_batched(self, features: Any, tokenizer: Any, options: Any) -> Any:
+            return features, [{"tokens": [1], "avg_logprob": -0.5, "no_speech_prob": 0.25}] * len(features)
+
+    monkeypatch.setattr(faster_whisper, "BatchedInferencePipeline", Pipeline)
+    model = SimpleNamespace(get_prompt=lambda tokenizer, before: before)
+    decoder = faster._Decoder(model, SpeechOptions(), threading.Event())
+    decoder._tokenizer = SimpleNamespace(encode=lambda text: [], decode=lambda tokens: text)
+    decoder._options, decoder.hotwords = SimpleNamespace(temperatures=[0.4, 0.6]), []
+    encoded, found = decoder.decode_together([np.zeros((2, 5), np.float32), np.ones((2, 9), np.float32)])
+    assert encoded.shape == (2, 2, 3000)
+    assert found == [Decoded([1], -0.5, 0.25, get_compression_ratio(text.strip()), 0.4)] * 2
+
+
 def test_ctranslate2_is_asked_for_a_window_as_whisper_is() -> None:
     tokenizer = SimpleNamespace(
         non_speech_tokens=(5,), transcribe=1, translate=2, sot=3, sot_prev=4, sot_lm=6, no_speech=7

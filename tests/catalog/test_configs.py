@@ -115,6 +115,12 @@ def test_a_qwen_that_sees_and_one_that_does_not(
     assert quantised.format == "qwen-vl-gptq"
 
 
+@pytest.mark.parametrize(("config", "format"), [(GLM, "chatglm"), (QWEN_VL, "qwen-vl")])
+def test_an_original_format_is_not_taken_for_any_decoder(config: Any, format: str, tmp_path: Path) -> None:
+    named = {**LLAMA, **config, "architectures": ["SomethingForCausalLM"]}
+    assert described(tmp_path / "mine", named).format == format
+
+
 # --- decoders ----------------------------------------------------------------------------------
 
 

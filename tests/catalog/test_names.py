@@ -355,6 +355,16 @@ def test_the_operator_names_the_folders(tmp_path: Path, monkeypatch: pytest.Monk
     allowed(str(tmp_path / "three" / "model.gguf"))
 
 
+@pytest.mark.parametrize("text", ["~root/x", "~nobody-of-that-name/x"])
+def test_the_homes_of_others_are_closed_wherever_they_lie(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # whoever is no user would be a folder here
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", os.pathsep.join([str(tmp_path), os.path.expanduser("~root")]))
+    with pytest.raises(BadInput):
+        allowed(text)
+
+
 def test_a_list_of_folders_with_gaps_does_not_open_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,3 +279,23 @@ def test_a_page_has_its_title_and_links_to_all(
     assert {page.family: frame.KINDS.get(page.family, "chat") for page in PAGES} == {
         "llama2": "chat", "gemma": "chat", "chatglm": "chat", "qwen_vl": "vision", "whisper": "speech",
     }  # fmt: skip
+
+
+def test_a_pages_own_defaults_go_before_the_catalogs(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = replace(ROW, options={"temperature": 0.5, "top_k": 7})
+    given: list[Any] = []
+    monkeypatch.setattr(models, "devices", lambda: [CPU])
+    monkeypatch.setattr(sidebar, "_describe", lambda family, name: (row, None))
+    monkeypatch.setattr(sidebar, "_plan", lambda *_: (None, None))
+    monkeypatch.setattr(sidebar, "_show_buttons", lambda choice: given.append(choice))
+    for name in ("_choose_language", "_choose_context", "_accept_terms"):
+        monkeypatch.setattr(sidebar, name, lambda *_: None)
+    monkeypatch.setattr(sidebar, "_choose_checkpoint", lambda family: "row")
+    for name in ("_choose_device", "_choose_precision"):
+        monkeypatch.setattr(sidebar, name, lambda *_: "auto")
+    monkeypatch.setattr(
+        sidebar.options, "choose", lambda family, specs, defaults: given.append(defaults) or {"a": 1}
+    )
+    choice, values = sidebar.show_sidebar("llama2", ["spec"], lambda checkpoint: {"temperature": 0.1})
+    assert given == [choice, {"temperature": 0.1, "top_k": 7}] and values == {"a": 1}
+    assert choice.arguments == ("row", "auto", "auto", None) and choice.checkpoint is row and not choice.fits

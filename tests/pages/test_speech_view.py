@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -140,7 +141,7 @@ def test_only_sound_and_films_are_taken(monkeypatch: pytest.MonkeyPatch, workspa
     class Tab:
         def file_uploader(self, *_: Any, **named: Any) -> list[Any]:
             asked.append(named)
-            return []
+            return [SimpleNamespace(name=name, read=io.BytesIO(b"film").read) for name in ("a.mp4", "b.mp4")]
 
         def audio_input(self, *_: Any, **named: Any) -> Any:
             asked.append(named)
@@ -157,7 +158,9 @@ def test_only_sound_and_films_are_taken(monkeypatch: pytest.MonkeyPatch, workspa
         view._add_recordings(workspace, choice())
     assert asked[0]["type"] == [*SOUND, *VIDEO] and asked[0]["accept_multiple_files"]
     assert len({named["key"] for named in asked}) == 4
-    assert [recording.name for recording in workspace.recordings] == ["recording 1.wav", "recording 2.wav"]
+    assert [recording.name for recording in workspace.recordings] == [
+        "recording 1.wav", "a.mp4", "b.mp4", "recording 2.wav", "a.mp4", "b.mp4",
+    ]  # fmt: skip
     assert live == [SpeechOptions("zh")] * 2
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -101,3 +102,18 @@ def test_a_cancelled_step_leaves_no_word(options: Any) -> None:
     transcript.feed(bytes(2 * RATE))
     assert not transcript.step(cancel)
     assert transcript.flush().text == "" and len(engine.asked) == 1
+
+
+def test_a_window_that_was_shortened_once_may_grow_again() -> None:
+    engine, transcript = listening(Word(0.0, 10.0, " and"))
+    hear = engine.transcribe
+
+    def lose_the_way_at_first(*given: Any) -> Said:
+        heard = hear(*given)
+        return heard if len(engine.asked) > 1 else Said([replace(heard[0], doubts=("looping",))])
+
+    engine.transcribe = lose_the_way_at_first  # type: ignore[method-assign]
+    transcript.feed(bytes(2 * 24 * RATE))
+    for _ in range(3):
+        assert transcript.step()
+    assert [samples / RATE for samples, _ in engine.asked] == [24, 12, 14]

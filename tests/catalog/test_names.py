@@ -120,6 +120,7 @@ def test_a_name_or_hub_id_of_the_catalog(typed: str, name: str) -> None:
 def test_an_address(address: str) -> None:
     found = find(address)
     assert (found.format, found.name) == ("openai-api", address.rstrip("/"))
+    assert found.title == found.name
 
 
 def test_an_address_is_read_in_any_case_and_keeps_its_model() -> None:

@@ -135,6 +135,16 @@ def test_long_recordings_are_decoded_several_pieces_at_a_time(
     assert Run.asked == ["Together" if together else "Run"]
 
 
+def test_nothing_comes_after_a_stop(engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [Segment(float(at), at + 1.0, " said") for at in range(3)]
+    monkeypatch.setattr(Run, "segments", lambda *_: iter(lines))
+    cancel = threading.Event()
+    transcript = engine.transcribe(sine(1.0), SpeechOptions(), cancel)
+    assert next(transcript).start == 0.0
+    cancel.set()
+    assert list(transcript) == []
+
+
 # --- languages -------------------------------------------------------------------------------------
 
 

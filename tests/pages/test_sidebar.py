@@ -147,8 +147,13 @@ def test_each_precision_is_offered_once_and_those_that_are_none_are_not(
 def test_how_long_a_conversation_may_be(
     checkpoint: Any, context: int | None, monkeypatch: pytest.MonkeyPatch, session: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(st, "select_slider", lambda label, lengths, key: session[key])
+    offered: list[int] = []
+    monkeypatch.setattr(
+        st, "select_slider", lambda label, lengths, key: offered.extend(lengths) or session[key]
+    )
     assert sidebar._choose_context("llama2", checkpoint) == context
+    most = (checkpoint.context_length or sidebar.USUAL_CONTEXT) if context else 0
+    assert not offered or offered[-1] == most
 
 
 # --- what a load would need ------------------------------------------------------------------------

@@ -101,6 +101,12 @@ def test_several_texts_follow_each_other_and_subtitles_do_not(folder: Path, capf
     assert out == "" and "name a folder with --output" in err
 
 
+def test_a_bad_recording_alone_is_one_sentence(folder: Path, spoken: Stage, capfd: Any) -> None:
+    spoken.refused = {"a.wav": BadInput("It is empty.", "空。")}
+    assert transcribe(folder / "a.wav") == 1
+    assert tuple(capfd.readouterr()) == ("", "It is empty.\n")
+
+
 def test_one_bad_recording_does_not_stop_the_rest(
     folder: Path, tmp_path: Path, spoken: Stage, capfd: Any
 ) -> None:

@@ -80,16 +80,12 @@ def _known(name: str) -> Checkpoint | None:
 
 def _is_path(text: str) -> bool:
     """Whether it is written like one, or lies where visitors may look: what lies elsewhere shows in nothing."""
-    return _written_as_path(text) or (_exists(text) and _is_inside(text))
+    return _written_as_path(text) or (os.path.lexists(text) and _is_inside(text))
 
 
 def _written_as_path(text: str) -> bool:
     named = text.lower().endswith(SINGLE_FILE) and ":" not in text  # owner/name:file.gguf is on a hub
     return bool(_PATH.match(text)) or named
-
-
-def _exists(text: str) -> bool:
-    return bool(text) and "\0" not in text and os.path.lexists(text)
 
 
 def _not_found(name: str) -> CheckpointNotFound:
@@ -199,7 +195,7 @@ def _listed_folders() -> list[Path]:
     return folders + [
         Path(value)
         for value in map(clean, model_paths())
-        if not (_known(value) or read_page(value)) and (_written_as_path(value) or _exists(value))
+        if not (_known(value) or read_page(value)) and (_written_as_path(value) or os.path.lexists(value))
     ]
 
 

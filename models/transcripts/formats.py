@@ -166,7 +166,7 @@ def _breakable(word: Word, width: int) -> Iterator[Word]:
         text = text.lstrip()
         parts = [text[at : at + width] for at in range(0, len(text), width)] or [""]
         texts += [lead + parts[0], *parts[1:]]
-    yield from (replace(part, probability=word.probability) for part in spread(texts, word.start, word.end))
+    yield from spread(texts, word.start, word.end)
 
 
 # --- forms -----------------------------------------------------------------------------------------

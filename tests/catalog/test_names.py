@@ -1,12 +1,13 @@
 """The catalog's table, what a typed name means, and what visitors may type."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from models.catalog import CHECKPOINTS, allowed, default, family, find
+from models.catalog import CHECKPOINTS, allowed, default, family, find, names
 from models.catalog.families import FAMILIES
 from models.catalog.whisper import whisper_parameters
 from models.errors import BadInput, CheckpointNotFound
@@ -119,6 +120,7 @@ def test_a_name_or_hub_id_of_the_catalog(typed: str, name: str) -> None:
 def test_an_address(address: str) -> None:
     found = find(address)
     assert (found.format, found.name) == ("openai-api", address.rstrip("/"))
+    assert found.title == found.name
 
 
 def test_an_address_is_read_in_any_case_and_keeps_its_model() -> None:
@@ -140,6 +142,31 @@ def test_an_unknown_name_gets_suggestions() -> None:
     with pytest.raises(CheckpointNotFound) as caught:
         find("gema-2b")
     assert "gemma-2b" in caught.value.en and "gemma-2b" in caught.value.zh and "/v1" in caught.value.en
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("gema-2b", ["gemma-2b", "gemma-2b-it", "gemma-2-2b-it"]),
+        ("Whisper-tiny-en", ["whisper-tiny.en", "whisper-tiny", "whisper-tiny.en-pt"]),
+        ("whisprbase", ["whisper-base", "whisper-base.en", "whisper-turbo"]),
+        ("zzzzzz", []),
+    ],
+)
+def test_at_most_three_suggestions_and_no_far_ones(typed: str, near: list[str]) -> None:
+    with pytest.raises(CheckpointNotFound) as caught:
+        find(typed)
+    assert re.findall(r"near it: (.*?)\)", caught.value.en) == [", ".join(near)] * bool(near)
+    assert ("相近的有" in caught.value.zh) is bool(near)
+
+
+@pytest.mark.parametrize("typed", ["google/gemma-2b:Q4_K_M", "google/gemma-2b@v1", "google/gemma-2b@v1:Q8_0"])
+def test_a_part_of_a_known_repository_is_not_the_catalogs_row(typed: str) -> None:
+    found = find(typed)
+    assert found is not CHECKPOINTS["gemma-2b"] and found.hub_id == "google/gemma-2b"
+    assert (found.format, found.name, found.family) == ("unknown", typed, "gemma")
+    assert found.variant == typed.partition(":")[2]
+    assert found.revision == typed.partition(":")[0].partition("@")[2]
 
 
 @pytest.mark.parametrize("typed", ["", "   ", "!!", "http://localhost:8000", "a\0b", "../a\0b"])
@@ -183,6 +210,12 @@ def test_a_family_lists_its_starters_first(name: str) -> None:
     assert [row.starter for row in rows] == sorted((row.starter for row in rows), reverse=True)
 
 
+def test_a_starter_comes_first_wherever_its_row_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [Checkpoint(name, "gemma", "chat", "gguf", starter=name == "b") for name in "abc"]
+    monkeypatch.setattr(names, "CHECKPOINTS", {row.name: row for row in rows})
+    assert [row.name for row in family("gemma")] == ["b", "a", "c"] and default("gemma") == "b"
+
+
 def test_the_default_is_the_starter() -> None:
     starters = {
         "chatglm": "chatglm3-tiny",
@@ -200,11 +233,19 @@ def test_model_path_counts_for_the_family_it_names(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MODEL_PATH", path)
     assert default("gemma") == path
     assert default("llama2") == "smollm2-135m-instruct"
-    monkeypatch.setenv("GEMMA_MODEL_PATH", "gemma-7b-it")
-    assert default("gemma") == "gemma-7b-it"
+    monkeypatch.setenv("GEMMA_MODEL_PATH", "/Mine/gemma.gguf")
+    assert default("gemma") == "/Mine/gemma.gguf"
+    monkeypatch.delenv("MODEL_PATH")
+    assert default("gemma") == "/Mine/gemma.gguf"
 
 
-def test_a_broken_model_path_is_left_for_its_page_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_model_path_is_left_for_its_page_to_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = tmp_path / "gemma.gguf"
+    damaged.write_bytes(b"GGUF")
+    monkeypatch.setenv("MODEL_PATH", str(damaged))
+    assert default("gemma") == str(damaged)
     monkeypatch.setenv("MODEL_PATH", "/nowhere/gemma.gguf")
     assert default("gemma") == "/nowhere/gemma.gguf"
     assert default("whisper") == "whisper-base"
@@ -313,6 +354,44 @@ def test_the_operator_names_the_folders(tmp_path: Path, monkeypatch: pytest.Monk
         allowed(str(tmp_path / "three"))
     monkeypatch.setenv("LLAMA2_MODEL_PATH", str(tmp_path / "three"))
     allowed(str(tmp_path / "three" / "model.gguf"))
+
+
+@pytest.mark.parametrize("text", ["~root/x", "~nobody-of-that-name/x"])
+def test_the_homes_of_others_are_closed_wherever_they_lie(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there is such a user is nobody's business, even where everything is open."""
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", tmp_path.anchor)
+    allowed(str(tmp_path))
+    with pytest.raises(BadInput):
+        allowed(text)
+
+
+def test_a_list_of_folders_with_gaps_does_not_open_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", os.pathsep.join(["", str(tmp_path / "one"), ""]))
+    allowed(str(tmp_path / "one"))
+    with pytest.raises(BadInput):
+        allowed("./a.gguf")
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        (r"\\nas\models", True),
+        (r"\\NAS\Models\a.gguf", True),
+        ("//nas/models/a", True),
+        (r"\\nas\models2", False),
+        (r"\\nas\models\a\..\b", False),  # what lies on the way is another machine's to say
+        (r"\\other\models", False),
+    ],
+)
+def test_a_share_is_opened_by_its_name(text: str, listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUINTET_MODEL_DIRS", r"\\nas\models")
+    assert names._is_in_listed_share(text) is listed
 
 
 def test_a_link_does_not_lead_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,7 +313,9 @@ def test_a_failure_reaches_the_caller(
         raise RuntimeError("the decoder broke\nand more")
 
     monkeypatch.setattr(engine.library.model, "decode", fail)
-    with pytest.raises(EngineFailed, match=r"stopped while transcribing \(RuntimeError: the decoder broke\)") as error:
+    with pytest.raises(
+        EngineFailed, match=r"stopped while transcribing \(RuntimeError: the decoder broke\)"
+    ) as error:
         next(engine.transcribe(noise, GREEDY))
     assert isinstance(error.value.__cause__, RuntimeError)
     assert not engine.active

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from models.schema import Segment, SpeechOptions, Word
 from models.speech.doubts import DOUBTS
 from models.transcripts.recordings import Recording
+from pages.shared.speech.transcript_view import show_transcript
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.visitor import alive, click, visit
 from tests.fakes.waiting import until
@@ -111,6 +113,15 @@ def test_the_sound_with_its_waveform(page: AppTest, sent: Any) -> None:
     data = _transcript(sent, page)
     assert data["seconds"] == 0.5 and data["peaks"][0] == [-50, 50] and len(data["peaks"]) == 50
     assert data["sound"].endswith(".wav")
+
+
+def test_a_recording_has_its_length_before_its_waveform(
+    sent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Recording("a.wav", Path("a.wav"), duration=7.5)
+    show_transcript("key", made, None, editable=True, again=True, error="", on_edit=len)
+    data = json.loads(sent["quintet_transcript"]["data"])
+    assert (data["seconds"], data["sound"], data["peaks"], data["lines"]) == (7.5, "", [], [])
 
 
 # --- regions -------------------------------------------------------------------------------------

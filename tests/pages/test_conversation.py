@@ -332,3 +332,9 @@ def test_an_answer_that_only_called_is_kept_when_it_fails() -> None:
     made.call("calculate", "{}")
     made.fail_answer()
     assert made.turns[-1].answers[-1].reason == "failed"
+
+
+def test_another_question_has_no_answers_yet() -> None:
+    talk = Conversation((Turn("a", (Answer("1", "stop"), Answer("2", "stop")), 0), Turn("b")))
+    talk.edit(0, "c")
+    assert talk.turns == (Turn("c"),)

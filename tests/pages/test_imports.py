@@ -275,3 +275,12 @@ def test_the_page_says_what_was_changed_until_something_else_is(stage: Stage) ->
     chinese = imported(visit(locale="zh-CN"), file)
     assert any("已并入系统提示词：1 条" in info.value for info in chinese.info)
     assert captions(chinese)
+
+
+@pytest.mark.parametrize("change", ["ask", "undo", "clear"])
+def test_what_an_import_could_not_keep_is_said_until_something_changes(change: str) -> None:
+    talk = Conversation()
+    talk.take_over(Conversation.from_json(json.dumps([{"role": "narrator", "content": "Once"}])))
+    assert talk.notes
+    talk.ask("?") if change == "ask" else getattr(talk, change)()
+    assert talk.notes == ()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models.errors import BadInput
@@ -16,7 +17,7 @@ from models.jobs import Job
 from models.schema import Segment, SpeechOptions
 from models.transcripts.recordings import Recording
 from pages.shared.speech.downloads import _zip
-from pages.shared.speech.workspace import Workspace, _actions
+from pages.shared.speech.workspace import HEIGHT, MANY, Workspace, _actions, show_queue
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.visitor import alive, keys, sentences, visit
 from tests.fakes.waiting import WAIT
@@ -168,7 +169,7 @@ def test_a_long_name_keeps_its_ending_on_disk(stage: Any, made: list[Recording],
     wav = write_sound(tmp_path / "talk.wav", sine(0.2)).read_bytes()
     name = "n" * 200 + ".wav"
     alive(visit("whisper").file_uploader[0].upload(name, wav, "audio/wav").run())
-    assert made[0].name == name and made[0].path.name == "n" * 80 + ".wav"
+    assert made[0].name == name and made[0].path.name == "n" * 50 + ".wav"
     assert made[0].path.read_bytes() == wav and "__" not in made[0].path.parent.name
 
 
@@ -253,3 +254,37 @@ def test_an_archive_says_the_language_of_each_recording() -> None:
         io.BytesIO(_zip(several, {"max_line_width": None, "max_line_count": None}))
     ) as files:
         assert [json.loads(files.read(f"{code}.json"))["language"] for code in ("de", "zh")] == ["de", "zh"]
+
+
+def test_the_row_that_is_shown_stands_out_and_another_click_forgets_the_error(
+    workspaces: list[Any], page: AppTest, made: list[Recording], tmp_path: Any
+) -> None:
+    wav = write_sound(tmp_path / "b.wav", sine(0.2)).read_bytes()
+    at = alive(page.file_uploader[0].upload("b.wav", wav, "audio/wav").run())
+
+    def types() -> list[str]:
+        return [at.button(key=f"whisper.show.{number}").proto.type for number in range(2)]
+
+    assert types() == ["secondary", "primary"] and workspaces[-1].shown is made[1]
+    workspaces[-1].error = BadInput("Not so.", "不行。")
+    alive(at.button(key="whisper.show.0").click().run())
+    assert types() == ["primary", "secondary"]
+    assert workspaces[-1].shown is made[0] and workspaces[-1].error is None
+
+
+@pytest.mark.parametrize(("count", "height"), [(MANY, "content"), (MANY + 1, HEIGHT)])
+def test_many_recordings_scroll(count: int, height: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes: list[Any] = []
+    draw = st.container
+
+    def record(**named: Any) -> Any:
+        boxes.append(named.get("height"))
+        return draw(**named)
+
+    monkeypatch.setattr(st, "container", record)
+    workspace = Workspace()
+    for number in range(count):
+        workspace.add(f"{number}.wav", io.BytesIO())
+    show_queue("whisper", workspace)
+    assert boxes[0] == height and len(boxes) == 1 + count
+    workspace.close()

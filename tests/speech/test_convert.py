@@ -47,6 +47,32 @@ def test_the_copy_is_the_same_network(tmp_path: Path, cache: Path, layout: str) 
     assert network.align(encoded, [50258], [text], 3000) and heads
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("norms", [True, False])
+def test_the_copy_has_the_precision_of_the_files_matrices(
+    tmp_path: Path, cache: Path, precision: str, norms: bool
+) -> None:
+    """Matrices are kept bit by bit: what is rounded twice would not be the same int8."""
+    import torch
+
+    path, kind = tmp_path / "random.pt", getattr(torch, precision)
+    save_pt(path)
+    content = torch.load(path, weights_only=True)
+    state = {
+        name: tensor if norms and "ln" in name else tensor.to(kind)
+        for name, tensor in content["model_state_dict"].items()
+    }
+    torch.save({**content, "model_state_dict": state}, path)
+    written = (converted(path) / "model.bin").read_bytes()
+    embedding = state["decoder.token_embedding.weight"]
+    assert embedding.view(torch.uint8).numpy().tobytes() in written
+    everything = sum(tensor.numel() for tensor in state.values()) * embedding.itemsize
+    assert len(written) == pytest.approx(everything, rel=0.03)
+    described = b"layer_norm/gamma\0\x01" + (16).to_bytes(4, "little")
+    at = written.index(described) + len(described)  # then its type and its size
+    assert int.from_bytes(written[at + 1 : at + 5], "little") == 16 * embedding.itemsize
+
+
 @pytest.mark.parametrize("multilingual", [True, False])
 def test_the_copy_writes_the_same_tokens(multilingual: bool) -> None:
     from whisper.tokenizer import get_tokenizer

@@ -170,6 +170,14 @@ def test_only_the_parts_that_were_asked_for_are_decoded() -> None:
     assert spans(segments) == [(5, 10, " w1"), (20.5, 21, " w2"), (65, 70, " w3")]
 
 
+@pytest.mark.parametrize(("clips", "size"), [("0-0.29", 29), ("0-0.284", 28), ("0-0.004", 0), ("0-0.006", 1)])
+def test_a_part_has_the_frames_that_lie_in_it(clips: str, size: int) -> None:
+    """Rounded: 0.29 seconds are 28.999999999999996 frames."""
+    decoder = Dictated(heard(1))
+    run(decoder, 5, clips=clips)
+    assert [asked[1] for asked in decoder.asked] == [size] * bool(size)
+
+
 def test_a_part_goes_on_where_it_was() -> None:
     done = segment({**_piece(), "seek": 600}, heard(1))
     decoder = Dictated(heard(2), heard(3))

@@ -1,9 +1,12 @@
 """Corrections of a transcript: what they change, and what they must leave."""
 
+from typing import Any
+
 import pytest
 
 from models.errors import BadInput
 from models.schema import Segment, Word
+from models.transcripts import edit
 from models.transcripts.edit import (
     beside,
     merge,
@@ -243,3 +246,70 @@ def test_of_a_long_line_only_what_lies_between_the_differences_changes() -> None
     assert changed.words[:2000] == line.words[:2000]
     assert changed.words[2002:] == line.words[2001:]
     assert [word.text for word in changed.words[2000:2002]] == [" two", " thousand"]
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("So Hello big world.", [(0.0, 0.0), (0.0, 0.5), (0.5, 1.0), (1.5, 2.0)]),
+        ("Hello big old world.", [(0.0, 0.5), (0.5, 1.0), (1.5, 1.5), (1.5, 2.0)]),
+        ("Hello big world. Bye", [(0.0, 0.5), (0.5, 1.0), (1.5, 2.0), (2.0, 2.0)]),
+        ("Hello vast wide world.", [(0.0, 0.5), (0.5, 0.75), (0.75, 1.0), (1.5, 2.0)]),
+        ("Hello world.", [(0.0, 0.5), (1.5, 2.0)]),
+    ],
+)
+def test_new_words_share_the_time_of_those_they_stand_for(
+    text: str, times: list[tuple[float, float]]
+) -> None:
+    """And where nothing stood, a moment beside the word that follows."""
+    (changed, *_) = rewrite(LINES, 0, text, 0.0, 2.0)
+    assert [(word.start, word.end) for word in changed.words] == times
+    assert "".join(word.text for word in changed.words) == changed.text == f" {text}"
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "slow"),
+    [(100, 0, False), (2000, 0, True), (100, 3000, True), (3000, 100, True)],
+)
+def test_lines_that_would_take_long_to_compare_are_compared_at_their_ends(
+    words: int, others: int, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One word hundreds of times makes as many pairs as its square."""
+    asked: list[int] = []
+
+    class Matcher:
+        def __init__(self, *given: Any) -> None:
+            asked.append(1)
+
+        def get_opcodes(self) -> list[Any]:
+            return [("replace", 0, words + others, 0, words + others)]
+
+    monkeypatch.setattr(edit, "SequenceMatcher", Matcher)
+    old = ["a"] * words + [f"w{number}" for number in range(others)]
+    new = ["b", *old[1:-1], "b"]
+    changes = edit._changes(["x", *old, "y"], ["x", *new, "y"])
+    assert asked == [] if slow else asked
+    if slow:
+        size = len(old)
+        assert changes == [
+            ("equal", 0, 1, 0, 1), ("replace", 1, size + 1, 1, size + 1),
+            ("equal", size + 1, size + 2, size + 1, size + 2),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([(0.5, 1.5)], ["", "x0", ""]),  # as much in both: the later one
+        ([(0.4, 1.4)], ["x0", "", ""]),
+        ([(0.0, 3.0)], ["", "", "x0"]),
+        ([(5.0, 6.0)], ["", "", "x0"]),  # behind all of them
+        ([(0.0, 1.0), (0.0, 0.9), (2.0, 3.0)], ["x0 x1", "", "x2"]),
+    ],
+)
+def test_each_part_of_a_translation_goes_where_it_overlaps_most(
+    parts: list[tuple[float, float]], expected: list[str]
+) -> None:
+    lines = [Segment(float(at), at + 1.0, "") for at in range(3)]
+    assert beside(lines, [Segment(*times, f" x{at} ") for at, times in enumerate(parts)]) == expected
+    assert beside([], [Segment(0.0, 1.0, "x")]) == []

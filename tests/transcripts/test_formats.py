@@ -184,3 +184,22 @@ def test_subtitles_in_two_languages_have_the_translation_below(name: str) -> Non
 def test_an_archive_holds_utf_8() -> None:
     with zipfile.ZipFile(io.BytesIO(archive({"演讲.txt": "你好\n"}))) as zipped:
         assert zipped.read("演讲.txt").decode("utf-8") == "你好\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "width", "expected"),
+    [
+        (["ab ", "cd "], 5, ["ab cd"]),  # spaces at the end of a line take none of it
+        (["ab ", "cd ", "e"], 5, ["ab cd", "e"]),
+        ([" ab", " ", " cd"], 7, ["ab  cd"]),  # a word of blanks is none
+        ([" ab", " ", " cd"], 3, ["ab", "cd"]),
+        ([" abcdefg"], 3, ["abc", "def", "g"]),
+        ([" ab", " cdefgh"], 4, ["ab", "cdef", "gh"]),
+    ],
+)
+def test_words_in_lines_of_a_width(words: list[str], width: int, expected: list[str]) -> None:
+    said = tuple(Word(float(at), at + 1.0, text) for at, text in enumerate(words))
+    segment = Segment(0.0, float(len(words)), "".join(words), said)
+    (cue,) = cues([segment], max_line_width=width)
+    assert [line for line in cue.lines if line] == expected
+    assert (cue.start, cue.end) == (segment.start, segment.end)

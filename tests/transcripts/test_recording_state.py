@@ -119,9 +119,9 @@ def test_where_the_last_passage_starts() -> None:
 
 
 def test_a_translation_begins_with_nothing() -> None:
-    it = recording(options=SpeechOptions(), lines=tuple(LINES), language="zh")
+    it = recording(options=SpeechOptions(), lines=tuple(LINES), language="zh", track=2)
     made = it.translate()
-    assert it.translation is made and (made.name, made.path) == (it.name, it.path)
+    assert it.translation is made and (made.name, made.path, made.track) == (it.name, it.path, 2)
     assert (made.state, made.options, made.lines, made.language) == ("waiting", None, (), None)
 
 

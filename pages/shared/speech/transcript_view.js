@@ -32,7 +32,7 @@ const clock = (seconds, exact = false) => {
 
 const seconds = (text) => {
   const parts = text.trim().replace("：", ":").split(":");
-  const valid = parts.length <= 3 && parts.every((part) => /^\d+([.,]\d+)?$/.test(part));
+  const valid = parts.length <= 3 && parts.every((part) => /^\d{1,9}([.,]\d+)?$/.test(part));
   return valid ? parts.reduce((sum, part) => sum * 60 + Number(part.replace(",", ".")), 0) : NaN;
 };
 

@@ -26,7 +26,7 @@ from pages.shared.speech.live import Finished
 
 PEAKS = 8000  # parts of a waveform, which can be zoomed
 MANY, HEIGHT = 8, 480  # more recordings than that scroll, in so many pixels
-LONGEST_NAME = 80  # characters of a file's name on disk
+LONGEST_NAME = 50  # characters of a file's name on disk, each of up to four bytes of the 255 that there are
 STATES = {
     "waiting": ("waiting", "等待中", ":material/schedule:"),
     "running": ("running", "转写中", ":material/graphic_eq:"),
@@ -72,7 +72,7 @@ class Workspace:
     def add(self, name: str, data: IO[bytes]) -> None:
         folder = Path(self._folder.name) / uuid4().hex  # a part of the view's key: no "__", as mkdtemp's
         folder.mkdir()
-        plain = Path(Path(name).name or "recording")
+        plain = Path(Path(name).name.strip(".") or "recording")  # ".." is a folder
         path = folder / (plain.stem[:LONGEST_NAME] + plain.suffix[:10])
         with path.open("wb") as file:
             shutil.copyfileobj(data, file)

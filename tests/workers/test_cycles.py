@@ -17,9 +17,9 @@ from models.engines.base import ChatEngine, Engine, SpeechEngine
 from tests.fakes import glm_checkpoints, qwen_checkpoints, tiny_models, tiny_whisper
 from tests.fakes.waiting import until
 
-CYCLES = int(os.environ.get("CYCLES", "3"))
+CYCLES = int(os.environ.get("CYCLES", "2"))
 MiB = 1024 * 1024
-pytestmark = pytest.mark.timeout(4 * 3600 if CYCLES > 3 else 300)
+pytestmark = pytest.mark.timeout(4 * 3600 if CYCLES > 2 else 300)
 
 
 class State(NamedTuple):

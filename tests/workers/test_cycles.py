@@ -14,7 +14,7 @@ import pytest
 
 from models import ChatOptions, Delta, Done, Loader, SpeechOptions
 from models.engines.base import ChatEngine, Engine, SpeechEngine
-from tests.fakes import glm_checkpoints, qwen_checkpoints, tiny_models, tiny_whisper
+from tests.fakes import tiny_models, tiny_whisper
 from tests.fakes.waiting import until
 
 CYCLES = int(os.environ.get("CYCLES", "2"))
@@ -44,42 +44,37 @@ def tiny_llama(folder: Path) -> str:
     return str(tiny_models.save_llama(folder / "tiny-llama"))
 
 
-def tiny_chatglm(folder: Path) -> str:
-    config = glm_checkpoints.GLM3
-    return str(glm_checkpoints.write(folder / "chatglm3-tiny", config, glm_checkpoints.glm3_tensors(config)))
-
-
-def tiny_qwen(folder: Path) -> str:
-    config = qwen_checkpoints.config()
-    return str(qwen_checkpoints.write(folder / "qwen-tiny", config, qwen_checkpoints.tensors(config)))
-
-
 def tiny_hearing(folder: Path) -> str:
     tiny_whisper.save_pt(folder / "tiny.pt")
     return str(folder / "tiny.pt")
-
-
-def starter(folder: Path) -> str:
-    return "smollm2-135m-instruct"
 
 
 def use(engine: Engine) -> None:
     if isinstance(engine, SpeechEngine):
         import numpy as np
 
-        list(engine.transcribe(np.zeros(16000, np.float32), SpeechOptions(language="en", vad=False)))
+        list(
+            engine.transcribe(
+                np.zeros(16000, np.float32),
+                SpeechOptions(language="en", vad=False, beam_size=1, fallback=False),
+            )
+        )
     else:
         assert isinstance(engine, ChatEngine)
         question = [{"role": "user", "content": "hello"}]
         assert isinstance(list(engine.stream(question, ChatOptions(max_new_tokens=2)))[-1], Done)
 
 
+def named(name: str) -> Callable[[Path], str]:
+    return lambda folder: name
+
+
 KINDS = (
-    tiny_llama,
-    tiny_chatglm,
-    tiny_qwen,
-    tiny_hearing,
-    pytest.param(starter, marks=pytest.mark.weights),
+    pytest.param(tiny_llama, id="transformers"),
+    pytest.param(named("chatglm3-tiny"), id="chatglm"),
+    pytest.param(named("qwen-vl-tiny"), id="qwen-vl"),
+    pytest.param(tiny_hearing, id="whisper"),
+    pytest.param(named("smollm2-135m-instruct"), id="llama.cpp", marks=pytest.mark.weights),
 )
 
 

@@ -441,6 +441,10 @@ def test_a_crash_of_one_model_is_not_noticed_by_readers_of_another(visit):
 
 
 def _workers(name: str) -> list[psutil.Process]:
-    """The processes in which the server has this checkpoint."""
-    running = psutil.Process().children(recursive=True)
-    return [process for process in running if process.cmdline()[-2:] == ["models.workers.worker", name]]
+    """The processes in which the server of these tests has this checkpoint. One that has just ended has no name."""
+    ours = {process.pid for process in psutil.Process().children(recursive=True)}
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid in ours and (process.info["cmdline"] or [])[-2:] == ["models.workers.worker", name]
+    ]

@@ -312,6 +312,11 @@ def test_a_recording_that_crashes_the_decoder_is_a_sentence(
     assert speech.notes(SpeechOptions()) == ()
 
 
-def workers() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [child for child in children if "models.workers.worker" in child.cmdline()]
+def workers() -> list[int]:
+    """The processes of this one's engines. One that has just ended has no command line."""
+    running = psutil.process_iter(["pid", "ppid", "cmdline"])
+    return sorted(
+        process.info["pid"]
+        for process in running
+        if process.info["ppid"] == os.getpid() and "models.workers.worker" in (process.info["cmdline"] or ())
+    )

@@ -1,5 +1,6 @@
 """Files that end or hold llama.cpp, in a worker: a sentence for the one who loads them."""
 
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def test_a_template_without_end_can_be_stopped(starter: bytes, loader: Loader, t
     cancel = threading.Event()
     with pytest.raises(Cancelled):
         loader.load(str(path), context=512, progress=lambda _: cancel.set(), cancel=cancel)
-    until(lambda: not any(str(path) in child.cmdline() for child in psutil.Process().children()))
+    until(lambda: not _workers(path))
     assert loader.loaded() == []
 
 
@@ -78,3 +79,13 @@ def test_flipped_bytes_are_a_sentence_or_change_nothing_here(
             assert error.en != error.zh
         loader.unload()
         path.unlink()
+
+
+def _workers(path: Path) -> list[psutil.Process]:
+    """The processes that have this file. One that has just ended has no command line."""
+    running = psutil.process_iter(["ppid", "cmdline"])
+    return [
+        process
+        for process in running
+        if process.info["ppid"] == os.getpid() and str(path) in (process.info["cmdline"] or ())
+    ]

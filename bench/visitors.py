@@ -136,7 +136,7 @@ def measure(root: Path) -> tuple[Crowd, Crowd]:
         idle.disperse()
         busy = Crowd(visitors[1:], visitors[0])
         ninth = Visitor(port, "llama2")
-        ninth.ask("Write a long story about a dragon.")
+        ninth.ask("What is the capital of Japan?")
         busy.disperse()
         for visitor in [*visitors, ninth]:
             visitor.leave()

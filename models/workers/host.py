@@ -1,7 +1,7 @@
 """The host's side of an engine in a worker: the same interface, and what becomes of it when the worker ends.
 
-A worker that has ended is started again for the next question. Who asked it last gets a sentence, and what
-ended it is not sent a second time.
+A worker that has ended is started again for the next question. Who asked it gets a sentence, and what was being
+read at two ends is not sent a third time.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ from models.workers.process import Died, Unheard, WorkerProcess, describe_end
 MOST_ENDS, LATELY = 5, 600.0
 # What was being read at so many ends is not sent again: the first may have been another's doing.
 SURE = 2
-KILLED = -9  # what the system does when memory has run out
+KILLED = -9  # what the system does when memory has run out; Windows has no name for it
 
 
 def isolated(kind: type[Engine], planned: int) -> Callable[..., Engine]:

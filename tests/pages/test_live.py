@@ -93,6 +93,21 @@ def test_a_recording_begun_anew_takes_the_engine_from_the_one_before(
     assert ended(begun).finish().duration == 1
 
 
+def test_whoever_speaks_to_no_model_is_told_at_once(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    session: dict[str, Any] = {"microphone": {"pieces": message(0, PIECE, run="b")}}
+    monkeypatch.setattr(st, "session_state", session)
+    view._receive("whisper.live", "microphone", None, SpeechOptions())
+    assert session["whisper.live.unheard"] == "b" and "whisper.live.recording" not in session
+    told = view._component_data(None, False, "b")
+    assert (told["run"], told["stop"], told["over"], told["ready"]) == ("b", True, True, False)
+    page.session_state["whisper.live.unheard"] = "b"
+    assert any("load it and start again" in text for text in sentences(alive(page.run())))
+    (engine,) = loader.shared().loaded()
+    view._receive("whisper.live", "microphone", engine, SpeechOptions())  # type: ignore[arg-type]
+    assert "whisper.live.unheard" not in session
+    session["whisper.live.recording"].job.cancel.set()
+
+
 def test_what_is_no_sound_is_left_out(recording: LiveRecording) -> None:
     recording.receive({"run": "a", "first": 0, "pieces": ["%%%", None, 5], "over": False})
     recording.receive(message(3, b"odd", bytes(view.LONGEST + 2), PIECE, over=True))

@@ -109,7 +109,7 @@ def show_live_text(key: str, choice: Choice, options: SpeechOptions) -> Finished
     is_open = recording is not None and recording.open
     if engine is None and not is_open:
         _offer_to_load(key, choice)
-    if engine is None and recording is None:
+    if engine is None and recording is None and f"{key}.unheard" not in st.session_state:
         return None
     st.fragment(_view, run_every=REFRESH if is_open else None)(key, engine, options, is_open)
     recording = _recording(key)
@@ -138,11 +138,18 @@ def _view(key: str, engine: SpeechEngine | None, options: SpeechOptions, was_ope
     mount = st.components.v2.component("quintet_microphone", html=HTML, css=CSS, js=JS)
     mount(
         key=canvas,
-        data=_component_data(_recording(key), engine is not None),
+        data=_component_data(_recording(key), engine is not None, st.session_state.get(f"{key}.unheard")),
         on_pieces_change=lambda: _receive(key, canvas, engine, options),
     )
     recording = _recording(key)
-    if recording is not None:
+    if f"{key}.unheard" in st.session_state:
+        st.error(
+            tr(
+                "The model has left memory, so nothing was heard: load it and start again.",
+                "模型已不在内存中，未能听到任何内容：请加载模型后重新开始。",
+            )
+        )
+    elif recording is not None:
         _show_progress(recording)
     is_open = recording is not None and recording.open
     if recording is not None and not is_open:
@@ -158,8 +165,10 @@ def _receive(key: str, canvas: str, engine: SpeechEngine | None, options: Speech
         return
     recording = _recording(key)
     if recording is None or recording.run != message["run"]:
-        if engine is None:
+        if engine is None:  # it was unloaded after the microphone had been offered
+            st.session_state[f"{key}.unheard"] = str(message["run"])
             return
+        st.session_state.pop(f"{key}.unheard", None)
         if recording is not None:
             recording.job.cancel.set()
         transcript = LiveTranscript(engine, options)
@@ -168,8 +177,13 @@ def _receive(key: str, canvas: str, engine: SpeechEngine | None, options: Speech
     recording.receive(message)
 
 
-def _component_data(recording: LiveRecording | None, ready: bool) -> dict[str, Any]:
-    """What the component shows, and how far it has been heard."""
+def _component_data(
+    recording: LiveRecording | None, ready: bool, unheard: str | None = None
+) -> dict[str, Any]:
+    """What the component shows, and how far it has been heard; `unheard` names a run that no model hears."""
+    if unheard is not None:
+        ended = {"run": unheard, "acknowledged": 0, "over": True, "stop": True, "ready": ready}
+        return {**ended, "text": "", "tentative": "", "labels": _labels()}
     now = recording.transcript.now if recording else LiveText()
     is_open = recording is not None and recording.open
     return {

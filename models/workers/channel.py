@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from io import BufferedIOBase
 from types import MappingProxyType
-from typing import IO, Any
+from typing import Any
 
 from models import errors, schema
 
 LENGTH = struct.Struct(">Q")  # before every frame: its bytes
+CHUNK = 65_536  # bytes: what a pipe holds
 
 # What passes under its name. Whatever else there is cannot be made by a message.
 NAMED: Mapping[str, Callable[..., Any]] = MappingProxyType(
@@ -37,8 +39,9 @@ NAMED: Mapping[str, Callable[..., Any]] = MappingProxyType(
 class Channel:
     """One end of the line. Any thread may send; one thread receives."""
 
-    def __init__(self, reader: IO[bytes], writer: IO[bytes]) -> None:
+    def __init__(self, reader: BufferedIOBase, writer: BufferedIOBase) -> None:
         self._reader, self._writer = reader, writer
+        self._came = bytearray()  # and not yet taken
         self._sending = threading.Lock()
 
     def send(self, message: Any) -> None:
@@ -60,6 +63,11 @@ class Channel:
         """The next message. Raises EOFError once the other end is gone."""
         return _unpack(json.loads(self._frame()), self._frame)
 
+    @property
+    def drained(self) -> bool:
+        """Whether all that was read has been taken. For the thread that receives."""
+        return not self._came
+
     def close(self) -> None:
         """For the thread that receives, once there is nothing more."""
         for file in (self._reader, self._writer):
@@ -70,10 +78,14 @@ class Channel:
         return self._exactly(*LENGTH.unpack(self._exactly(LENGTH.size)))
 
     def _exactly(self, count: int) -> bytes:
-        read = self._reader.read(count)
-        if len(read) < count:
-            raise EOFError
-        return read
+        while len(self._came) < count:
+            more = self._reader.read1(max(CHUNK, count - len(self._came)))
+            if not more:
+                raise EOFError
+            self._came += more
+        taken = bytes(self._came[:count])
+        del self._came[:count]
+        return taken
 
 
 def _pack(value: Any, blobs: list[Any]) -> Any:

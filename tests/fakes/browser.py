@@ -32,8 +32,8 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def launched(kind: Any, said: Path | None = None) -> Iterator[Any]:
-    """One more browser; what is `said` is played again and again, from the moment the microphone opens."""
-    plays = [f"--use-file-for-fake-audio-capture={said}"] if said else []
+    """One more browser; what is `said` is played once, from the moment the microphone opens."""
+    plays = [f"--use-file-for-fake-audio-capture={said}%noloop"] if said else []
     opened = kind.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, *plays])
     try:
         yield opened

@@ -91,3 +91,11 @@ def test_only_words_of_ours_are_made() -> None:
         text = f'{{"$": "{name}", "args": ["x"]}}'.encode()
         with pytest.raises(KeyError):
             Channel(io.BytesIO(struct.pack(">Q", len(text)) + text), io.BytesIO()).receive()
+
+
+def test_it_says_whether_more_has_come() -> None:
+    Channel(io.BytesIO(), line := io.BytesIO()).send("one")
+    Channel(io.BytesIO(), line).send("two")
+    channel = Channel(io.BytesIO(line.getvalue()), io.BytesIO())
+    assert (channel.receive(), channel.drained) == ("one", False)
+    assert (channel.receive(), channel.drained) == ("two", True)

@@ -68,8 +68,9 @@ _LIMITS = (
         "每个对话使用独立的进程，随对话结束，且看不到服务器的环境变量。",
     ),
     Text(
-        "It makes way for another conversation's when it was not used for ten minutes and all are in use.",
-        "超过十分钟未使用且解释器全部占用时，会让位给其他对话。",
+        "Where all that this server allows are in use, it makes way for another conversation's: when it was not "
+        "used for ten minutes, or, while no code runs, for a visitor who has fewer.",
+        "解释器全部占用时，会让位给其他对话：超过十分钟未使用，或在没有代码运行时让位给占用更少的访客。",
     ),
 )
 _MEMORY = (

@@ -10,7 +10,6 @@ it is not of the format at all; `reading` turns these into sentences.
 
 import io
 import json
-import mmap
 import pickletools
 import struct
 import zipfile
@@ -24,14 +23,14 @@ from typing import Any
 
 from models.catalog.formats import SINGLE_FILES
 from models.errors import CheckpointCorrupt, CheckpointNotFound, UnsupportedCheckpoint
+from models.gguf_header import LONGEST, Reader, opened, read_facts, within
 
 # A file of a few kilobytes can ask for seconds and gigabytes. The longest headers of models that there are
 # take a tenth of these.
-_LONGEST_HEADER = 100 << 20  # bytes of a GGUF's, vocabulary and all
 _LONGEST_JSON = 16 << 20
 _LONGEST_PICKLE = 1 << 20  # its instructions are listed one by one
 _LONGEST_DIRECTORY = 2 << 20  # of a zip
-_MOST_FACTS, _MOST_TEXTS, _MOST_TENSORS = 4096, 4 << 20, 100_000
+_MOST_TENSORS = 100_000
 _MOST_DIMENSIONS = 64  # as in torch
 _GGML_DIMENSIONS = 4  # ggml.h: GGML_MAX_DIMS
 _MOST = 1 << 63  # of what is counted, as in all of these formats
@@ -89,65 +88,12 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def _within(count: int, most: int) -> int:
-    """`count`, where there can be as many. Raises ValueError."""
-    if not 0 <= count <= most:
-        raise ValueError(f"header too long, or {count} of what no model has as many")
-    return count
-
-
 def _shape(sizes: Sequence[int], most: int = _MOST_DIMENSIONS) -> tuple[int, ...]:
-    _within(len(sizes), most)
-    return tuple(_within(size, _MOST) for size in sizes)
-
-
-class Reader:
-    """Little-endian numbers and strings from a buffer, one after the other."""
-
-    def __init__(self, buffer: mmap.mmap) -> None:
-        self.buffer = buffer
-        self.at = 0
-
-    def number(self, code: str) -> Any:
-        return self.numbers(code, 1)[0]
-
-    def numbers(self, code: str, count: int) -> tuple[Any, ...]:
-        layout = f"<{count}{code}"
-        start = self.skip(struct.calcsize(layout))
-        return struct.unpack_from(layout, self.buffer, start)
-
-    def text(self, length: str = "Q") -> str:
-        size = self.number(length)
-        start = self.skip(size)
-        return bytes(self.buffer[start : start + size]).decode("utf-8", "replace")
-
-    def believe(self, count: int, size: int, most: int) -> int:
-        """`count` things of at least `size` bytes that follow. Raises EOFError where the file has no room for
-        them, and ValueError where no model has as many."""
-        if self.at + count * size > len(self.buffer):
-            raise EOFError
-        return _within(count, most)
-
-    def skip(self, size: int) -> int:
-        """Move on by `size` bytes; returns where they began."""
-        start, self.at = self.at, self.at + size
-        if self.at > len(self.buffer):
-            raise EOFError
-        return start
-
-    def skip_texts(self, count: int) -> None:
-        """Move on by `count` strings: a vocabulary has hundreds of thousands, so no call for each."""
-        buffer, at = self.buffer, self.at
-        for _ in range(self.believe(count, 8, _MOST_TEXTS)):
-            at += 8 + int.from_bytes(buffer[at : at + 8], "little")
-        self.skip(at - self.at)
+    within(len(sizes), most)
+    return tuple(within(size, _MOST) for size in sizes)
 
 
 # --- GGUF --------------------------------------------------------------------------------------
-
-_STRING, _ARRAY = 8, 9
-_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_LONG_ARRAY = 4096  # a vocabulary or its scores: only the length is kept
 
 # ggml type -> (elements, bytes) of one block.
 GGML_BLOCKS = {
@@ -161,53 +107,25 @@ GGML_BLOCKS = {
 
 def read_gguf(path: Path) -> Header:
     """Metadata and tensors of a GGUF file, version 2 or 3; long arrays are replaced by their length."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        reader = Reader(buffer)
-        if bytes(buffer[:4]) != b"GGUF":
-            raise ValueError("no GGUF magic")
-        reader.skip(4)
-        if reader.number("I") not in (2, 3):
-            raise ValueError("an old or big-endian GGUF version")
-        tensor_count, fact_count = reader.numbers("Q", 2)
-        facts = {}
-        for _ in range(reader.believe(fact_count, 12, _MOST_FACTS)):
-            _within(reader.at, _LONGEST_HEADER)
-            name = reader.text()
-            facts[name] = _gguf_value(reader, reader.number("I"))
+    with opened(path) as reader:
+        facts, count = read_facts(reader)
         tensors, sizes = {}, [0]
-        for _ in range(reader.believe(tensor_count, 24, _MOST_TENSORS)):
+        for _ in range(reader.believe(count, 24, _MOST_TENSORS)):
             name, shape, end = _gguf_tensor(reader)
             tensors[name] = shape
             sizes.append(end)
-        _within(reader.at, _LONGEST_HEADER)
+        within(reader.at, LONGEST)
         alignment = int(facts.get("general.alignment", 32))
         start = -(-reader.at // alignment) * alignment
-        if start + max(sizes) > len(buffer):
+        if start + max(sizes) > len(reader.buffer):
             raise EOFError
     return Header(facts, tensors)
-
-
-def _gguf_value(reader: Reader, kind: int) -> Any:
-    if kind == _STRING:
-        return reader.text()
-    if kind != _ARRAY:
-        return reader.number(_NUMBERS[kind])
-    kind, count = reader.numbers("I", 1)[0], reader.number("Q")
-    if kind in _NUMBERS:
-        if count <= _LONG_ARRAY:
-            return reader.numbers(_NUMBERS[kind], count)
-        reader.skip(count * struct.calcsize("<" + _NUMBERS[kind]))
-    elif kind == _STRING:
-        reader.skip_texts(count)
-    else:
-        raise ValueError("nested arrays")
-    return count
 
 
 def _gguf_tensor(reader: Reader) -> tuple[str, tuple[int, ...], int]:
     """Name, shape, and where the tensor ends, counted from the start of the data."""
     name = reader.text()
-    shape = _shape(reader.numbers("Q", _within(reader.number("I"), _GGML_DIMENSIONS)))
+    shape = _shape(reader.numbers("Q", within(reader.number("I"), _GGML_DIMENSIONS)))
     kind, offset = reader.number("I"), reader.number("Q")
     elements, size = GGML_BLOCKS.get(kind, (1, 0))  # of a newer type only the start can be checked
     return name, shape, offset + prod(shape) // elements * size
@@ -223,7 +141,7 @@ def read_safetensors(path: Path) -> Header:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
             raise EOFError
-        entries = json.loads(file.read(_within(length, _LONGEST_JSON)))
+        entries = json.loads(file.read(within(length, _LONGEST_JSON)))
     entries.pop("__metadata__", None)
     if 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0) > size:
         raise EOFError
@@ -255,7 +173,7 @@ def read_torch(path: Path) -> Header:
             found = [entry for entry in archive.infolist() if entry.filename.endswith("data.pkl")]
             if not found or found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError("no data.pkl as torch writes it")
-            _within(found[0].file_size, _LONGEST_PICKLE)
+            within(found[0].file_size, _LONGEST_PICKLE)
             return _list_pickle(archive.read(found[0]))
 
 
@@ -264,7 +182,7 @@ class _InPieces(io.FileIO):
 
     def read(self, size: int | None = -1) -> bytes:
         every = size is None or size < 0
-        return super().read(_LONGEST_DIRECTORY if every else _within(size or 0, _LONGEST_DIRECTORY)) or b""
+        return super().read(_LONGEST_DIRECTORY if every else within(size or 0, _LONGEST_DIRECTORY)) or b""
 
 
 def _list_pickle(pickled: bytes) -> Header:
@@ -302,8 +220,7 @@ def _list_pickle(pickled: bytes) -> Header:
 
 def read_ctranslate2(path: Path) -> Header:
     """Variables of a CTranslate2 model.bin; the facts hold ``spec``, the kind of model."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        reader = Reader(buffer)
+    with opened(path) as reader:
         if not 2 <= reader.number("I") < 100:
             raise ValueError("no CTranslate2 version")
         spec = reader.text("H").rstrip("\0")

@@ -140,7 +140,11 @@ _NAME = re.compile(r"[\w.-]*", re.ASCII)  # of a tool, where it is not known whi
 
 def first_reply(text: str) -> str:
     """An answer of ChatGLM-6B, whose tokenizer made punctuation ASCII: full width beside Chinese."""
-    text = text.strip().replace(TRAINING_TIME, TRAINED_UNTIL)
+    return _widen(text.strip())
+
+
+def _widen(text: str) -> str:
+    text = text.replace(TRAINING_TIME, TRAINED_UNTIL)
     for narrow, wide in _WIDE.items():
         mark = re.escape(narrow)
         text = re.sub(f"({_HAN}){mark}", rf"\1{wide}", text)
@@ -209,6 +213,27 @@ def settled(text: str) -> str:
     return text[: len(text) - next(tails, 0)].rstrip()
 
 
+# Two characters that belong together, in a text that `first_reply` and `clean_up` change.
+_PAIRS = {word[n : n + 2] for word in (*_CLEAN, TRAINING_TIME) for n in range(len(word) - 1)}
+_PULLED = frozenset(".?!,'n")  # what a space before it may make way for
+_LONG, _NEAR = 64, 2 * _LONGEST  # characters: of a text that is cut, and of its end that is not looked at
+
+
+def find_cut(text: str) -> int:
+    """Where an answer of ChatGLM-6B can be cut, so that its parts read as the whole does; 0: not near its end."""
+    last = len(text) - _NEAR
+    return next((at for at in range(last, max(0, last - _LONG), -1) if _may_cut(*text[at - 1 : at + 2])), 0)
+
+
+def _may_cut(before: str, after: str, then: str) -> bool:
+    if before.isspace() or before + after in _PAIRS:
+        return False
+    han = before == "]" or re.match(_HAN, before) is not None  # a placeholder becomes Chinese
+    if after == " " and then in _PULLED:
+        return not han and before not in "n'"
+    return not (han and after in _WIDE or before in _WIDE and re.match(_HAN, after))
+
+
 class Reply:
     """An answer while it is written: what a person may see of it so far, and the calls in it.
 
@@ -223,6 +248,7 @@ class Reply:
         self._shown = 0
         self._ended = ""  # what is shown of the parts that have ended: they are not read again
         self._open = ""
+        self._begun = False  # what was shown and can no longer change is not in `_open`
         self.text = ""
 
     def feed(self, text: str, last: bool = False) -> str:
@@ -236,11 +262,15 @@ class Reply:
         shown = self._read(self._open if last else self._with_headers(settled(self._open)))
         shown = _paragraphs(self._ended, shown)
         new, self._shown = shown[self._shown :], max(self._shown, len(shown))
+        if self._generation == "chatglm" and len(self._open) > _LONG and (cut := find_cut(self._open)):
+            self._shown -= len(self._read(self._open[:cut]))
+            self._open, self._begun = self._open[cut:], True
         return new
 
     def _read(self, text: str) -> str:
         if self._generation == "chatglm":
-            return first_reply(clean_up(text))
+            text = clean_up(text).rstrip()
+            return _widen(text if self._begun else text.lstrip())
         return third_reply(text, self._offered) if self._generation == "chatglm3" else second_reply(text)
 
     def _with_headers(self, text: str) -> str:

@@ -10,7 +10,8 @@ Cut off means (namespaces(7)): a root of its own in memory, with the system and 
 no home folders; a network without interfaces; no sight of other processes; a user who may nothing.
 
 Memory is that of all processes, what they share counted once, and of what waits in their sockets. Other
-memory, which belongs to no process, is refused by a filter of system calls (seccomp(2)).
+memory, which belongs to no process, is refused by a filter of system calls (seccomp(2)). Where the command has a
+control group, the system holds all of it.
 
 Standard input is the line to whoever started this: bytes say that the command has made its sockets, or
 that all of it has to stand still or may go on; the end of file that nobody is left who wants it.
@@ -26,6 +27,7 @@ import shutil
 import signal
 import struct
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -85,10 +87,20 @@ class Spec:
     hidden: tuple[str, ...] = ()  # files among them that are not
     sockets: tuple[str, str] | None = None  # a folder to share, and where the command sees it
     settings: tuple[str, str] | None = None  # a folder to copy, and where the command sees it
+    group: str = ""  # the folder of a control group (cgroups(7)) of its own, removed at the end
 
 
 def main() -> int:
     spec = Spec(**json.loads(sys.argv[1]))
+    try:
+        return _run(spec)
+    finally:
+        if spec.group:
+            with suppress(OSError):
+                Path(spec.group).rmdir()
+
+
+def _run(spec: Spec) -> int:
     user = 40000 + os.getpid() % 20000  # one per command, so that processes are counted apart
     if sys.platform == "linux":
         Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go, never the server
@@ -112,6 +124,8 @@ def _start(spec: Spec, user: int) -> NoReturn:
     try:
         os.close(0)
         os.open(os.devnull, os.O_RDONLY)
+        if spec.group:
+            Path(spec.group, "cgroup.procs").write_text("0")  # this process, and what it starts
         if spec.confined:
             _enter(spec, user)
         if sys.platform == "linux":
@@ -158,7 +172,7 @@ def _supervise(child: int, spec: Spec) -> int:
         ended, status = os.waitpid(-1, os.WNOHANG)  # orphans of the command come here as well
         if ended == child:
             _kill(0)
-            return _code(status)
+            return OUT_OF_MEMORY if _ran_out(spec) else _code(status)
         if _memory(spec) > spec.memory:
             _kill(child)
             return OUT_OF_MEMORY
@@ -218,6 +232,15 @@ def _memory(spec: Spec) -> int:
     if resident <= spec.memory:
         return resident
     return queued + sum(map(_share, below))  # takes a moment, and only matters here
+
+
+def _ran_out(spec: Spec) -> bool:
+    """Whether the system has ended the command's group for its memory."""
+    try:
+        events = Path(spec.group, "memory.events").read_text().split() if spec.group else []
+    except OSError:
+        return False
+    return "oom_kill" in events and events[events.index("oom_kill") + 1] != "0"
 
 
 def _resident(process: int) -> int:

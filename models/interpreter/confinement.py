@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from models.errors import ModelError, UnsupportedPlacement
-from models.interpreter import confined
+from models.interpreter import cgroups, confined
 from models.interpreter.kernel import HOME, Limits, launch, readable, refusal
 from models.schema import GiB, Text
 
@@ -34,7 +34,9 @@ def confinement(limits: Limits | None = None) -> Confinement:
     refused = _unavailable() or (None if _accepted() else _unconfinable())
     cut_off = confinable()
     walls = _WALLS if filtered() else _WALLS[:-1]
-    held = _LIMITS + (_MEMORY if sys.platform == "linux" else ()) + (walls if cut_off else ())
+    grouped = cut_off and not refused and cgroups.find_parent()  # which moves the server: not where it is off
+    memory = (_GROUP if grouped else _COUNTED, _STILL)
+    held = _LIMITS + (memory if sys.platform == "linux" else ()) + (walls if cut_off else ())
     sizes = {
         "seconds": f"{limits.seconds:.0f}",
         "memory": f"{limits.memory / GiB:.1f}",
@@ -68,16 +70,23 @@ _LIMITS = (
         "每个对话使用独立的进程，随对话结束，且看不到服务器的环境变量。",
     ),
     Text(
-        "It makes way for another conversation's when it was not used for ten minutes and all are in use.",
-        "超过十分钟未使用且解释器全部占用时，会让位给其他对话。",
+        "Where all that this server allows are in use, it makes way for another conversation's: when it was not "
+        "used for ten minutes, or, while no code runs, for a visitor who has fewer.",
+        "解释器全部占用时，会让位给其他对话：超过十分钟未使用，或在没有代码运行时让位给占用更少的访客。",
     ),
 )
-_MEMORY = (
-    Text("At most {memory} GB of memory.", "最多使用 {memory} GB 内存。"),
-    Text(
-        "Nothing goes on between two runs: threads and processes that one has left wait for the next.",
-        "两次运行之间一切暂停：前一次留下的线程和进程等到下一次运行才继续。",
-    ),
+_GROUP = Text(
+    "At most {memory} GB of memory, files among it, which the system itself holds (cgroup v2).",
+    "最多使用 {memory} GB 内存（含文件），由系统直接限制（cgroup v2）。",
+)
+_COUNTED = Text(
+    "At most {memory} GB of memory, counted several times a second: the system gives this server no group of its "
+    "own (cgroup v2) that would hold it.",
+    "最多使用 {memory} GB 内存，每秒统计数次：系统没有为本服务器提供可直接限制内存的 cgroup v2 组。",
+)
+_STILL = Text(
+    "Nothing goes on between two runs: threads and processes that one has left wait for the next.",
+    "两次运行之间一切暂停：前一次留下的线程和进程等到下一次运行才继续。",
 )
 _WALLS = (
     Text("No network.", "不能联网。"),

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import IO, Any, cast
 
 from models.errors import DoesNotFit, EngineFailed, ModelError, UnsupportedPlacement
-from models.interpreter import confined, plots
+from models.interpreter import cgroups, confined, plots
 from models.schema import GiB
 from models.temporary import temporary_folder
 
@@ -235,6 +235,7 @@ def _start(folder: str, key: str, limits: Limits, confine: bool, log: IO[bytes])
         hidden=_hidden(),
         sockets=(f"{folder}/sockets", f"{inside}/sockets"),
         settings=(plots.settings(), f"{inside}/settings"),
+        group=cgroups.make_group(limits.memory, limits.processes) if confine else "",
     )
     return launch(spec, log, {"MPLCONFIGDIR": f"{inside}/settings", "IPYTHONDIR": f"{inside}/settings"})
 

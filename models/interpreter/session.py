@@ -1,7 +1,9 @@
 """The code interpreter: Python that a model (or a person) wrote, run for one conversation."""
 
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain
@@ -14,7 +16,7 @@ from models.interpreter.kernel import TOO_LARGE, Kernel, Limits
 from models.interpreter.outputs import Output, output_of
 from models.schema import Text
 
-MOST = 8  # kernels of one server at the same time
+MOST = 8  # kernels of one server at the same time, unless the operator says otherwise
 IDLE = 600.0  # seconds without a run, after which a kernel makes room for another conversation's
 _GRACE = 3.0  # seconds between an interrupt and the end of the process
 _LONGEST = 100_000  # characters of code
@@ -25,15 +27,21 @@ class Interpreter:
 
     The process starts with the first run, and again after one that ended it. It ends with `close`,
     with the last reference to this, and with this process, however that ends.
+
+    Args:
+        limits: of the process and of each run.
+        visitor: whose it is; None: of somebody who has no other. See `_make_room`.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, visitor: str | None = None) -> None:
         self.limits = limits or Limits()
+        self.visitor: object = visitor or object()
         self._kernel: Kernel | None = None
         self._running = threading.Lock()
-        self._used = 0.0  # when the last run ended, by time.monotonic()
+        self._used = time.monotonic()  # when the last run ended
         self._gave_way = False
-        _interpreters().add(self)
+        with _LISTING:
+            _interpreters().add(self)
 
     def __enter__(self) -> "Interpreter":
         return self
@@ -53,9 +61,15 @@ class Interpreter:
             self._running.release()
 
     @property
+    def started(self) -> bool:
+        """Whether it has a process."""
+        kernel = self._kernel
+        return kernel is not None and kernel.close.alive
+
+    @property
     def idle(self) -> float:
-        """Seconds since its last run, where it has a process."""
-        return time.monotonic() - self._used if self._kernel else 0.0
+        """Seconds since its last run."""
+        return time.monotonic() - self._used
 
     def give_way(self) -> bool:
         """End the process for somebody else's, unless code is running. False: nothing was ended."""
@@ -104,9 +118,9 @@ class Interpreter:
             if self._gave_way:
                 self._gave_way = False
                 raise EngineFailed(
-                    "The Python process of this conversation was not used for long and made way for another "
-                    "conversation's, and its variables and files are gone: the next run starts a new one.",
-                    "本对话的 Python 进程长时间未使用，已让位给其他对话，变量和文件均已丢失：再次运行时会启动新的进程。",
+                    "The Python process of this conversation made way for another conversation's while all that this "
+                    "server allows were in use, and its variables and files are gone: the next run starts a new one.",
+                    "本服务器的代码解释器曾全部占用，本对话的 Python 进程已让位给其他对话，变量和文件均已丢失：再次运行时会启动新的进程。",
                 )
             yield from self._run(code, cancel or threading.Event())
         finally:
@@ -133,7 +147,9 @@ class Interpreter:
     def _started(self, cancel: threading.Event) -> Kernel:
         kernel = self._kernel
         if kernel is None:
-            kernel = self._kernel = _new_kernel(self.limits)
+            with _STARTING:
+                _make_room(self)
+                kernel = self._kernel = _new_kernel(self.limits)
             try:
                 for _ in kernel.wait():
                     if cancel.is_set():
@@ -205,11 +221,7 @@ def _showed_too_much() -> _Stop:
 
 
 _STARTING = threading.Lock()  # held while the kernels are counted and one is added
-
-
-@cache
-def _kernels() -> "WeakSet[Kernel]":
-    return WeakSet()
+_LISTING = threading.Lock()  # held while the interpreters are listed or one is added: no set grows meanwhile
 
 
 @cache
@@ -217,25 +229,49 @@ def _interpreters() -> "WeakSet[Interpreter]":
     return WeakSet()
 
 
-def _make_room() -> bool:
-    """Whether one that nobody has used for long has made way: the one that was not used for longest."""
-    unused = [each for each in list(_interpreters()) if each.idle > IDLE]
-    return any(each.give_way() for each in sorted(unused, key=lambda each: -each.idle))
+def _most() -> int:
+    """How many kernels the operator allows: QUINTET_INTERPRETERS. What is no number from 1 means nothing."""
+    written = os.environ.get("QUINTET_INTERPRETERS", "").strip()
+    return int(written) if written.isdecimal() and int(written) else MOST
+
+
+def _make_room(new: Interpreter) -> None:
+    """See that one more may start: where there are as many as may be, one whose code does not run makes way.
+
+    That is the one that was not used for longest, of those that nobody used for long and those of visitors who
+    have more than `new`'s would. The last place is not for somebody who has all others.
+
+    Raises DoesNotFit when there is none.
+    """
+    most = _most()
+    while True:
+        with _LISTING:
+            interpreters = list(_interpreters())
+        started = [each for each in interpreters if each.started]
+        held = Counter(each.visitor for each in started)
+        own = held[new.visitor]
+        alone = own >= max(most - 1, 1)
+        if len(started) < most and not alone:
+            return
+        ready = [
+            each
+            for each in started
+            if (each.idle > IDLE or held[each.visitor] > own + 1)
+            and (each.visitor == new.visitor or not alone)
+        ]
+        if not any(each.give_way() for each in sorted(ready, key=lambda each: -each.idle)):
+            raise _refuse_more(own if alone else most, alone)
+
+
+def _refuse_more(most: int, alone: bool) -> DoesNotFit:
+    who, whose = ("one visitor may have", "每位访客") if alone else ("this server allows", "本服务器")
+    return DoesNotFit(
+        f"{most} code interpreters are in use, which is all that {who}: close another tab and try again.",
+        f"已有 {most} 个代码解释器在使用，达到{whose}的上限：请关闭其他标签页后重试。",
+    )
 
 
 def _new_kernel(limits: Limits) -> Kernel:
     if refused := confinement(limits).refused:
         raise refused
-    confine = confinable()
-    with _STARTING:
-        while sum(kernel.close.alive for kernel in _kernels()) >= MOST:
-            if _make_room():
-                continue
-            raise DoesNotFit(
-                f"{MOST} code interpreters are in use, which is all that this server allows: close another "
-                "tab and try again.",
-                f"已有 {MOST} 个代码解释器在使用，达到本服务器的上限：请关闭其他标签页后重试。",
-            )
-        kernel = Kernel(limits, confine)
-        _kernels().add(kernel)
-    return kernel
+    return Kernel(limits, confinable())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
 
 import streamlit as st
 
@@ -110,7 +111,21 @@ def _merge_tools(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
 @st.cache_resource(scope="session", show_spinner=False, on_release=sandbox.Interpreter.close)
 def get_interpreter(family: str) -> sandbox.Interpreter:
     """The visitor's own, until the browser tab is closed."""
-    return sandbox.Interpreter()
+    return sandbox.Interpreter(visitor=_visitor())
+
+
+def _visitor() -> str | None:
+    """From where the page is opened, so that many tabs of one are not taken for many visitors.
+
+    Of IPv6 the network, whose addresses are all one household's. None for this machine, where a proxy may stand.
+    """
+    try:
+        address = ip_address(st.context.ip_address or "")
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or IPv6Address(int(address) >> 64 << 64)
+    return None if address.is_loopback else str(address)
 
 
 def _offer_interpreter(family: str) -> Toolbox | None:

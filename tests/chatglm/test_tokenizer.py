@@ -546,6 +546,33 @@ def test_a_streamed_reply_only_grows_and_ends_as_the_whole_one(generation: Any, 
     assert [call.metadata.strip() for call in reply.calls] == (["get_weather"] if "tool_call" in text else [])
 
 
+@pytest.mark.parametrize("line", ["今天 ,很好 . Do n't 'say' 2 , 3 !", "好", "1 2 ", ". ", "no\n"])
+def test_what_is_read_again_of_a_reply_does_not_grow_with_it(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    clean_up = prompt.clean_up
+    monkeypatch.setattr(prompt, "clean_up", lambda text: read.append(len(text)) or clean_up(text))
+    text = line * (4000 // len(line))
+    reply = prompt.Reply("chatglm")
+    shown = "".join(map(reply.feed, text)) + reply.feed("", last=True)
+    assert max(read) < 200
+    assert shown == prompt.first_reply(clean_up(text))
+
+
+def test_a_reply_that_is_cut_reads_as_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def streamed(text: str) -> str:
+        reply = prompt.Reply("chatglm")
+        return "".join(map(reply.feed, text)) + reply.feed("", last=True)
+
+    chance = random.Random(5)
+    atoms = [*" .?!,:;'ntmsver[]今好a1\n\t", "[[训练时间]]", "[[训", " n't", " 've", " ' "]
+    texts = ["".join(chance.choices(chance.sample(atoms, 8), k=200)) for _ in range(40)]
+    cut = [streamed(text) for text in texts]
+    monkeypatch.setattr(prompt, "find_cut", lambda text: 0)
+    assert cut == [streamed(text) for text in texts]
+
+
 def test_what_is_shown_of_a_reply() -> None:
     assert prompt.Reply("chatglm").feed("今天 :好 , ok", last=True) == "今天 ：好， ok"
     reply = prompt.Reply("chatglm3")

@@ -312,6 +312,76 @@ def test_a_kernel_whose_code_runs_makes_no_way(
     assert [output.text for output in running] == ["b"]
 
 
+def one_each(*visitors: str) -> list[Interpreter]:
+    """Interpreters that have a process; the first was not used for longest."""
+    made = [Interpreter(visitor=visitor) for visitor in visitors]
+    for each in made:
+        list(each.run("x"))
+        later(1.0)
+    return made
+
+
+def alive(kernels: type[FakeKernel]) -> list[bool]:
+    return [kernel.alive for kernel in kernels.made]
+
+
+def test_whoever_has_most_makes_way_for_whoever_has_fewer(
+    kernels: type[FakeKernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST", 4)
+    first = one_each("first", "first", "first")
+    others = one_each("second", "third", "fourth")
+    assert alive(kernels) == [False, False, True, True, True, True]
+    with pytest.raises(DoesNotFit, match="4 code interpreters are in use"):  # everybody has one
+        one_each("fifth")
+    with pytest.raises(EngineFailed, match="made way"):
+        list(first[0].run("y"))
+    for each in (*others, first[-1]):
+        list(each.run("y"))
+    assert len(kernels.made) == 6
+
+
+def test_the_last_place_is_not_for_somebody_who_has_all_others(
+    kernels: type[FakeKernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MOST", 4)
+    held = one_each("first", "first", "first")
+    with pytest.raises(DoesNotFit, match="3 code interpreters are in use, which is all that one visitor"):
+        one_each("first")
+    held += one_each("second")
+    with pytest.raises(DoesNotFit, match="one visitor"):
+        one_each("first")
+    assert alive(kernels) == [True] * 4
+    later(session.IDLE)
+    held += one_each("first")  # in the place of its own
+    assert alive(kernels) == [False, True, True, True, True]
+
+
+def test_whoever_has_most_keeps_what_runs(kernels: type[FakeKernel], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MOST", 4)
+    kernels.script = [printed("a"), printed("b")]
+    running = [Interpreter(visitor="first") for _ in range(3)]
+    runs = [each.run("x") for each in running]
+    assert [next(run).text for run in runs] == ["a"] * 3
+    held = one_each("second")
+    with pytest.raises(DoesNotFit, match="4 code interpreters are in use"):
+        one_each("third")
+    assert [output.text for output in runs[2]] == ["b"]
+    held += one_each("third")
+    assert alive(kernels) == [True, True, False, True, True]
+
+
+def test_the_operator_says_how_many(kernels: type[FakeKernel], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUINTET_INTERPRETERS", "1")
+    with Interpreter() as only:
+        list(only.run("x"))
+        with pytest.raises(DoesNotFit, match="1 code interpreters are in use"):
+            list(Interpreter().run("x"))
+        for written in ("", "0", "-1", "many"):
+            monkeypatch.setenv("QUINTET_INTERPRETERS", written)
+            list(Interpreter().run("x"))
+
+
 # --- what a process leaves behind ------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import pytest
 
 from models.errors import DoesNotFit
-from models.interpreter import Limits, session
+from models.interpreter import Interpreter, Limits, session
 from models.interpreter.confinement import Confinement
 from models.jobs import Job
 
@@ -49,10 +49,14 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
                 meet("started")
                 self.close = Alive(lambda: meet("counted"))
 
+            def wait(self) -> tuple[()]:
+                """It answers at once."""
+                return ()
+
         monkeypatch.setattr(session, "Kernel", Fake)
 
-    kernels: Any = cache(WeakSet)
-    monkeypatch.setattr(session, "_kernels", kernels)
+    interpreters: Any = cache(WeakSet)
+    monkeypatch.setattr(session, "_interpreters", interpreters)
     monkeypatch.setattr(session, "confinement", lambda limits: Confinement((), (), None))
     monkeypatch.setattr(session, "confinable", lambda: True)
     return meet_while
@@ -62,8 +66,10 @@ def start_together(count: int) -> list[Job[Any, Any]]:
     together = threading.Barrier(count)
 
     def start(*_: Any) -> Any:
+        interpreter = Interpreter()
         together.wait(WAIT)
-        return session._new_kernel(Limits())
+        interpreter._started(threading.Event())
+        return interpreter
 
     jobs: list[Job[Any, Any]] = [Job(start) for _ in range(count)]
     assert all(job.wait(WAIT) for job in jobs)
@@ -82,6 +88,7 @@ def test_kernels_are_counted_while_others_start(
 ) -> None:
     monkeypatch.setattr(session, "MOST", 100)
     meeting("counted", 2)
-    held = session._new_kernel(Limits())
+    held = Interpreter()
+    held._started(threading.Event())
     jobs = start_together(4)
-    assert held and [job.error for job in jobs] == [None] * 4
+    assert held.started and [job.error for job in jobs] == [None] * 4

@@ -9,17 +9,20 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
+import models
 from models.sound import decoding
 from pages.shared.vision.region import MIDDLE
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
 from tests.fakes.browser import launched
+from tests.fakes.damaged_gguf import ENDLESS, with_flipped_bit, with_template
 from tests.fakes.paths import ROOT
 from tests.fakes.sounds import write_sound
 from tests.fakes.waiting import WAIT, until
@@ -30,13 +33,19 @@ SLOW = 180_000  # milliseconds: a starter may have to be fetched first
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def folder(tmp_path_factory) -> Path:
+    """From which visitors may load files."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def address(folder) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
-    environment["QUINTET_CODE_INTERPRETER"] = "1"
+    environment |= {"QUINTET_CODE_INTERPRETER": "1", "QUINTET_MODEL_DIRS": str(folder)}
     server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -416,28 +425,73 @@ def test_a_page_reached_by_its_own_address_has_the_links(visit):
     page.get_by_text("Text to continue").wait_for()
 
 
-def test_a_crash_of_one_model_is_not_noticed_by_readers_of_another(visit):
-    reader, other = visit(), visit("/chatglm")
+@contextmanager
+def undisturbed(reader) -> Iterator[None]:
+    """An answer of the first page's starter is being written, and nothing in the block may change that."""
     ask(reader, "Write a very long story about a dragon.")
     reader.wait_for_function(
         "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",
         timeout=SLOW,
     )
-    read = len(answers(reader).last.inner_text())
-    ask(other, "你好")
-    until(lambda: _workers("chatglm3-tiny"))
-    for worker in _workers("chatglm3-tiny"):
-        worker.send_signal(signal.SIGSEGV)
-    # While it loads that is a sentence; otherwise it is started again, and answers.
-    other.get_by_text(re.compile(r"\(SIGSEGV\)|first after")).first.wait_for(timeout=SLOW)
-    ask(other, "你是谁？")
-    other.get_by_text("first after").last.wait_for(timeout=SLOW)
-    reader.wait_for_function(
-        "read => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1).innerText.length > read",
-        arg=read,
+    workers = _workers("smollm2-135m-instruct")
+    assert len(workers) == 1
+    yield
+    reader.wait_for_function(  # it grows on, or has ended as it should
+        "read => {"
+        "  const shown = [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1).innerText;"
+        "  return shown.length > read || /first after/.test(shown);"
+        "}",
+        arg=len(answers(reader).last.inner_text()),
         timeout=SLOW,
     )
-    assert _workers("smollm2-135m-instruct")
+    assert _workers("smollm2-135m-instruct") == workers
+    assert reader.locator("[data-testid=stAlertContentError]").count() == 0
+
+
+def choose_file(page, family: str, path: Path) -> None:
+    """Type the path of a file as the checkpoint."""
+    page.locator(key(f"set.{family}.checkpoint") + " input").fill(str(path))
+    page.keyboard.press("Enter")
+    page.get_by_text(f"{path.stem} is loaded when it is first needed").wait_for()
+
+
+@pytest.fixture(scope="module")
+def starter() -> bytes:
+    return models.shared().fetch("smollm2-135m-instruct").read_bytes()
+
+
+def test_a_crash_of_one_model_is_not_noticed_by_readers_of_another(visit):
+    reader, other = visit(), visit("/chatglm")
+    with undisturbed(reader):
+        ask(other, "你好")
+        until(lambda: _workers("chatglm3-tiny"))
+        for worker in _workers("chatglm3-tiny"):
+            worker.send_signal(signal.SIGSEGV)
+        # While it loads that is a sentence; otherwise it is started again, and answers.
+        other.get_by_text(re.compile(r"\(SIGSEGV\)|first after")).first.wait_for(timeout=SLOW)
+        ask(other, "你是谁？")
+        other.get_by_text("first after").last.wait_for(timeout=SLOW)
+
+
+def test_a_file_that_ends_its_library_is_not_noticed_by_others(visit, folder, starter):
+    (path := folder / "aborts.gguf").write_bytes(with_flipped_bit(starter, "llama.context_length"))
+    reader, other = visit(), visit("/chatglm")
+    with undisturbed(reader):
+        choose_file(other, "chatglm", path)
+        ask(other, "Hello")
+        other.locator("[data-testid=stAlertContentError]", has_text="(SIGABRT)").wait_for(timeout=SLOW)
+
+
+def test_a_template_without_end_is_stopped_and_not_noticed_by_others(visit, folder, starter):
+    (path := folder / "endless.gguf").write_bytes(with_template(starter, ENDLESS))
+    reader, other = visit(), visit("/chatglm")
+    with undisturbed(reader):
+        choose_file(other, "chatglm", path)
+        ask(other, "Hello")
+        until(lambda: _workers(str(path)))
+        other.locator("[data-testid=stChatInputStopButton]").click()
+        other.get_by_text("Loading was cancelled").wait_for()
+        until(lambda: not _workers(str(path)))
 
 
 def _workers(name: str) -> list[psutil.Process]:

@@ -10,14 +10,13 @@ import psutil
 import pytest
 
 import models
-from models import Cancelled, ChatEngine, Loader, ModelError
+from models import Cancelled, ChatEngine, CheckpointCorrupt, Loader, ModelError
+from tests.fakes.damaged_gguf import ENDLESS, with_flipped_bit, with_template
 from tests.fakes.waiting import until
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
 HEADER = 1 << 20  # bytes of the starter's file that hold its facts and tokens
-ENDLESS = "{% for a in x %}" * 12 + "{% endfor %}" * 12
-TEMPLATE = "{% set x = range(9999) %}" + ENDLESS
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +31,8 @@ def loader() -> Iterator[Loader]:
     loader.unload()
 
 
-def with_template(file: bytes, template: str) -> bytes:
-    """The file with another chat template, of the same length."""
-    key = b"tokenizer.chat_template"
-    begin = file.index(key) + len(key) + 4  # behind the type
-    length = int.from_bytes(file[begin : begin + 8], "little")
-    text = template.encode().ljust(length)
-    assert len(text) == length
-    return file[: begin + 8] + text + file[begin + 8 + length :]
-
-
 def test_a_template_without_end_can_be_stopped(starter: bytes, loader: Loader, tmp_path: Path) -> None:
-    (path := tmp_path / "endless.gguf").write_bytes(with_template(starter, TEMPLATE))
+    (path := tmp_path / "endless.gguf").write_bytes(with_template(starter, ENDLESS))
     cancel = threading.Event()
     with pytest.raises(Cancelled):
         loader.load(str(path), context=512, progress=lambda _: cancel.set(), cancel=cancel)
@@ -63,6 +52,12 @@ def test_a_template_of_brackets_is_a_sentence_or_an_answer(
         list(engine.stream([{"role": "user", "content": "hello"}], models.ChatOptions(max_new_tokens=1)))
     except ModelError as error:
         assert error.en != error.zh
+
+
+def test_a_file_that_ends_llama_cpp_is_a_sentence(starter: bytes, loader: Loader, tmp_path: Path) -> None:
+    (path := tmp_path / "aborts.gguf").write_bytes(with_flipped_bit(starter, "llama.context_length"))
+    with pytest.raises(CheckpointCorrupt, match=r"aborts.gguf ended over its files \(SIGABRT\)"):
+        loader.load(str(path), context=512)
 
 
 def test_flipped_bytes_are_a_sentence_or_change_nothing_here(

@@ -10,6 +10,7 @@ from models import ModelError, Text
 from models.tools import Tool, Toolbox, available, from_schema
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import readable
+from pages.shared.session import hold
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,9 @@ def _merge_tools(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
 # --- code ----------------------------------------------------------------------------------------
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=sandbox.Interpreter.close)
 def get_interpreter(family: str) -> sandbox.Interpreter:
-    """The visitor's own, until the browser tab is closed."""
-    return sandbox.Interpreter()
+    """The visitor's own, as long as the session lasts."""
+    return hold(f"{family}.interpreter", sandbox.Interpreter, sandbox.Interpreter.close)
 
 
 def _offer_interpreter(family: str) -> Toolbox | None:
@@ -132,8 +132,9 @@ def _offer_interpreter(family: str) -> Toolbox | None:
         st.markdown(
             tr(
                 "The model writes Python, which runs on the server in a process of your own. Variables and files "
-                "last until this tab is closed.",
-                "模型编写的 Python 代码在服务器上您专属的进程中运行。变量和文件保留到关闭此标签页为止。",
+                "last until this tab is closed or loaded anew; a connection that drops for a while does no harm.",
+                "模型编写的 Python 代码在服务器上您专属的进程中运行。变量和文件保留到关闭或刷新此标签页为止；"
+                "连接短暂中断没有影响。",
             )
         )
         st.markdown("\n".join(f"- {say(text)}" for text in confinement.enforced))

@@ -22,6 +22,7 @@ from models.transcripts.recordings import Recording, transcribe_all
 from pages.shared import loading
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import literal, readable
+from pages.shared.session import hold
 from pages.shared.speech.live import Finished
 
 PEAKS = 8000  # parts of a waveform, which can be zoomed
@@ -151,10 +152,9 @@ class Workspace:
         self._folder.cleanup()
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=Workspace.close)
 def get_workspace() -> Workspace:
-    """The visitor's own, until the browser tab is closed."""
-    return Workspace()
+    """The visitor's own, as long as the session lasts."""
+    return hold("workspace", Workspace, Workspace.close)
 
 
 def show_queue(family: str, workspace: Workspace) -> None:

@@ -15,6 +15,7 @@ from models.jobs import Job
 from models.pictures.drawing import preview
 from pages.shared import loading
 from pages.shared.language import remember, sentence, tr
+from pages.shared.session import hold
 from pages.shared.vision.pictures import TYPES
 
 THUMBNAIL = 96  # pixels
@@ -86,10 +87,9 @@ class Album:
         self._thumbnails: list[str] = []
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=Album.stop)
 def get_album(family: str) -> Album:
-    """The visitor's own, until the browser tab is closed."""
-    return Album()
+    """The visitor's own, as long as the session lasts."""
+    return hold(f"{family}.album", Album, Album.clear)
 
 
 def show_captions(

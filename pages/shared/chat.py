@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -18,13 +18,13 @@ from models.schema import Tools
 from models.tools import Toolbox
 from pages.shared import loading
 from pages.shared.conversation import dictation, sources
+from pages.shared.conversation.answering import get_answers
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.menu import show_menu
 from pages.shared.conversation.steps import ask_for_result, show_steps
-from pages.shared.conversation.streaming import follow
-from pages.shared.conversation.turns import Turn
+from pages.shared.conversation.streaming import show_answer, show_growing
+from pages.shared.conversation.turns import PictureFile, Turn
 from pages.shared.conversation.usage import show_usage
-from pages.shared.jobs import when_stopped
 from pages.shared.language import tr
 from pages.shared.markdown import readable, typed
 from pages.shared.vision import questions
@@ -77,40 +77,66 @@ class ContextUse:
 def show_chat(chat: Chat) -> None:
     """Draw it, take what is asked, and answer."""
     family, conversation = chat.family, chat.conversation
-    conversation.settle()
     _keep_unsent(chat)
-    loading.switch_conversation(family, chat.key)
+    work = _take_work(chat)
     show_menu(chat.key, family, chat.choice.checkpoint, conversation)
     context = _measure_context(chat)
     with st.container():  # one element, however many turns: what follows keeps its place
-        _show_turns(chat, conversation.turns_within(context.dropped if context else 0))
+        _show_turns(chat, conversation.turns_within(context.dropped if context else 0), work)
     container = st.container()
+    if work is None:
+        loading.show_load(chat.choice)
     loading.show_failure(family)
     if context:
         _show_context(context)
-    if chat.toolbox is None:
-        loading.withdraw_request(family)
     if chat.sees:
-        questions.show_controls(chat.key, family, conversation, chat.draw_example)
+        questions.show_controls(chat.key, family, conversation, partial(_ask, chat), chat.draw_example)
     sources.show_waiting(family)
+    if work:
+        _offer_to_stop(chat)
     question = _read_question(chat, container)
-    with container:
-        if question:
-            conversation.ask(question.question, question.pictures, sources.take(family))
-            with st.chat_message("user"):
-                _show_question(chat, conversation.turns)
-            loading.request_answer(family)
-        with loading.engine_to_answer(chat.choice, ChatEngine) as engine:
-            if engine:
-                _stream_answer(chat, engine, own_stop=not question)
+    if question:
+        _ask(chat, question.question, question.pictures)
+
+
+def _take_work(chat: Chat) -> loading.Work | None:
+    """The answer that is being written. One that came to nothing is told of, once."""
+    answers = get_answers()
+    work = answers.of(chat.conversation)
+    if work is None or work.running:
+        return work
+    answers.forget(chat.conversation)
+    if work.failure is not None:
+        loading.fail(chat.family, work.failure)
+    return None
+
+
+def _offer_to_stop(chat: Chat) -> None:
+    with st.bottom:
+        st.button(
+            tr("Stop", "停止"),
+            icon=":material/stop:",
+            key=f"{chat.key}.stop",
+            on_click=chat.conversation.settle,
+        )
+
+
+def _ask(chat: Chat, text: str, pictures: Sequence[PictureFile] = ()) -> NoReturn:
+    chat.conversation.ask(text, pictures, sources.take(chat.family))
+    _answer(chat)
+
+
+def _answer(chat: Chat) -> NoReturn:
+    """Have the last question answered."""
+    if chat.toolbox is not None and loading.may_begin(chat.choice):
+        get_answers().start(chat.conversation, chat.choice, chat.toolbox, chat.options)
+    st.rerun()
 
 
 def _read_question(chat: Chat, container: Any) -> Turn | None:
     """What was asked in the message field, if anything; `container` shows how dictation goes."""
-    # Its Stop works for the run that a message starts; other runs bring a Stop of their own.
     sent: Any = st.chat_input(
         tr("Your message", "输入消息"),
-        submit_mode="stop",
         key=f"{chat.key}.input",
         disabled=chat.toolbox is None,
         accept_file="multiple" if chat.sees else False,
@@ -134,8 +160,8 @@ def _keep_unsent(chat: Chat) -> None:
         chat.conversation.ask(unsent.text, pictures, sources.take(chat.family))
 
 
-def _show_turns(chat: Chat, unsent: int) -> None:
-    """All turns, with a line under the oldest `unsent` ones."""
+def _show_turns(chat: Chat, unsent: int, work: loading.Work | None) -> None:
+    """All turns, with a line under the oldest `unsent` ones, and the last one's answer as the `work` writes it."""
     turns = chat.conversation.turns
     if not turns and chat.toolbox:
         begin = tr("Add a picture and ask about it. ", "添加图片并提问。") if chat.sees else ""
@@ -147,7 +173,11 @@ def _show_turns(chat: Chat, unsent: int) -> None:
                 ":material/vertical_align_top: "
                 + tr("no longer sent: the context is full", "以上内容已超出上下文，不再发送")
             )
-        _show_turn(chat, index, turn)
+        if work and index == len(turns) - 1:
+            _show_question_of(chat, index, turn)
+            _show_coming_answer(chat, work)
+        else:
+            _show_turn(chat, index, turn)
 
 
 def _measure_context(chat: Chat) -> ContextUse | None:
@@ -176,12 +206,26 @@ def _show_context(context: ContextUse) -> None:
 # --- one turn ----------------------------------------------------------------------------------
 
 
-def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
+def _show_question_of(chat: Chat, index: int, turn: Turn) -> None:
     if turn.asked:
         with st.chat_message("user"):
             _show_editable_question(chat, index, turn)
+
+
+def _show_coming_answer(chat: Chat, work: loading.Work) -> None:
+    conversation = chat.conversation
+
+    def length() -> int:
+        return sum(len(answer.text) for answer in conversation.turns[-1].answers[-1:])
+
+    with st.chat_message("assistant"):
+        show_growing(work, length, partial(show_answer, work, conversation, chat.readable))
+
+
+def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
+    _show_question_of(chat, index, turn)
     last = index == len(chat.conversation.turns) - 1
-    if turn.answer or (last and not loading.answer_requested(chat.family)):
+    if turn.answer or last:
         with st.chat_message("assistant"):
             if turn.answer:
                 show_steps(turn.answer)
@@ -197,13 +241,12 @@ def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
 def _ask_for_result(chat: Chat) -> None:
     """What a person types where the last answer waits for it."""
     answer = chat.conversation.turns[-1].answers[-1]
-    if answer.waiting is None or loading.answer_requested(chat.family):
+    if answer.waiting is None:
         return
     result = ask_for_result(chat.key, len(answer.steps), answer.waiting)
     if result is not None:
         chat.conversation.observe(result)
-        loading.request_answer(chat.family)
-        st.rerun()
+        _answer(chat)
 
 
 def _show_editable_question(chat: Chat, index: int, turn: Turn) -> None:
@@ -241,8 +284,7 @@ def _edit_question(chat: Chat, index: int, turn: Turn) -> None:
         if left.form_submit_button(tr("Send", "发送"), type="primary"):
             if text.strip():
                 chat.conversation.edit(index, text)
-                loading.request_answer(chat.family)
-                st.rerun()
+                _answer(chat)
             st.info(tr("Write a message first.", "请先输入消息。"))
         if right.form_submit_button(tr("Cancel", "取消")):
             chat.conversation.editing = None
@@ -270,8 +312,7 @@ def _show_actions(chat: Chat, index: int, turn: Turn) -> None:
             if turn.answer
             else tr("Ask again", "重新提问"),
         ):
-            loading.request_answer(chat.family)
-            st.rerun()
+            _answer(chat)
         if turn.answer:
             with st.popover(
                 "",
@@ -280,32 +321,3 @@ def _show_actions(chat: Chat, index: int, turn: Turn) -> None:
                 help=tr("The text as the model wrote it", "模型的原始文本"),
             ):
                 st.code(turn.answer.text, language=None, wrap_lines=True)
-
-
-# --- the answer as it comes ----------------------------------------------------------------------
-
-
-def _stream_answer(chat: Chat, engine: ChatEngine, own_stop: bool) -> None:
-    """Stream the answer to the last question into the conversation.
-
-    Whatever interrupts this (Stop, a click, another page) leaves what was written in place.
-    """
-    family, conversation, options = chat.family, chat.conversation, chat.options
-    if conversation.resume():
-        messages = conversation.messages()
-    else:
-        messages = conversation.messages(again=True)
-        conversation.begin_answer(engine.checkpoint.name)
-    when_stopped(f"{family}.watched", conversation.settle)
-    toolbox = chat.toolbox or Toolbox()
-    with st.chat_message("assistant"):
-        steps, placeholder = st.empty(), st.empty()
-        if own_stop:  # any click interrupts the script
-            st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
-        try:
-            events = partial(toolbox.answer, engine, messages, options)
-            follow(events, conversation, chat.readable, steps, placeholder)
-        except Exception as error:  # the page stays alive, whatever a library throws
-            conversation.fail_answer()
-            loading.fail(family, error)
-    st.rerun()

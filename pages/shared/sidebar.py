@@ -50,7 +50,7 @@ def show_sidebar(
         plan, engine = _plan(name, device, precision, context) if described else (None, None)
         if plan:
             show_memory(plan, loader())
-        accepted = _accept_terms(described) if described else False
+        accepted = _accept_terms(family, described) if described else False
         fits = plan is not None and plan.fits
         choice = Choice(family, name, device, precision, context, described, engine, accepted, fits)
         _show_buttons(choice)
@@ -181,7 +181,7 @@ def _plan(name: str, device: str, precision: str, context: int | None) -> tuple[
         return None, None
 
 
-def _accept_terms(checkpoint: Checkpoint) -> bool:
+def _accept_terms(family: str, checkpoint: Checkpoint) -> bool:
     """Show the licence, and have its terms accepted once where the catalog says so."""
     if checkpoint.licence_url:
         st.caption(f"{tr('Licence', '许可')}: [{checkpoint.licence}]({checkpoint.licence_url})")
@@ -191,7 +191,8 @@ def _accept_terms(checkpoint: Checkpoint) -> bool:
         return True
     st.caption(say(checkpoint.terms))
     key = remember(f"set.terms.{checkpoint.name}", False)
-    return st.checkbox(tr("I accept these terms", "我接受这些条款"), key=key)
+    label = tr("I accept these terms", "我接受这些条款")
+    return st.checkbox(label, key=key, on_change=forget_failure, args=(family,))
 
 
 def _show_buttons(choice: Choice) -> None:

@@ -1,6 +1,7 @@
 """What the pages say in numbers: memory, progress, figures, choices."""
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,19 @@ from pages.shared.conversation.steps import _columns
 from pages.shared.conversation.turns import Answer, Turn
 from tests.fakes.engines import FakeEngine
 from tests.fakes.tiny_checkpoints import write_folder, write_gguf
-from tests.fakes.visitor import alive, ask, captions, choose, click, conversation, sentences, visit
+from tests.fakes.visitor import (
+    alive,
+    ask,
+    captions,
+    choose,
+    click,
+    conversation,
+    sentences,
+    settle,
+    visit,
+    works,
+)
+from tests.fakes.waiting import WAIT, until
 
 CPU = Device("cpu", "Our processor", 100 * GiB, 60 * GiB, ("bf16", "fp32", "int8", "int4"))
 GPU = Device("cuda:0", "Our card", 10 * GiB, 8 * GiB, ("fp16", "fp32"))
@@ -158,33 +171,26 @@ def test_what_was_loaded_is_said(machine: list[Device]) -> None:
 def test_how_far_a_load_is(
     progress: Progress, share: int, text: str, machine: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import streamlit as st
-
-    shown: list[tuple[float, str]] = []
-    begin = FakeEngine.__init__
+    begin, reported = FakeEngine.__init__, threading.Event()
 
     def slow(
         self: Any, path: Any, checkpoint: Any, placement: Any, report: Any = None, cancel: Any = None
     ) -> None:
         report(progress)
-        self.stage.go.wait(10)
+        reported.set()
+        assert self.stage.go.wait(WAIT)
         begin(self, path, checkpoint, placement, None, cancel)
 
-    class Bar:
-        def progress(self, value: float, text: str) -> None:
-            shown.append((value, text))
-            if len(shown) > 1 and not text.endswith("starting"):
-                machine_stage.go.set()
-
-    machine_stage = FakeEngine.stage
-    machine_stage.go.clear()
+    FakeEngine.stage.go.clear()
     monkeypatch.setattr(FakeEngine, "__init__", slow)
-    empty = st.delta_generator.DeltaGenerator.empty
-    monkeypatch.setattr(st.delta_generator.DeltaGenerator, "empty", lambda self: (empty(self), Bar())[1])
-    click(visit(), "llama2.load_button")
-    value, said = shown[-1]
-    assert round(100 * value) == share
-    assert said.partition(": ")[2] == text
+    at = visit()
+    alive(at.button(key="llama2.load_button").click().run())
+    assert reported.wait(WAIT)
+    until(lambda: works(at)[0].latest == progress)
+    bar = alive(at.run()).main.get("progress")[0].proto
+    FakeEngine.stage.go.set()
+    assert bar.value == share and bar.text.partition(": ")[2] == text
+    assert not settle(at).main.get("progress")
 
 
 # --- answers -------------------------------------------------------------------------------------

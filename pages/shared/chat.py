@@ -20,6 +20,7 @@ from pages.shared import loading
 from pages.shared.conversation import dictation, sources
 from pages.shared.conversation.answering import get_answers
 from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.following import follow
 from pages.shared.conversation.menu import show_menu
 from pages.shared.conversation.steps import ask_for_result, show_steps
 from pages.shared.conversation.streaming import show_answer, show_growing
@@ -92,8 +93,7 @@ def show_chat(chat: Chat) -> None:
     if chat.sees:
         questions.show_controls(chat.key, family, conversation, partial(_ask, chat), chat.draw_example)
     sources.show_waiting(family)
-    if work:
-        _offer_to_stop(chat)
+    _show_stop(chat, work)
     question = _read_question(chat, container)
     if question:
         _ask(chat, question.question, question.pictures)
@@ -111,14 +111,15 @@ def _take_work(chat: Chat) -> loading.Work | None:
     return None
 
 
-def _offer_to_stop(chat: Chat) -> None:
+def _show_stop(chat: Chat, work: loading.Work | None) -> None:
+    """Above the message field: a way to stop the answer, and what keeps it in view."""
+    stop = chat.conversation.settle
     with st.bottom:
-        st.button(
-            tr("Stop", "停止"),
-            icon=":material/stop:",
-            key=f"{chat.key}.stop",
-            on_click=chat.conversation.settle,
-        )
+        follow(chat.key, get_answers().begun, work is not None, stop)
+        if work is not None:
+            st.button(
+                tr("Stop", "停止"), icon=":material/stop:", key=f"{chat.key}.stop", on_click=stop, help="Esc"
+            )
 
 
 def _ask(chat: Chat, text: str, pictures: Sequence[PictureFile] = ()) -> NoReturn:

@@ -18,6 +18,7 @@ class Answers:
     """Those of one session: of each conversation one at most."""
 
     def __init__(self) -> None:
+        self.begun = 0  # how many
         self._works: dict[Conversation, Work] = {}
 
     def start(
@@ -29,6 +30,7 @@ class Answers:
             write_answer(conversation, toolbox, options, engine, send, stop)
 
         self._works = {other: work for other, work in self._works.items() if not work.cancel.is_set()}
+        self.begun += 1
         with conversation.lock:
             conversation.settle()
             self._works[conversation] = work = Work(choice, ChatEngine, use)

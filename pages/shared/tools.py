@@ -15,18 +15,41 @@ from pages.shared.session import hold
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to talk to a model that calls tools. `options` override the checkpoint's own."""
+    """One way to talk to a model that calls tools. `options` override the checkpoint's own, `examples` are
+    questions to begin with."""
 
     name: str
     title: Text
+    examples: tuple[Text, ...]
     options: Mapping[str, float] = field(default_factory=dict)
 
 
 # Calls and code want precision: the values of ChatGLM3's own demo.
 PRECISE = {"temperature": 0.1, "top_p": 0.2}
-CHAT = Mode("chat", Text("Chat", "对话"))
-TOOL = Mode("tool", Text("Tool", "工具"), PRECISE)
-CODE = Mode("code", Text("Code Interpreter", "代码解释器"), PRECISE)
+CHAT = Mode(
+    "chat",
+    Text("Chat", "对话"),
+    (
+        Text("Who are you?", "你是谁？"),
+        Text("What is the capital of Japan?", "日本的首都是哪里？"),
+        Text("What is 23 times 47?", "23乘以47是多少？"),
+    ),
+)
+TOOL = Mode(
+    "tool",
+    Text("Tool", "工具"),
+    (
+        Text("What is 23 times 47?", "23乘以47是多少？"),
+        Text("Which is warmer, Beijing or London?", "北京和伦敦哪个更热？"),
+    ),
+    PRECISE,
+)
+CODE = Mode(
+    "code",
+    Text("Code Interpreter", "代码解释器"),
+    (Text("Plot the sine function.", "画一个正弦曲线。"), Text("What is 23 times 47?", "23乘以47是多少？")),
+    PRECISE,
+)
 MODES = {mode.name: mode for mode in (CHAT, TOOL, CODE)}
 
 

@@ -16,7 +16,7 @@ from models.transcripts.recordings import Recording
 from pages.shared.speech.transcript_view import show_transcript
 from tests.fakes.engines import Stage
 from tests.fakes.sounds import sine, write_sound
-from tests.fakes.visitor import alive, click, visit
+from tests.fakes.visitor import alive, ask, click, to, visit
 from tests.fakes.waiting import until
 
 LINES = (
@@ -185,3 +185,15 @@ def test_what_follows_an_answer_knows_of_it_and_can_stop_it(
     assert now() == (1, False)
     alive(at.button(key="llama2.again").click().run())
     assert now() == (2, True)
+
+
+def test_an_answer_is_copied_as_it_was_written(stage: Stage, sent: dict[str, dict[str, Any]]) -> None:
+    ask(visit(), "**a** $x$")
+    assert sent["quintet_copy"]["data"] == {"text": "**a** $x$ ", "label": "Copy"}
+
+
+def test_a_page_says_which_one_it_is(stage: Stage, sent: dict[str, dict[str, Any]]) -> None:
+    at = visit()
+    assert sent["quintet_arrival"]["data"] == {"page": "llama2"}
+    to(at, "whisper")
+    assert sent["quintet_arrival"]["data"] == {"page": "whisper"}

@@ -20,7 +20,6 @@ SOCKETS = """
 window.sockets = [];
 window.WebSocket = class extends WebSocket {
   constructor(...given) {
-    if (window.offline) throw new Error("offline");
     super(...given);
     window.sockets.push(this);
   }
@@ -143,12 +142,12 @@ def test_an_answer_outlasts_another_page_and_dropped_connections(visit: Any, spe
     drop(page)
     speaker.say("They come back. ")
     page.get_by_text("They come back.").wait_for()
-    page.evaluate("window.offline = true")
+    page.context.set_offline(True)
     page.evaluate("window.sockets.at(-1).close()")
     speaker.say("The end.")
     speaker.end()  # while nobody is there
     page.wait_for_function("document.querySelector('[data-testid=stConnectionStatus]') !== null")
-    page.evaluate("window.offline = false")
+    page.context.set_offline(False)
     page.get_by_text("The end.").wait_for()
     page.get_by_text("first after").wait_for()
     assert page.get_by_text("Line 1.0").count() == 1 and page.get_by_text(BROKEN).count() == 0
@@ -175,6 +174,26 @@ def test_a_queue_an_album_and_settings_outlast_a_dropped_connection(visit: Any, 
     page.get_by_role("link", name="ChatGLM").click()
     page.locator(key("chatglm.tool.input")).wait_for()
     assert page.get_by_text(BROKEN).count() == 0
+
+
+def test_a_phone_shows_the_page_that_was_chosen_and_not_the_list(visit: Any) -> None:
+    page = visit(width=390)
+    for name in ("Whisper", "Gemma"):
+        page.get_by_test_id("stExpandSidebarButton").click()
+        page.get_by_role("link", name=name).click()
+        page.get_by_role("heading", name=name).wait_for()
+        page.get_by_test_id("stExpandSidebarButton").wait_for()
+        page.locator("[data-testid=stSidebar][data-collapsed=true]").wait_for(state="attached")
+
+
+def test_an_answer_is_copied(visit: Any, speaker: Speaker) -> None:
+    page = visit()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    asked(page, speaker, "Say it.")
+    speaker.say("**Bold** and $x^2$.")
+    end(page, speaker)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    page.wait_for_function("navigator.clipboard.readText().then(text => text === '**Bold** and $x^2$.')")
 
 
 def drop(page: Any) -> None:

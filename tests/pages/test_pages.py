@@ -233,6 +233,26 @@ def test_a_question_is_answered_with_its_figures(stage: Stage) -> None:
     assert engine(at).sent == [[{"role": "user", "content": "hello there world"}]]
 
 
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_an_example_is_asked_at_one_click(stage: Stage, locale: str) -> None:
+    at = visit(locale=locale)
+    examples = [button.label for button in at.button if (button.key or "").startswith("llama2.example.")]
+    assert len(examples) == 3
+    click(at, "llama2.example.1")
+    assert [question for question, _ in said(at)] == [examples[1]]
+    assert not any(key.startswith("llama2.example.") for key in keys(at) if key)
+
+
+def test_a_question_can_be_deleted_with_its_answers_until_undo(stage: Stage) -> None:
+    at = visit()
+    for question in ("one", "two", "three"):
+        ask(at, question)
+    click(at, "llama2.delete.1")
+    assert said(at) == [("one", ["one "]), ("three", ["three "])]
+    click(at, "llama2.undo")
+    assert [question for question, _ in said(at)] == ["one", "two", "three"]
+
+
 def test_a_question_of_blanks_is_no_question(stage: Stage) -> None:
     assert said(ask(visit(), "   ")) == []
 

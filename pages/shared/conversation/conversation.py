@@ -4,7 +4,7 @@ Plain data without Streamlit or engines. What is sent to a model is `messages()`
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 from threading import Event, RLock
@@ -46,32 +46,35 @@ class Conversation:
 
     # --- changes ------------------------------------------------------------------------------
 
-    def _change(self, turns: tuple[Turn, ...]) -> None:
+    def _change(self, change: Callable[[tuple[Turn, ...]], tuple[Turn, ...]]) -> None:
         with self.lock:
             self.settle()
             self._past.append(self.turns)
-            self.turns = turns
+            self.turns = change(self.turns)
             self.editing = None
             self.notes = ()
 
     def ask(
         self, question: str, pictures: Sequence[PictureFile] = (), sources: Sequence[Source] = ()
     ) -> None:
-        with self.lock:
-            self.settle()
-            self._change((*self.turns, Turn(question, pictures=tuple(pictures), sources=tuple(sources))))
+        asked = Turn(question, pictures=tuple(pictures), sources=tuple(sources))
+        self._change(lambda turns: (*turns, asked))
 
     def edit(self, index: int, question: str) -> None:
         """Ask something else here, of the same pictures and sources; what followed is gone (until Undo)."""
         asked = replace(self.turns[index], question=question, answers=(), chosen=-1)
-        self._change((*self.turns[:index], asked))
+        self._change(lambda turns: (*turns[:index], asked))
+
+    def delete(self, index: int) -> None:
+        """Take a question out, with its answers."""
+        self._change(lambda turns: (*turns[:index], *turns[index + 1 :]))
 
     def clear(self) -> None:
-        self._change(())
+        self._change(lambda turns: ())
 
     def take_over(self, other: "Conversation") -> None:
         """Put another conversation in the place of this one; a system prompt only if it has one."""
-        self._change(other.turns)
+        self._change(lambda turns: other.turns)
         self.notes = other.notes
         self.system = other.system or self.system
 

@@ -192,8 +192,12 @@ def test_an_answer_is_copied_as_it_was_written(stage: Stage, sent: dict[str, dic
     assert sent["quintet_copy"]["data"] == {"text": "**a** $x$ ", "label": "Copy"}
 
 
-def test_a_page_says_which_one_it_is(stage: Stage, sent: dict[str, dict[str, Any]]) -> None:
+def test_a_browser_is_told_how_often_another_page_was_chosen(
+    stage: Stage, sent: dict[str, dict[str, Any]]
+) -> None:
     at = visit()
-    assert sent["quintet_arrival"]["data"] == {"page": "llama2"}
-    to(at, "whisper")
-    assert sent["quintet_arrival"]["data"] == {"page": "whisper"}
+    told = [sent["quintet_arrival"]["data"]["moves"]]
+    for page in ("whisper", "whisper", "llama2"):
+        to(at, page)
+        told.append(sent["quintet_arrival"]["data"]["moves"])
+    assert told == [0, 1, 1, 2]

@@ -176,6 +176,19 @@ def test_a_queue_an_album_and_settings_outlast_a_dropped_connection(visit: Any, 
     assert page.get_by_text(BROKEN).count() == 0
 
 
+def test_an_answer_ends_with_its_session(chromium: Any, speaker: Speaker) -> None:
+    patience = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": "1"}
+    with served("app.py", LLAMA2_MODEL_PATH=speaker.address, **patience) as address:
+        context = chromium.new_context()
+        page = context.new_page()
+        page.goto(address)
+        asked(page, speaker, "Tell a story.")
+        speaker.say("Once upon a time")
+        page.get_by_text("Once upon a time").wait_for()
+        context.close()
+        assert speaker.left.acquire(timeout=WAIT)  # nobody can come back to it
+
+
 def test_a_phone_shows_the_page_that_was_chosen_and_not_the_list(visit: Any) -> None:
     page = visit(width=390)
     for name in ("Whisper", "Gemma"):

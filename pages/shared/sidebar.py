@@ -79,14 +79,15 @@ def _choose_checkpoint(family: str) -> str:
     names = [*([] if default in rows else [default]), *rows]
 
     labels = {name: _label(row) for name, row in rows.items()}
+    key = remember(f"set.{family}.checkpoint", default)
     chosen = st.selectbox(
         tr("Checkpoint", "模型"),
         names,
         format_func=lambda name: labels.get(name, name),
         accept_new_options=True,
-        key=remember(f"set.{family}.checkpoint", default),
-        on_change=forget_failure,
-        args=(family,),
+        key=key,
+        on_change=_take_typed,
+        args=(family, key, labels),
         help=tr(
             "★ comes from the Python package index, no model hub needed. You can also type or paste a hub id, the "
             f"address of its page, the path of a folder, {models.catalog.SINGLE_FILES.en} file, or the address of a "
@@ -96,6 +97,30 @@ def _choose_checkpoint(family: str) -> str:
         ),
     )
     return str(chosen or default)
+
+
+def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
+    """What was typed is part of a listed name, unless it means something of its own."""
+    forget_failure(family)
+    typed = st.session_state[key]
+    if not typed or typed in labels or not _is_unknown(typed):
+        return
+    words = typed.casefold().split()
+    for name, label in labels.items():
+        if all(word in f"{name} {label}".casefold() for word in words):
+            st.session_state[key] = name
+            return
+
+
+def _is_unknown(name: str) -> bool:
+    try:
+        models.catalog.allowed(name)
+        loader().describe(name)
+    except models.CheckpointNotFound:
+        return True
+    except ModelError:  # it is something, if nothing that can be used
+        return False
+    return False
 
 
 def _label(row: Checkpoint) -> str:

@@ -223,6 +223,20 @@ def test_gemmas_terms_come_before_its_starter(stage: Stage, monkeypatch: pytest.
     assert not at.button(key="gemma.load_button").disabled
 
 
+@pytest.mark.parametrize(
+    ("typed", "chosen"),
+    [
+        ("smol", "smollm2-135m-instruct"),
+        ("Llama 13B", "llama-2-13b-chat"),
+        ("no such thing", "no such thing"),
+        ("owner/smol", "owner/smol"),  # of a hub
+    ],
+)
+def test_part_of_a_listed_name_is_enough(stage: Stage, typed: str, chosen: str) -> None:
+    at = choose(visit(), typed)
+    assert at.session_state["set.llama2.checkpoint"] == chosen
+
+
 # --- chat ----------------------------------------------------------------------------------------
 
 

@@ -74,9 +74,7 @@ def _show_stop(chat: Chat, work: loading.Work | None) -> None:
     with st.bottom:
         follow(chat.key, get_answers().begun, work is not None, stop)
         if work is not None:
-            st.button(
-                tr("Stop", "停止"), icon=":material/stop:", key=f"{chat.key}.stop", on_click=stop, help="Esc"
-            )
+            st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{chat.key}.stop", on_click=stop)
 
 
 def _read_question(chat: Chat, container: Any) -> Turn | None:

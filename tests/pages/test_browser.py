@@ -31,9 +31,8 @@ def test_a_visitor_asks_and_is_answered(visit):
 def test_stop_keeps_the_part_and_regenerate_keeps_both(visit):
     page = visit()
     ask(page, "Write a very long story about a dragon.")
-    page.locator(key("llama2.stop") + " button").wait_for()
     page.wait_for_function(
-        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",
+        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.indexOf('▌') > 60",
         timeout=SLOW,
     )
     page.locator(key("llama2.stop") + " button").click()
@@ -41,7 +40,8 @@ def test_stop_keeps_the_part_and_regenerate_keeps_both(visit):
     part = answers(page).last.inner_text().split("stopped")[0].strip()
     assert len(part) > 20
     page.locator(key("llama2.again") + " button").first.click()
-    page.locator(key("llama2.stop") + " button").first.click()
+    page.get_by_text("▌").wait_for(timeout=SLOW)
+    page.locator(key("llama2.stop") + " button").click()
     page.get_by_text("2 / 2").wait_for()
     page.locator(key("llama2.choose.0.-1") + " button").first.click()
     page.get_by_text("1 / 2").wait_for()

@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -120,7 +121,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     import streamlit as st
 
     from models import loader
-    from pages.shared import jobs, loading
+    from pages.shared import jobs, loading, session
     from tests.fakes.engines import FakeEngine, FakeSpeechEngine, Stage, use_engines
     from tests.fakes.tiny_checkpoints import QWEN_VL, write_ctranslate2, write_folder, write_gguf
 
@@ -138,9 +139,12 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("WHISPER_MODEL_PATH", str(write_ctranslate2(tmp_path / "whisper")))
     monkeypatch.setattr(loading, "REFRESH", 0.01)
     monkeypatch.setattr(jobs, "INTERVAL", 0.01)
+    sessions = session.Sessions(lambda name: False, 0.0)
+    monkeypatch.setattr(session, "sessions", lambda: sessions)
     loader.shared.cache_clear()
     st.cache_resource.clear()
     yield own
+    sessions.sweep(math.inf)
     loader.shared.cache_clear()
     st.cache_resource.clear()
 

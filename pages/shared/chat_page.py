@@ -8,7 +8,8 @@ import streamlit as st
 from models import BadInput, ChatOptions, Checkpoint
 from models.tools import Toolbox
 from pages.shared import frame, tools
-from pages.shared.chat import Chat, show_chat
+from pages.shared.asking import Chat
+from pages.shared.chat import show_chat
 from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
 from pages.shared.conversation.conversation import Conversation

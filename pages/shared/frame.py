@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from pages.shared.arrival import arrive
 from pages.shared.language import keep_settings
 from pages.shared.markdown import STYLE
 
@@ -46,5 +47,6 @@ def set_up_page(family: str, intro: str, layout: Literal["centered", "wide"] = "
         for other in PAGES:
             with suppress(StreamlitAPIException):  # a page that is itself the main script has no others
                 st.page_link(other.file, label=other.title, icon=other.icon)
+    arrive(family)
     st.title(this.title)
     st.caption(intro)

@@ -1,4 +1,4 @@
-"""What a script hears from work in another thread. Knows nothing of models, but knows Streamlit.
+"""What a script hears from short work that it waits for. Knows nothing of models, but knows Streamlit.
 
 Streamlit interrupts a script (Stop, a click, another page, a closed tab) at its next call into
 Streamlit. So the work itself never runs in the script: a thread does it, and the script hears what came
@@ -15,47 +15,39 @@ from models.jobs import Stream
 
 Item = TypeVar("Item")
 
-INTERVAL = 0.1  # seconds between two batches of a short text
-CHARACTERS_PER_SECOND = 60_000  # Streamlit re-sends the whole text each time: bound the bytes
+INTERVAL = 0.1  # seconds between two batches
 
 
-def batches(
-    items: Callable[[threading.Event], Iterator[Item]], shown: Callable[[], int] = lambda: 0
-) -> Iterator[list[Item]]:
-    """What has come, every INTERVAL seconds and less often as the shown text grows.
+def batches(items: Callable[[threading.Event], Iterator[Item]]) -> Iterator[list[Item]]:
+    """What has come, every INTERVAL seconds.
 
     An error of the work is raised after everything that came before it. Whoever leaves the loop early,
-    for whatever reason, cancels the work.
-
-    Args:
-        items: the work, which looks at its event to see whether it is cancelled.
-        shown: how many characters of what came are on the page by now.
+    for whatever reason, cancels the work, `items`, which looks at its event to see that.
     """
     with Stream.of(items) as stream:
         ended = False
         while not ended:
-            ended = stream.wait(max(INTERVAL, shown() / CHARACTERS_PER_SECOND))
+            ended = stream.wait(INTERVAL)
             touch()
             yield stream.drain()
         stream.result()
 
 
-def when_stopped(key: str, action: Callable[[], None] = lambda: None) -> None:
-    """Do `action`, if any, and draw the page again when Stop ends the script from here on.
+def when_stopped(key: str) -> None:
+    """Draw the page again when Stop ends the script from here on.
 
     Streamlit ends a stopped script without a new run, so the page would keep what it showed. A
     fragment's timer stands still while the script runs; the first tick after that means Stop.
     """
     st.session_state[key] = False
-    _tick(key, action)
+    _tick(key)
 
 
 @st.fragment(run_every=0.5)
-def _tick(key: str, action: Callable[[], None]) -> None:
+def _tick(key: str) -> None:
     if not st.session_state[key]:  # this first run is part of the script itself
         st.session_state[key] = True
         return
-    action()
     st.rerun()
 
 

@@ -1,18 +1,17 @@
-"""An answer is asked for: the load that it may need, shown while it runs, and why one came to nothing."""
+"""Work that needs an engine: the load that comes first, shown while it runs, and why one came to nothing."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import streamlit as st
 
 import models
-from models import Checkpoint, Engine, Loader, ModelError, Progress
+from models import BadInput, Checkpoint, Engine, Loader, ModelError, Progress
 from models.errors import short
 from models.jobs import Job
-from pages.shared.jobs import when_stopped
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import readable
 
@@ -81,85 +80,72 @@ class Choice:
             st.session_state[f"{self.family}.load"] = Load(arguments, job)
 
 
-def request_answer(family: str) -> None:
-    """Note that an answer is wanted: `engine_to_answer` sees to it, in this run or the next."""
-    forget_failure(family)
-    st.session_state[f"{family}.asked"] = True
+class Work(Job[Any, None]):
+    """Something done with an engine, which is loaded first if need be: it goes on whatever page is looked at.
 
-
-def answer_requested(family: str) -> bool:
-    return f"{family}.asked" in st.session_state
-
-
-def withdraw_request(family: str) -> None:
-    """The answer that was asked for is being given, or no longer wanted."""
-    st.session_state.pop(f"{family}.asked", None)
-
-
-def switch_conversation(family: str, conversation: str) -> None:
-    """Note which conversation the page shows: what was asked for in another one is not asked for here."""
-    if st.session_state.get(f"{family}.current", conversation) != conversation:
-        withdraw_request(family)
-    st.session_state[f"{family}.current"] = conversation
-
-
-@contextmanager
-def engine_to_answer(choice: Choice, kind: type[Kind]) -> Iterator[Kind | None]:
-    """The engine, once an answer is wanted and it is in memory: loaded first if need be, and waited for.
-
-    It is held until the block is left: nobody's load closes it before the answer has begun.
+    `use(engine, send, cancel)` runs in another thread, and the engine is held meanwhile. `latest` is a Progress until
+    it is `loaded`, and then what `use` sent.
     """
-    engine = _find_engine(choice, kind)
-    with ExitStack() as stack:
-        if engine is not None:
-            try:
-                stack.enter_context(engine.lease())
-            except models.EngineClosed as error:  # unloaded since it was looked up
-                fail(choice.family, error)
-        yield engine
+
+    def __init__(
+        self,
+        choice: Choice,
+        kind: type[Kind],
+        use: Callable[[Kind, Callable[[Any], None], threading.Event], None],
+    ) -> None:
+        self.name = choice.name
+        self.loaded = False
+        shared, arguments = loader(), choice.arguments
+
+        def work(send: Callable[[Any], None], cancel: threading.Event) -> None:
+            with shared.using(*arguments, send, cancel) as engine:
+                if isinstance(engine, kind):  # else only its files told what it is: now the sidebar knows
+                    self.latest, self.loaded = None, True
+                    use(engine, send, cancel)
+
+        super().__init__(work)
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why it came to nothing; that it was stopped is no failure."""
+        return None if isinstance(self.error, models.Cancelled) else self.error
 
 
-def _find_engine(choice: Choice, kind: type[Kind]) -> Kind | None:
-    if answer_requested(choice.family) and choice.engine is None and choice.loading is None:
-        if choice.loadable:
-            choice.load()
-        else:
-            withdraw_request(choice.family)
-            st.warning(_explain_obstacle(choice))
-    engine = _wait_for_load(choice) or choice.engine
-    if engine is None or not answer_requested(choice.family):
-        return None
-    withdraw_request(choice.family)
-    if not isinstance(engine, kind):  # only its files told what it is: now the sidebar knows
+def may_begin(choice: Choice) -> bool:
+    """Whether there is an engine for some work, or can be; if not, `show_failure` says what is to be done first."""
+    forget_failure(choice.family)
+    possible = choice.engine is not None or choice.loading is not None or choice.loadable
+    if not possible:
+        st.session_state[f"{choice.family}.failure"] = _obstacle(choice)
+    return possible
+
+
+def show_load(choice: Choice) -> None:
+    """How far the load is that the sidebar's button began, drawn again until it ends; nothing when there is none."""
+    if choice.loading is not None:
+        st.fragment(_show_load, run_every=REFRESH)(choice.family)
+
+
+def _show_load(family: str) -> None:
+    load: Load | None = st.session_state.get(f"{family}.load")
+    if load is None:  # drawn once more after its end
+        return
+    if not load.job.running:
+        del st.session_state[f"{family}.load"]
+        if load.job.error is not None:
+            fail(family, load.job.error)
         st.rerun()
-    return engine
-
-
-def _wait_for_load(choice: Choice) -> Engine | None:
-    """Show a load of this page until it ends; None when there is none.
-
-    The load itself is not the script's: a click elsewhere interrupts only the watching, which the next
-    run takes up again. Stop and Cancel end the load, and with it the request it was made for.
-    """
-    if choice.loading is None:
-        return None
-    arguments, job = choice.loading
-    when_stopped(f"{choice.family}.watched", job.cancel.set)
     left, right = st.columns([5, 1], vertical_alignment="center")
-    placeholder = left.empty()
-    if right.button(tr("Cancel", "取消"), key=f"{choice.family}.cancel_load"):
-        job.cancel.set()
-    while job.running:
-        share, text = _describe_progress(job.latest)
-        placeholder.progress(share, text=f"{arguments[0]}: {text}")
-        job.wait(REFRESH)
-    del st.session_state[f"{choice.family}.load"]
-    if job.error is not None:
-        fail(choice.family, job.error)
-    # another choice was made meanwhile
-    if not answer_requested(choice.family) or arguments != choice.arguments:
-        st.rerun()
-    return job.value
+    with left:
+        show_progress(load.arguments[0], load.job.latest)
+    if right.button(tr("Cancel", "取消"), key=f"{family}.cancel_load"):
+        load.job.cancel.set()
+
+
+def show_progress(name: str, progress: Progress | None) -> None:
+    """How far the load of a checkpoint is."""
+    share, text = _describe_progress(progress)
+    st.progress(share, text=f"{name}: {text}")
 
 
 def describe_first_use(choice: Choice) -> str:
@@ -168,22 +154,24 @@ def describe_first_use(choice: Choice) -> str:
         return ""
     name = choice.checkpoint.title or choice.name
     if not choice.accepted:
-        return _explain_obstacle(choice)
+        return sentence(_obstacle(choice))
     return tr(
         f"{name} is loaded when it is first needed, and fetched before that if it is not here yet.",
         f"{name} 会在首次使用时自动加载；若本机没有，会先下载。",
     )
 
 
-def _explain_obstacle(choice: Choice) -> str:
+def _obstacle(choice: Choice) -> BadInput:
     """What the visitor has to do first."""
     if choice.checkpoint and not choice.accepted:
         name = choice.checkpoint.title or choice.name
-        return tr(
+        return BadInput(
             f"Before its first use, read and accept the terms of {name} in the sidebar.",
             f"首次使用前，请在侧边栏阅读并接受 {name} 的条款。",
         )
-    return tr("Choose a checkpoint that can be loaded, in the sidebar.", "请在侧边栏选择可以加载的模型。")
+    return BadInput(
+        "Choose a checkpoint that can be loaded, in the sidebar.", "请在侧边栏选择可以加载的模型。"
+    )
 
 
 def _describe_progress(progress: Progress | None) -> tuple[float, str]:
@@ -202,10 +190,6 @@ def _describe_progress(progress: Progress | None) -> tuple[float, str]:
 
 def fail(family: str, error: Exception) -> NoReturn:
     """End this run; the next one says why the load or the answer came to nothing."""
-    if isinstance(error, models.EngineClosed):  # unloaded for somebody else since it was looked up
-        request_answer(family)
-        st.rerun()
-    withdraw_request(family)
     st.session_state[f"{family}.failure"] = error
     if not isinstance(error, ModelError):
         logging.getLogger(__name__).error("on the page of %s", family, exc_info=error)

@@ -5,7 +5,8 @@ import streamlit as st
 from models import Device, Loader, Plan, devices, gigabytes
 from pages.shared.language import tr
 
-COLOURS = {"others": "#9aa5b1", "quintet": "#4c6ef5", "needed": "#f59f00", "free": "#e9ecef"}
+# Free memory is what shines through, in either theme.
+COLOURS = {"needed": "#f59f00", "quintet": "#4c6ef5", "others": "#9aa5b1", "free": "rgb(128 128 128 / .2)"}
 
 
 def show_memory(plan: Plan, loader: Loader) -> None:
@@ -23,19 +24,29 @@ def show_memory(plan: Plan, loader: Loader) -> None:
         for name, share in shares.items()
     )
     over = "" if plan.fits or here else ";outline:2px solid #e03131"
+    others = max(device.total - device.free - held, 0)
+    sizes = {"needed": needed, "quintet": held, "others": others, "free": device.free}
+    legend = "".join(_describe(name, size) for name, size in sizes.items() if size or name != "needed")
     st.html(
         f'<div role="img" aria-label="{tr("memory", "内存")}" style="display:flex;height:14px;border-radius:7px;overflow:hidden'
-        f'{over}">{blocks}</div>'
+        f'{over}">{blocks}</div><div style="font-size:.875rem;margin-top:.5rem">{legend}</div>'
     )
-    legend = [
-        *([f":orange[■] {tr('needed', '需要')} {gigabytes(needed)}"] if needed else []),
-        f":blue[■] Quintet {gigabytes(held)}",
-        f":gray[■] {tr('free', '空闲')} {gigabytes(device.free)}",
-    ]
     precision = plan.placement.precision
     if precision == "file":
         precision = tr("the file's own precision", "文件自身的精度")
-    st.caption(" · ".join(legend) + f"  \n{device.title} · {precision}")
+    st.caption(f"{device.title} · {precision}")
+
+
+def _describe(name: str, size: int) -> str:
+    """A part of the legend, in the colour that the bar has."""
+    titles = {
+        "needed": tr("needed", "需要"),
+        "quintet": "Quintet",
+        "others": tr("other programs", "其他程序"),
+        "free": tr("free", "空闲"),
+    }
+    square = f'<span style="color:{COLOURS[name]}">■</span>'
+    return f'<span style="margin-right:.75em;white-space:nowrap">{square} {titles[name]} {gigabytes(size)}</span> '
 
 
 def _shares(device: Device, held: int, needed: int) -> dict[str, float]:

@@ -50,7 +50,7 @@ def show_sidebar(
         plan, engine = _plan(name, device, precision, context) if described else (None, None)
         if plan:
             show_memory(plan, loader())
-        accepted = _accept_terms(described) if described else False
+        accepted = _accept_terms(family, described) if described else False
         fits = plan is not None and plan.fits
         choice = Choice(family, name, device, precision, context, described, engine, accepted, fits)
         _show_buttons(choice)
@@ -79,14 +79,15 @@ def _choose_checkpoint(family: str) -> str:
     names = [*([] if default in rows else [default]), *rows]
 
     labels = {name: _label(row) for name, row in rows.items()}
+    key = remember(f"set.{family}.checkpoint", default)
     chosen = st.selectbox(
         tr("Checkpoint", "模型"),
         names,
         format_func=lambda name: labels.get(name, name),
         accept_new_options=True,
-        key=remember(f"set.{family}.checkpoint", default),
-        on_change=forget_failure,
-        args=(family,),
+        key=key,
+        on_change=_take_typed,
+        args=(family, key, labels),
         help=tr(
             "★ comes from the Python package index, no model hub needed. You can also type or paste a hub id, the "
             f"address of its page, the path of a folder, {models.catalog.SINGLE_FILES.en} file, or the address of a "
@@ -96,6 +97,30 @@ def _choose_checkpoint(family: str) -> str:
         ),
     )
     return str(chosen or default)
+
+
+def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
+    """What was typed is part of a listed name, unless it means something of its own."""
+    forget_failure(family)
+    typed = st.session_state[key]
+    if not typed or typed in labels or not _is_unknown(typed):
+        return
+    words = typed.casefold().split()
+    for name, label in labels.items():
+        if all(word in f"{name} {label}".casefold() for word in words):
+            st.session_state[key] = name
+            return
+
+
+def _is_unknown(name: str) -> bool:
+    try:
+        models.catalog.allowed(name)
+        loader().describe(name)
+    except models.CheckpointNotFound:
+        return True
+    except ModelError:  # it is something, if nothing that can be used
+        return False
+    return False
 
 
 def _label(row: Checkpoint) -> str:
@@ -181,7 +206,7 @@ def _plan(name: str, device: str, precision: str, context: int | None) -> tuple[
         return None, None
 
 
-def _accept_terms(checkpoint: Checkpoint) -> bool:
+def _accept_terms(family: str, checkpoint: Checkpoint) -> bool:
     """Show the licence, and have its terms accepted once where the catalog says so."""
     if checkpoint.licence_url:
         st.caption(f"{tr('Licence', '许可')}: [{checkpoint.licence}]({checkpoint.licence_url})")
@@ -191,7 +216,8 @@ def _accept_terms(checkpoint: Checkpoint) -> bool:
         return True
     st.caption(say(checkpoint.terms))
     key = remember(f"set.terms.{checkpoint.name}", False)
-    return st.checkbox(tr("I accept these terms", "我接受这些条款"), key=key)
+    label = tr("I accept these terms", "我接受这些条款")
+    return st.checkbox(label, key=key, on_change=forget_failure, args=(family,))
 
 
 def _show_buttons(choice: Choice) -> None:

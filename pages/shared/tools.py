@@ -11,22 +11,46 @@ from models import ModelError, Text
 from models.tools import Tool, Toolbox, available, from_schema
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import readable
+from pages.shared.session import hold
 
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to talk to a model that calls tools. `options` override the checkpoint's own."""
+    """One way to talk to a model that calls tools. `options` override the checkpoint's own, `examples` are
+    questions to begin with."""
 
     name: str
     title: Text
+    examples: tuple[Text, ...]
     options: Mapping[str, float] = field(default_factory=dict)
 
 
 # Calls and code want precision: the values of ChatGLM3's own demo.
 PRECISE = {"temperature": 0.1, "top_p": 0.2}
-CHAT = Mode("chat", Text("Chat", "对话"))
-TOOL = Mode("tool", Text("Tool", "工具"), PRECISE)
-CODE = Mode("code", Text("Code Interpreter", "代码解释器"), PRECISE)
+CHAT = Mode(
+    "chat",
+    Text("Chat", "对话"),
+    (
+        Text("Who are you?", "你是谁？"),
+        Text("What is the capital of Japan?", "日本的首都是哪里？"),
+        Text("What is 23 times 47?", "23乘以47是多少？"),
+    ),
+)
+TOOL = Mode(
+    "tool",
+    Text("Tool", "工具"),
+    (
+        Text("What is 23 times 47?", "23乘以47是多少？"),
+        Text("Which is warmer, Beijing or London?", "北京和伦敦哪个更热？"),
+    ),
+    PRECISE,
+)
+CODE = Mode(
+    "code",
+    Text("Code Interpreter", "代码解释器"),
+    (Text("Plot the sine function.", "画一个正弦曲线。"), Text("What is 23 times 47?", "23乘以47是多少？")),
+    PRECISE,
+)
 MODES = {mode.name: mode for mode in (CHAT, TOOL, CODE)}
 
 
@@ -108,10 +132,11 @@ def _merge_tools(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
 # --- code ----------------------------------------------------------------------------------------
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=sandbox.Interpreter.close)
 def get_interpreter(family: str) -> sandbox.Interpreter:
-    """The visitor's own, until the browser tab is closed."""
-    return sandbox.Interpreter(visitor=_visitor())
+    """The visitor's own, as long as the session lasts."""
+    return hold(
+        f"{family}.interpreter", lambda: sandbox.Interpreter(visitor=_visitor()), sandbox.Interpreter.close
+    )
 
 
 def _visitor() -> str | None:
@@ -147,8 +172,9 @@ def _offer_interpreter(family: str) -> Toolbox | None:
         st.markdown(
             tr(
                 "The model writes Python, which runs on the server in a process of your own. Variables and files "
-                "last until this tab is closed.",
-                "模型编写的 Python 代码在服务器上您专属的进程中运行。变量和文件保留到关闭此标签页为止。",
+                "last until this tab is closed or loaded anew; a connection that drops for a while does no harm.",
+                "模型编写的 Python 代码在服务器上您专属的进程中运行。变量和文件保留到关闭或刷新此标签页为止；"
+                "连接短暂中断没有影响。",
             )
         )
         st.markdown("\n".join(f"- {say(text)}" for text in confinement.enforced))

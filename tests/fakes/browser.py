@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SLOW = 180_000  # milliseconds: a starter may have to be fetched first
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -39,3 +40,34 @@ def launched(kind: Any, said: Path | None = None) -> Iterator[Any]:
         yield opened
     finally:
         opened.close()
+
+
+# --- what a visitor does and sees there ------------------------------------------------------------
+
+
+def key(name: str) -> str:
+    """The class that Streamlit gives to the element with this key."""
+    return ".st-key-" + name.replace(".", "-")
+
+
+def ask(page, text: str) -> None:
+    page.locator("[data-testid=stChatInputTextArea]").fill(text)
+    page.keyboard.press("Enter")
+
+
+def answers(page):
+    return page.locator("[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarAssistant])")
+
+
+def done(page, count: int = 1) -> str:
+    """The text of the last answer, once there are so many that have ended."""
+    page.wait_for_function(  # the last too: what stands there from the run before may be shown twice for a moment
+        "count => {"
+        "  const shown = [...document.querySelectorAll('[data-testid=stChatMessage]')];"
+        "  const ended = shown.map(message => /first after|首个/.test(message.innerText));"
+        "  return ended.filter(Boolean).length >= count && ended.at(-1);"
+        "}",
+        arg=count,
+        timeout=SLOW,
+    )
+    return answers(page).last.inner_text()

@@ -7,6 +7,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from models import loader
+from models.jobs import Job
 from pages.shared import frame
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Step
@@ -38,18 +39,38 @@ def alive(at: AppTest) -> AppTest:
     return at
 
 
+def works(at: AppTest) -> list[Job[Any, Any]]:
+    """The answers, texts and loads that are under way. (A session here looks only at what is asked for.)"""
+    state = at.session_state
+    found = list(state["held.answers"]._works.values()) if "held.answers" in state else []
+    found += [state[name].work for name in (f"held.{page}.draft" for page in PAGES) if name in state]
+    found += [state[name].job for name in (f"{page}.load" for page in PAGES) if name in state]
+    return [work for work in found if work is not None]
+
+
+def settle(at: AppTest) -> AppTest:
+    """Wait for what is under way, and draw the page that the browser would then ask for."""
+    while begun := works(at):
+        for work in begun:
+            assert work.wait(WAIT)
+        alive(at.run())
+        if works(at) == begun:  # stopped: nobody asks any more
+            break
+    return alive(at)
+
+
 def ask(at: AppTest, text: str) -> AppTest:
-    return alive(at.chat_input[0].set_value(text).run())
+    return settle(at.chat_input[0].set_value(text).run())
 
 
 def click(at: AppTest, key: str) -> AppTest:
-    return alive(at.button(key=key).click().run())
+    return settle(at.button(key=key).click().run())
 
 
 def edit(at: AppTest, text: str, button: str) -> AppTest:
     """Fill the form of an edited question and press a button of it."""
     next(area for area in at.text_area if area.label == "Your message").set_value(text)
-    return alive(next(found for found in at.button if found.label == button).click().run())
+    return settle(next(found for found in at.button if found.label == button).click().run())
 
 
 def keys(at: AppTest) -> set[str]:

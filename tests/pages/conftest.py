@@ -1,12 +1,20 @@
-"""The browser that pages are looked at with, and what parts of them do without one."""
+"""The app and the browser that pages are looked at with, and what parts of them do without either."""
 
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.browser import browser
+from tests.fakes.paths import ROOT
 from tests.fakes.script import leave_browser
+from tests.fakes.waiting import WAIT, until
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +27,56 @@ def chromium() -> Iterator[Any]:
 def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """That of a script without a browser."""
     return leave_browser(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """From which visitors may load files."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def address(folder) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
+    environment |= {"QUINTET_CODE_INTERPRETER": "1", "QUINTET_MODEL_DIRS": str(folder)}
+    server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: server.poll() is not None or _healthy(url))
+        assert server.poll() is None, "the server ended"
+        yield url
+    finally:
+        server.terminate()
+        server.wait(WAIT)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/_stcore/health", timeout=WAIT).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open a page as a new visitor: `visit("/gemma", locale="zh-CN", width=390)`."""
+    contexts = []
+
+    def open_page(path: str = "/", locale: str = "en-US", width: int = 1280):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, locale=locale, permissions=["microphone"]
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

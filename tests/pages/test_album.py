@@ -14,6 +14,7 @@ from models.errors import BadInput
 from models.schema import ChatOptions, Delta, Done, Usage
 from pages.shared.vision import captions
 from pages.shared.vision.captions import THUMBNAIL, Album
+from tests.fakes.script import lend
 from tests.fakes.waiting import until
 
 
@@ -61,12 +62,16 @@ def album_of(count: int) -> Album:
     return album
 
 
-def test_the_time_left_counts_only_what_this_run_has_done(clock: SimpleNamespace) -> None:
+def test_the_time_left_counts_only_what_this_run_has_done(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     album, engine = album_of(10), Gate()
+    monkeypatch.setattr(captions, "ChatEngine", Gate)
+    choice = lend(monkeypatch, engine)
     for caption in album.captions[:4]:
         caption.text = "from an earlier run"
     assert album.done == 4
-    album.start(engine, "?", ChatOptions())  # type: ignore[arg-type]
+    album.start(choice, "?", ChatOptions())
     assert album.running and album.seconds_left is None
     engine.release(album, 1)
     clock.seconds += 7.0
@@ -76,7 +81,9 @@ def test_the_time_left_counts_only_what_this_run_has_done(clock: SimpleNamespace
     album.stop()
     until(lambda: not album.running)
     assert [caption.text for caption in album.captions].count("a cat") == 2
-    album.start(engine, "?", ChatOptions())  # type: ignore[arg-type]
+    album.start(choice, "?", ChatOptions())
+    until(lambda: album.job is not None and album.job.loaded)
+    until(lambda: album._before == 6)
     clock.seconds += 3.0
     engine.release(album, 2)
     assert album.seconds_left == 1.5 * 2
@@ -98,11 +105,11 @@ def test_pictures_that_are_none_count_as_done_and_are_made_small_once() -> None:
     assert album.thumbnails() is again and THUMBNAIL < 400
 
 
-def test_a_new_run_and_an_empty_album_forget_what_the_table_shows() -> None:
+def test_a_new_run_and_an_empty_album_forget_what_the_table_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     album, seen = album_of(1), set()
     seen.add(album.editor)
     album.clear()
     seen.add(album.editor)
-    album.start(Gate(), "?", ChatOptions())  # type: ignore[arg-type]
+    album.start(lend(monkeypatch, Gate()), "?", ChatOptions())
     seen.add(album.editor)
     assert len(seen) == 3

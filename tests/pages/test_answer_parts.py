@@ -1,65 +1,21 @@
 """What stands around answers, one part at a time: calls, figures, what happens, sources, texts that go on."""
 
+import threading
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import streamlit as st
 
-from models import Delta, Done, Prefill, Queued, ToolCall, Usage
+from models import ChatOptions, Delta, Done, Usage
 from models.interpreter import Output
-from models.tools import Observation
-from pages.shared import loading
-from pages.shared.conversation import completion, sources, steps, streaming, usage
-from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation import completion, sources, steps, usage
 from pages.shared.conversation.notes import _SENTENCES, Notes
 from pages.shared.conversation.turns import Answer, Source, Step
-from tests.fakes.script import Rerun, record
+from tests.fakes.script import Rerun, lend, record
+from tests.fakes.waiting import WAIT
 
 pytestmark = pytest.mark.usefixtures("session")
-
-
-# --- while it comes --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("batch", "said"),
-    [
-        ([], ""),
-        ([Queued(2)], "In the queue: 2 ahead of you"),
-        ([Prefill(1, 4)], "Reading the prompt 25%"),
-        ([Prefill(0, 0)], ""),
-        ([Queued(1), Prefill(4, 4)], "Reading the prompt 100%"),  # the newest
-        ([ToolCall("get", {})], "get is running"),
-        ([ToolCall("get", {}), Delta("a")], ""),
-        ([Done("stop", Usage())], ""),
-    ],
-)
-def test_what_happens_is_said(batch: list[Any], said: str) -> None:
-    assert streaming._describe_status(batch) == said
-
-
-def test_what_changes_a_step_and_what_does_not() -> None:
-    talk = Conversation()
-    talk.ask("?")
-    talk.begin_answer("row")
-    events: list[tuple[Any, bool]] = [
-        (Delta("let me "), False), (Delta("see"), False), (Queued(1), False), (ToolCall("get", {"a": 1}), True),
-        (Output("text", "seen"), True), (Observation("2 found"), True), (ToolCall("get", {}), True),
-        (Observation("", "It broke."), True), (Delta("So."), False),
-        (Done("stop", Usage(3, 1, 2, 0.5, 4.0)), False),
-    ]  # fmt: skip
-    assert [streaming._apply(event, talk) for event, _ in events] == [changed for _, changed in events]
-    answer = talk.turns[-1].answers[-1]
-    first, second = answer.steps
-    assert (first.text, first.name, first.observation, first.failed) == (
-        "let me see",
-        "get",
-        "2 found",
-        False,
-    )
-    assert [output.text for output in first.shown] == ["seen"] and second.failed and second.text == ""
-    assert (answer.text, answer.reason) == ("So.", "stop")
-    assert answer.figures["completion_tokens"] == 2 and "cached_tokens" not in answer.figures
 
 
 # --- calls -----------------------------------------------------------------------------------------
@@ -199,6 +155,7 @@ class Base:
     """A base model that goes on with these events, or breaks."""
 
     checkpoint = type("Row", (), {"name": "row"})
+    lease = nullcontext
 
     def __init__(self, *events: Any) -> None:
         self.events = events
@@ -220,18 +177,39 @@ class Base:
     ],
 )
 def test_a_text_goes_on_and_can_be_taken_back(
-    events: list[Any], text: str, reason: str, failed: bool, session: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    session.update({"gemma.text": "Once", "gemma.texts": 3})
-    monkeypatch.setattr(completion, "when_stopped", lambda key: None)
-    with pytest.raises(Rerun):
-        completion._continue("gemma", Base(*events), "Once", None)  # type: ignore[arg-type]
-    assert (session["gemma.text"], session["gemma.before"], session["gemma.texts"]) == (text, "Once", 4)
-    assert session["gemma.continued"].reason == reason and session["gemma.continued"].checkpoint == "row"
-    assert isinstance(session.get("gemma.failure"), ZeroDivisionError) is failed
-    with pytest.raises(Rerun):
-        completion._take_back("gemma")
-    assert (session["gemma.text"], session["gemma.texts"]) == ("Once", 5)
-    assert "gemma.before" not in session and "gemma.continued" not in session
-    assert not loading.answer_requested("gemma")
+    events: list[Any], text: str, reason: str, failed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Base(*events)
+    monkeypatch.setattr(completion, "ChatEngine", Base)
+    draft = completion.Draft()
+    draft.text = "Once"
+    draft.go_on(lend(monkeypatch, engine), ChatOptions())
+    assert draft.work is not None and draft.work.wait(WAIT)
+    assert (draft.text, draft.before) == (text, "Once")
+    assert draft.continued is not None
+    assert (draft.continued.reason, draft.continued.checkpoint) == (reason, "row")
+    assert isinstance(draft.work.failure, ZeroDivisionError) is failed
+    number = draft.number
+    draft.undo()
+    assert (draft.text, draft.before, draft.continued, draft.work) == ("Once", None, None, None)
+    assert draft.number > number  # another widget
+
+
+def test_a_text_that_is_stopped_keeps_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stream(text: str, options: Any, cancel: Any) -> Any:
+        yield Delta(" upon")
+        written.set()
+        assert cancel.wait(WAIT)
+        yield Delta(" a time")
+
+    written, engine = threading.Event(), Base()
+    engine.stream = stream  # type: ignore[method-assign]
+    monkeypatch.setattr(completion, "ChatEngine", Base)
+    draft = completion.Draft()
+    draft.text = "Once"
+    draft.go_on(lend(monkeypatch, engine), ChatOptions())
+    work = draft.work
+    assert work is not None and written.wait(WAIT)
+    draft.stop()
+    assert work.wait(WAIT) and draft.text == "Once upon" and draft.work is None
+    assert draft.continued is not None and draft.continued.reason == "cancelled"

@@ -1,13 +1,8 @@
 """The running app in headless Chromium, on the real starters: what a visitor does and sees."""
 
 import json
-import os
 import re
 import signal
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,82 +16,12 @@ from pages.shared.vision.region import MIDDLE
 from starters.qwen_vl.drawing import draw
 from starters.qwen_vl.evaluate import overlap
 from starters.qwen_vl.scenes import UNSEEN, Scene, make
-from tests.fakes.browser import launched
+from tests.fakes.browser import SLOW, answers, ask, done, key, launched
 from tests.fakes.damaged_gguf import ENDLESS, with_flipped_bit, with_template
-from tests.fakes.paths import ROOT
 from tests.fakes.sounds import write_sound
-from tests.fakes.waiting import WAIT, until
+from tests.fakes.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.weights]
-
-SLOW = 180_000  # milliseconds: a starter may have to be fetched first
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """From which visitors may load files."""
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def address(folder) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
-    environment |= {"QUINTET_CODE_INTERPRETER": "1", "QUINTET_MODEL_DIRS": str(folder)}
-    server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: server.poll() is not None or _healthy(url))
-        assert server.poll() is None, "the server ended"
-        yield url
-    finally:
-        server.terminate()
-        server.wait(WAIT)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{url}/_stcore/health", timeout=WAIT).close()
-    except OSError:
-        return False
-    return True
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """Open a page as a new visitor: `visit("/gemma", locale="zh-CN", width=390)`."""
-    contexts = []
-
-    def open_page(path: str = "/", locale: str = "en-US", width: int = 1280):
-        context = chromium.new_context(
-            viewport={"width": width, "height": 900}, locale=locale, permissions=["microphone"]
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(address + path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-def key(name: str) -> str:
-    """The class that Streamlit gives to the element with this key."""
-    return ".st-key-" + name.replace(".", "-")
-
-
-def ask(page, text: str) -> None:
-    page.locator("[data-testid=stChatInputTextArea]").fill(text)
-    page.keyboard.press("Enter")
-
-
-def answers(page):
-    return page.locator("[data-testid=stChatMessage]:has([data-testid=stChatMessageAvatarAssistant])")
 
 
 def test_a_visitor_asks_and_is_answered(visit):
@@ -110,17 +35,17 @@ def test_a_visitor_asks_and_is_answered(visit):
 def test_stop_keeps_the_part_and_regenerate_keeps_both(visit):
     page = visit()
     ask(page, "Write a very long story about a dragon.")
-    page.locator("[data-testid=stChatInputStopButton]").wait_for()
     page.wait_for_function(
-        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.length > 60",
+        "() => [...document.querySelectorAll('[data-testid=stChatMessage]')].at(-1)?.innerText.indexOf('▌') > 60",
         timeout=SLOW,
     )
-    page.locator("[data-testid=stChatInputStopButton]").click()
+    page.locator(key("llama2.stop") + " button").click()
     page.get_by_text("stopped · ").wait_for()
     part = answers(page).last.inner_text().split("stopped")[0].strip()
     assert len(part) > 20
     page.locator(key("llama2.again") + " button").first.click()
-    page.locator(key("llama2.stop") + " button").first.click()
+    page.get_by_text("▌").wait_for(timeout=SLOW)
+    page.locator(key("llama2.stop") + " button").click()
     page.get_by_text("2 / 2").wait_for()
     page.locator(key("llama2.choose.0.-1") + " button").first.click()
     page.get_by_text("1 / 2").wait_for()
@@ -185,20 +110,6 @@ def in_mode(page, title: str, mode: str = "code"):
     return page
 
 
-def done(page, count: int = 1) -> str:
-    """The text of the last answer, once there are so many that have ended."""
-    page.wait_for_function(  # the last too: what stands there from the run before may be shown twice for a moment
-        "count => {"
-        "  const shown = [...document.querySelectorAll('[data-testid=stChatMessage]')];"
-        "  const ended = shown.map(message => /first after|首个/.test(message.innerText));"
-        "  return ended.filter(Boolean).length >= count && ended.at(-1);"
-        "}",
-        arg=count,
-        timeout=SLOW,
-    )
-    return answers(page).last.inner_text()
-
-
 def test_chatglm_says_what_it_is(visit):
     page = visit("/chatglm")
     ask(page, "Who are you?")
@@ -228,7 +139,7 @@ def test_chatglms_endless_loop_can_be_stopped(visit):
     page = in_mode(visit("/chatglm"), "Code Interpreter")
     ask(page, "run an infinite loop")
     page.get_by_text("while True").first.wait_for(timeout=SLOW)
-    page.locator("[data-testid=stChatInputStopButton]").click()
+    page.locator(key("chatglm.code.stop") + " button").click()
     page.get_by_text("stopped · ").wait_for()
     ask(page, "let x = 41")
     assert "41" in done(page)

@@ -122,7 +122,7 @@ def test_stop_keeps_what_is_done_and_continue_goes_on(stage: Stage, monkeypatch:
     alive(at.run())
     assert "3 of 9" in at.main.get("progress")[0].proto.text
     click(at, "qwen_vl.caption_stop")
-    until(lambda: not album(at).job.running)
+    until(lambda: not album(at).running)
     alive(at.run())
     assert album(at).done == 3 and at.button(key="qwen_vl.caption").label == "Continue"
     gate.release(99)

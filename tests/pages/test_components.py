@@ -14,8 +14,9 @@ from models.schema import Segment, SpeechOptions, Word
 from models.speech.doubts import DOUBTS
 from models.transcripts.recordings import Recording
 from pages.shared.speech.transcript_view import show_transcript
+from tests.fakes.engines import Stage
 from tests.fakes.sounds import sine, write_sound
-from tests.fakes.visitor import alive, click, visit
+from tests.fakes.visitor import alive, ask, click, to, visit
 from tests.fakes.waiting import until
 
 LINES = (
@@ -162,3 +163,41 @@ def test_the_microphone_waits_for_a_model(stage: Any, sent: Any, tmp_path: Any) 
     )
     assert (data["text"], data["tentative"]) == ("", "")
     assert {"start", "stop", "level", "insecure", "denied", "missing", "failed"} == set(data["labels"])
+
+
+# --- the view of a conversation ------------------------------------------------------------------
+
+
+def test_what_follows_an_answer_knows_of_it_and_can_stop_it(
+    stage: Stage, sent: dict[str, dict[str, Any]]
+) -> None:
+    def now() -> tuple[int, bool]:
+        data = sent["quintet_following"]["data"]
+        return data["begun"], data["answering"]
+
+    at = visit()
+    assert now() == (0, False)
+    stage.go.clear()
+    alive(at.chat_input[0].set_value("hello").run())
+    assert now() == (1, True)
+    sent["quintet_following"]["on_stop_change"]()
+    alive(at.run())
+    assert now() == (1, False)
+    alive(at.button(key="llama2.again").click().run())
+    assert now() == (2, True)
+
+
+def test_an_answer_is_copied_as_it_was_written(stage: Stage, sent: dict[str, dict[str, Any]]) -> None:
+    ask(visit(), "**a** $x$")
+    assert sent["quintet_copy"]["data"] == {"text": "**a** $x$ ", "label": "Copy"}
+
+
+def test_a_browser_is_told_how_often_another_page_was_chosen(
+    stage: Stage, sent: dict[str, dict[str, Any]]
+) -> None:
+    at = visit()
+    told = [sent["quintet_arrival"]["data"]["moves"]]
+    for page in ("whisper", "whisper", "llama2"):
+        to(at, page)
+        told.append(sent["quintet_arrival"]["data"]["moves"])
+    assert told == [0, 1, 1, 2]

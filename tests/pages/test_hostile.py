@@ -28,9 +28,12 @@ from tests.fakes.visitor import (
     conversation,
     imported,
     in_mode,
+    settle,
     steps,
     visit,
+    works,
 )
+from tests.fakes.waiting import WAIT
 
 PICTURE = "![x](http://example.com/x.png)"
 
@@ -213,10 +216,13 @@ def test_what_was_asked_for_in_one_conversation_is_not_answered_in_another(
     glm: Stage, tmp_path: Path, other: str
 ) -> None:
     first = write_gguf(tmp_path / "first.gguf", attention__key_length=32)  # as ChatGLM-6B: no tools
-    at = ask(in_mode("tool"), "hello")
-    at.session_state["chatglm.asked"] = True  # while it was loaded, another checkpoint was chosen
+    at = in_mode("tool")
+    glm.go.clear()
+    alive(at.chat_input[0].set_value("hello").run())
+    (work,) = works(at)  # while it was loaded, another checkpoint was chosen
     choose(at, str(first if other == "first" else tmp_path / "base.gguf"), "chatglm")
-    assert "chatglm.asked" not in at.session_state and not at.error
+    glm.go.set()
+    assert work.wait(WAIT) and not at.error
     assert conversation(at, "chatglm.tool").turns[0].answers[0].text == "hello "
     assert glm.diary == ["load glm.gguf"]
 
@@ -233,4 +239,4 @@ def test_a_typed_result_is_not_there_for_the_next_call(glm: Stage) -> None:
 
 def type_result(at: AppTest, number: int, text: str) -> None:
     at.text_area(key=f"chatglm.tool.typed.{number}").set_value(text)
-    alive(next(button for button in at.button if button.form_id == "chatglm.tool.result").click().run())
+    settle(next(button for button in at.button if button.form_id == "chatglm.tool.result").click().run())

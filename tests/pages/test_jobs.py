@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.jobs import Stream
 from pages.shared import jobs
 from pages.shared.jobs import batches
 
@@ -97,26 +96,3 @@ def test_nothing_begins_before_it_is_listened_to() -> None:
     waiting = batches(work)
     assert not began.is_set()
     assert next(waiting) == [1] and began.is_set()
-
-
-def test_batches_come_more_slowly_as_the_text_on_the_page_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float | None] = []
-    wait = Stream.wait
-
-    def record(self: Stream[int], seconds: float | None = None) -> bool:
-        waited.append(seconds)
-        return wait(self, 0.01)
-
-    monkeypatch.setattr(Stream, "wait", record)
-    go, text = threading.Event(), [""]
-
-    def work(cancel: threading.Event) -> Iterator[int]:
-        assert go.wait(WAIT)
-        yield 1
-
-    for _ in batches(work, lambda: len(text[0])):
-        if len(waited) == 2:
-            text[0] = "a" * 60_000
-        if len(waited) == 4:
-            go.set()
-    assert waited[:2] == [jobs.INTERVAL] * 2 and waited[2:4] == [1.0, 1.0]

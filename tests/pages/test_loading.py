@@ -1,20 +1,21 @@
 """Loads that a page waits for, and what it says of them, one function at a time."""
 
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import streamlit as st
 
-from models import ChatEngine, SpeechEngine
-from models.errors import BadInput, Cancelled, EngineClosed
+from models import SpeechEngine
+from models.errors import BadInput, Cancelled
 from models.jobs import Job
 from models.schema import Checkpoint, Placement
 from pages.shared import loading
-from pages.shared.loading import Choice, Load
+from pages.shared.loading import Choice, Load, Work
 from tests.fakes.engines import FakeEngine, Stage
-from tests.fakes.script import Rerun, record
+from tests.fakes.script import Rerun, lend, record
 from tests.fakes.waiting import WAIT
 
 ROW = Checkpoint("row", "llama2", "chat", "gguf")
@@ -45,15 +46,11 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a load that is waited for draws; `cancel` is whether its button is clicked."""
+    """What is drawn of a load; `cancel` is whether its button is clicked."""
     found: dict[str, Any] = {"cancel": False, "shown": []}
-    bar = SimpleNamespace(progress=lambda share, text: found["shown"].append(text))
     button = lambda *_, **__: found["cancel"]  # noqa: E731
-    monkeypatch.setattr(
-        st, "columns", lambda *_, **__: (SimpleNamespace(empty=lambda: bar), SimpleNamespace(button=button))
-    )
-    monkeypatch.setattr(loading, "when_stopped", lambda key, action: found.update(stop=action))
-    monkeypatch.setattr(loading, "REFRESH", 0.001)
+    monkeypatch.setattr(st, "columns", lambda *_, **__: (nullcontext(), SimpleNamespace(button=button)))
+    monkeypatch.setattr(st, "progress", lambda share, text: found["shown"].append(text))
     return found
 
 
@@ -89,85 +86,61 @@ def test_a_load_begins_once_and_where_it_may(
         assert session.get("llama2.load") == ("another" if under_way else None) and not loads
 
 
-def test_a_request_forgets_the_last_failure(session: dict[str, Any]) -> None:
-    session["llama2.failure"] = BadInput("Before.", "之前。")
-    loading.request_answer("llama2")
-    assert loading.answer_requested("llama2") and not loading.answer_requested("gemma")
-    assert "llama2.failure" not in session
-    loading.withdraw_request("llama2")
-    loading.withdraw_request("llama2")
-    assert not loading.answer_requested("llama2")
-
-
-@pytest.mark.parametrize(("before", "kept"), [(None, True), ("chat", True), ("text", False)])
-def test_what_was_asked_in_another_conversation_is_not_asked_here(
-    before: str | None, kept: bool, session: dict[str, Any]
-) -> None:
-    if before:
-        loading.switch_conversation("llama2", before)
-    loading.request_answer("llama2")
-    loading.switch_conversation("llama2", "chat")
-    assert loading.answer_requested("llama2") is kept
-    loading.request_answer("llama2")
-    loading.switch_conversation("llama2", "chat")
-    assert loading.answer_requested("llama2")
-
-
-# --- an engine to answer ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("asked", [True, False])
-def test_an_engine_is_there_when_it_was_asked_for_and_held(
-    asked: bool, engine: FakeEngine, session: Any
-) -> None:
-    if asked:
-        loading.request_answer("llama2")
-    with loading.engine_to_answer(choice(engine=engine), ChatEngine) as found:
-        assert (found is engine) is asked and engine.leased is asked
-        assert not loading.answer_requested("llama2")
-    assert not engine.leased
-
-
-def test_an_engine_of_another_kind_is_not_used(engine: FakeEngine) -> None:
-    loading.request_answer("llama2")
-    with pytest.raises(Rerun), loading.engine_to_answer(choice(engine=engine), SpeechEngine):
-        pytest.fail("it cannot listen")
-    assert not loading.answer_requested("llama2")
-
-
-def test_a_closed_engine_is_asked_for_again(engine: FakeEngine, session: dict[str, Any]) -> None:
-    loading.request_answer("llama2")
-    assert engine.close_if_idle()
-    with pytest.raises(Rerun), loading.engine_to_answer(choice(engine=engine), ChatEngine):
-        pytest.fail("it is closed")
-    assert loading.answer_requested("llama2") and "llama2.failure" not in session
-
-
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
+        ({}, ""),
+        ({"engine": object(), "accepted": False}, ""),  # somebody else has accepted them
         ({"accepted": False}, "read and accept the terms of row"),
         ({"fits": False}, "Choose a checkpoint that can be loaded"),
         ({"checkpoint": None, "accepted": False, "fits": False}, "Choose a checkpoint that can be loaded"),
     ],
 )
-def test_what_cannot_be_loaded_is_not_waited_for(
-    facts: Any, words: str, said: list[Any], loads: list[Any]
+def test_work_begins_where_there_can_be_an_engine(facts: Any, words: str, session: dict[str, Any]) -> None:
+    session["llama2.failure"] = BadInput("Before.", "之前。")
+    assert loading.may_begin(choice(**facts)) is not bool(words)
+    failure = session.get("llama2.failure")
+    assert words in str(failure) if words else failure is None
+
+
+def test_what_is_being_loaded_can_be_waited_for(session: dict[str, Any]) -> None:
+    session["llama2.load"] = "under way"
+    assert loading.may_begin(choice(fits=False))
+
+
+# --- work ------------------------------------------------------------------------------------------
+
+
+def test_work_holds_its_engine_and_says_how_far_it_is(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loading.request_answer("llama2")
-    with loading.engine_to_answer(choice(**facts), ChatEngine) as found:
-        assert found is None
-    ((kind, text),) = said
-    assert kind == "warning" and words in text and not loads
-    assert not loading.answer_requested("llama2")
+    def use(found: FakeEngine, send: Any, cancel: threading.Event) -> None:
+        assert found is engine and engine.leased and work.loaded and work.latest is None
+        send("one")
+
+    started = threading.Event()
+    row = lend(monkeypatch, engine)
+    work = Work(row, FakeEngine, lambda *these: started.wait(WAIT) and use(*these))
+    started.set()
+    assert work.wait(WAIT) and work.failure is None and work.latest == "one" and not engine.leased
 
 
-# --- waiting ---------------------------------------------------------------------------------------
+def test_an_engine_of_another_kind_is_not_used(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(lend(monkeypatch, engine), SpeechEngine, lambda *_: pytest.fail("it cannot listen"))
+    assert work.wait(WAIT) and work.failure is None and not work.loaded
 
 
-def under_way(
-    session: dict[str, Any], result: Any, arguments: Any = ("row", "cpu", "fp32", 128)
-) -> Job[Any, Any]:
+@pytest.mark.parametrize("error", [BadInput("No.", "不。"), Cancelled()])
+def test_that_work_was_stopped_is_no_failure(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(lend(monkeypatch, error), SpeechEngine, lambda *_: None)
+    assert work.wait(WAIT) and not work.loaded
+    assert work.failure is (None if isinstance(error, Cancelled) else error)
+
+
+# --- a load that is watched ------------------------------------------------------------------------
+
+
+def under_way(session: dict[str, Any], result: Any) -> Job[Any, Any]:
     def work(_: Any, cancel: threading.Event) -> Any:
         if result == "cancelled":
             assert cancel.wait(WAIT)
@@ -177,40 +150,31 @@ def under_way(
         return result
 
     job: Job[Any, Any] = Job(work)
-    session["llama2.load"] = Load(arguments, job)
+    session["llama2.load"] = Load(("row", "cpu", "fp32", 128), job)
     return job
 
 
-def test_a_load_is_waited_for_and_gone_afterwards(session: dict[str, Any], watched: dict[str, Any]) -> None:
-    loading.request_answer("llama2")
-    job = under_way(session, "engine")
-    assert loading._wait_for_load(choice()) == "engine" and "llama2.load" not in session
-    assert watched["stop"] == job.cancel.set and loading._wait_for_load(choice()) is None
-
-
-@pytest.mark.parametrize("changed", [True, False])
-def test_a_load_that_nobody_waits_for_draws_the_page_again(
-    changed: bool, session: dict[str, Any], watched: Any
-) -> None:
-    """Or that was of another choice than is made now."""
-    if changed:
-        loading.request_answer("llama2")
-    under_way(session, "engine", ("other", "cpu", "fp32", 128) if changed else ("row", "cpu", "fp32", 128))
-    with pytest.raises(Rerun):
-        loading._wait_for_load(choice())
-    assert "llama2.load" not in session and loading.answer_requested("llama2") is changed
-
-
-def test_a_load_is_cancelled_and_its_request_with_it(
+def test_a_load_that_has_ended_is_gone_and_the_page_drawn_again(
     session: dict[str, Any], watched: dict[str, Any]
 ) -> None:
-    loading.request_answer("llama2")
-    watched["cancel"] = True
-    under_way(session, "cancelled")
+    assert under_way(session, "engine").wait(WAIT)
     with pytest.raises(Rerun):
-        loading._wait_for_load(choice())
-    assert isinstance(session["llama2.failure"], Cancelled)
-    assert "llama2.load" not in session and not loading.answer_requested("llama2")
+        loading._show_load("llama2")
+    assert "llama2.load" not in session and "llama2.failure" not in session
+    loading._show_load("llama2")
+    assert watched["shown"] == []
+
+
+def test_a_load_can_be_cancelled(session: dict[str, Any], watched: dict[str, Any]) -> None:
+    job = under_way(session, "cancelled")
+    loading._show_load("llama2")
+    assert watched["shown"] == ["row: starting"] and not job.cancel.is_set()
+    watched["cancel"] = True
+    loading._show_load("llama2")
+    assert job.wait(WAIT)
+    with pytest.raises(Rerun):
+        loading._show_load("llama2")
+    assert isinstance(session["llama2.failure"], Cancelled) and "llama2.load" not in session
 
 
 # --- what is said ----------------------------------------------------------------------------------
@@ -255,19 +219,11 @@ def test_why_it_came_to_nothing(
 
 
 @pytest.mark.parametrize(
-    ("error", "kept", "logged"),
-    [
-        (BadInput("No.", "不。"), True, False),
-        (ZeroDivisionError("odd"), True, True),
-        (EngineClosed("Gone.", "没了。"), False, False),
-    ],
+    ("error", "logged"), [(BadInput("No.", "不。"), False), (ZeroDivisionError("odd"), True)]
 )
 def test_a_failure_ends_the_run_and_only_the_unforeseen_is_logged(
-    error: Exception, kept: bool, logged: bool, session: dict[str, Any], caplog: pytest.LogCaptureFixture
+    error: Exception, logged: bool, session: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    loading.request_answer("llama2")
     with pytest.raises(Rerun):
         loading.fail("llama2", error)
-    assert (session.get("llama2.failure") is error) is kept
-    assert loading.answer_requested("llama2") is not kept
-    assert bool(caplog.records) is logged
+    assert session["llama2.failure"] is error and bool(caplog.records) is logged

@@ -1,7 +1,6 @@
 """Every page as a visitor uses it, without a browser: engines are fake, everything between is real."""
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,16 @@ from tests.fakes.visitor import (
     keys,
     said,
     sentences,
+    settle,
     shown,
     steps,
     texts,
     to,
     untranslated,
     visit,
+    works,
 )
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WAIT
 
 WAV = ("talk.wav", b"RIFF, or so it says", "audio/wav")
 
@@ -168,18 +169,45 @@ def test_another_checkpoint_wipes_the_failure_of_the_one_before(stage: Stage, tm
     assert "It broke." not in sentences(at)
 
 
-def test_a_load_is_watched_by_whoever_comes_and_can_be_cancelled(stage: Stage) -> None:
+def test_a_load_can_be_cancelled(stage: Stage) -> None:
     stage.go.clear()
     at = visit()
+    alive(at.button(key="llama2.load_button").click().run())
+    click(at, "llama2.cancel_load")
+    assert "cancelled" in at.info[-1].value and loader.shared().loaded() == []
 
-    def cancel() -> None:
-        until(lambda: "llama2.load" in at.session_state)
-        at.session_state["llama2.load"].job.cancel.set()
 
-    threading.Thread(target=cancel, daemon=True).start()
-    ask(at, "hello")
-    assert "cancelled" in at.info[-1].value and said(at) == [("hello", [])]
-    assert "llama2.asked" not in at.session_state and loader.shared().loaded() == []
+def test_stop_ends_the_load_that_a_question_waits_for(stage: Stage) -> None:
+    stage.go.clear()
+    at = visit()
+    alive(at.chat_input[0].set_value("hello").run())
+    (work,) = works(at)
+    click(at, "llama2.stop")
+    assert work.cancel.is_set() and said(at) == [("hello", [])] and "llama2.again" in keys(at)
+    assert loader.shared().loaded() == [] and not sentences(at)
+
+
+def test_an_answer_goes_on_while_another_page_is_looked_at(stage: Stage) -> None:
+    stage.go.clear()
+    at = visit()
+    alive(at.chat_input[0].set_value("one two").run())
+    (work,) = works(at)
+    to(at, "gemma")
+    stage.go.set()
+    assert work.wait(WAIT)
+    to(at, "llama2")
+    assert shown(at) == ["one two", "one two"] and "llama2.stop" not in keys(at)
+
+
+def test_what_is_asked_meanwhile_stops_the_answer_before(stage: Stage) -> None:
+    stage.go.clear()
+    at = visit()
+    alive(at.chat_input[0].set_value("one").run())
+    (first,) = works(at)
+    alive(at.chat_input[0].set_value("two").run())
+    assert first.cancel.is_set()
+    stage.go.set()
+    assert said(settle(at)) == [("one", []), ("two", ["one two "])]  # one message of both
 
 
 def test_gemmas_terms_come_before_its_starter(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +217,24 @@ def test_gemmas_terms_come_before_its_starter(stage: Stage, monkeypatch: pytest.
     assert "accept the terms" in at.info[0].value
     alive(at.text_area(key="gemma.text.0").set_value("Once").run())
     click(at, "gemma.go")
-    assert "accept the terms" in at.warning[0].value and stage.diary == []
+    assert "accept the terms" in sentences(at)[0] and stage.diary == []
     alive(at.checkbox[0].check().run())
+    assert not sentences(at)
     assert not at.button(key="gemma.load_button").disabled
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"),
+    [
+        ("smol", "smollm2-135m-instruct"),
+        ("Llama 13B", "llama-2-13b-chat"),
+        ("no such thing", "no such thing"),
+        ("owner/smol", "owner/smol"),  # of a hub
+    ],
+)
+def test_part_of_a_listed_name_is_enough(stage: Stage, typed: str, chosen: str) -> None:
+    at = choose(visit(), typed)
+    assert at.session_state["set.llama2.checkpoint"] == chosen
 
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -202,6 +245,26 @@ def test_a_question_is_answered_with_its_figures(stage: Stage) -> None:
     assert shown(at) == ["hello there world", "hello there world"]
     assert "3 tokens" in captions(at) and "first after" in captions(at) and "chat.gguf" in captions(at)
     assert engine(at).sent == [[{"role": "user", "content": "hello there world"}]]
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+def test_an_example_is_asked_at_one_click(stage: Stage, locale: str) -> None:
+    at = visit(locale=locale)
+    examples = [button.label for button in at.button if (button.key or "").startswith("llama2.example.")]
+    assert len(examples) == 3
+    click(at, "llama2.example.1")
+    assert [question for question, _ in said(at)] == [examples[1]]
+    assert not any(key.startswith("llama2.example.") for key in keys(at) if key)
+
+
+def test_a_question_can_be_deleted_with_its_answers_until_undo(stage: Stage) -> None:
+    at = visit()
+    for question in ("one", "two", "three"):
+        ask(at, question)
+    click(at, "llama2.delete.1")
+    assert said(at) == [("one", ["one "]), ("three", ["three "])]
+    click(at, "llama2.undo")
+    assert [question for question, _ in said(at)] == ["one", "two", "three"]
 
 
 def test_a_question_of_blanks_is_no_question(stage: Stage) -> None:
@@ -550,7 +613,7 @@ def test_the_result_of_a_pasted_tool_is_typed_by_the_visitor(glm: Stage) -> None
     assert steps(at, "tool")[-1].observation is None
     at.text_area(key="chatglm.tool.typed.1").set_value("a dozen")
     send = next(button for button in at.button if button.form_id == "chatglm.tool.result")
-    alive(send.click().run())
+    settle(send.click().run())
     answer = conversation(at, "chatglm.tool").turns[-1].answers[-1]
     assert (answer.steps[-1].observation, answer.text, answer.reason) == ("a dozen", "a dozen ", "stop")
     assert len(conversation(at, "chatglm.tool").turns[-1].answers) == 1

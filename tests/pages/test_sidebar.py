@@ -203,7 +203,7 @@ def test_terms_are_shown_and_to_be_accepted(
     facts: Any, texts: list[str], accepts: bool, said: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = boxes(monkeypatch, "checkbox", accepts)
-    accepted = sidebar._accept_terms(replace(ROW, **{"terms": None, "note": None, **facts}))
+    accepted = sidebar._accept_terms("llama2", replace(ROW, **{"terms": None, "note": None, **facts}))
     assert [text for _, text in said] == texts
     assert accepted is (accepts if "terms" in facts else True)
     assert [box["key"] for box in drawn] == ["set.terms.row"] * ("terms" in facts)

@@ -1,6 +1,7 @@
 """What the Whisper page does besides showing recordings: what it says before, while and after it works."""
 
 import io
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -8,17 +9,17 @@ from typing import Any, NamedTuple
 import pytest
 import streamlit as st
 
-from models import BadInput, EngineClosed, SpeechOptions
+from models import BadInput, SpeechOptions
 from models.jobs import Job
 from models.schema import Checkpoint, Placement, Segment, Text
 from models.sound.tracks import Track
 from models.transcripts.files import SOUND, VIDEO
-from pages.shared import loading
 from pages.shared.loading import Choice
 from pages.shared.speech import view
+from pages.shared.speech import workspace as desk
 from pages.shared.speech.workspace import Workspace
 from tests.fakes.engines import FakeSpeechEngine
-from tests.fakes.script import Rerun
+from tests.fakes.script import Rerun, lend
 from tests.fakes.waiting import WAIT
 
 LINE = Segment(0.0, 1.0, " Hallo")
@@ -73,8 +74,8 @@ def work(workspace: Workspace) -> Iterator[Job[Any, None]]:
         yield job
 
 
-def choice(engine: Any = None, checkpoint: Checkpoint | None = CHECKPOINT) -> Choice:
-    return Choice("whisper", "x", "cpu", "fp32", None, checkpoint, engine, True, True)
+def choice(engine: Any = None, checkpoint: Checkpoint | None = CHECKPOINT, accepted: bool = True) -> Choice:
+    return Choice("whisper", "x", "cpu", "fp32", None, checkpoint, engine, accepted, True)
 
 
 # --- before ----------------------------------------------------------------------------------------
@@ -224,8 +225,7 @@ def test_the_whole_page_is_drawn_once_a_part_stands_still(
     shown: list[int] = []
     if was_busy is not None:
         session["whisper.watching.part"] = was_busy
-    if asked:
-        loading.request_answer("whisper")
+    workspace.asked = asked
     try:
         view._show_part(workspace, part, lambda: busy)
     except Rerun:
@@ -318,24 +318,31 @@ def test_a_track_is_chosen_where_there_are_several(
     assert asked == ([([None, *numbers], 1, busy)] if offered else [])
 
 
-def test_work_that_broke_off_is_explained_once(session: dict[str, Any], workspace: Workspace) -> None:
-    workspace.job = Job(lambda *_: (_ for _ in ()).throw(ZeroDivisionError("odd")))
-    assert workspace.job.wait(WAIT)
+def test_work_that_broke_off_is_explained_once(
+    session: dict[str, Any], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.start(lend(monkeypatch, ZeroDivisionError("odd")), OPTIONS)
+    assert workspace.job is not None and workspace.job.wait(WAIT)
     with pytest.raises(Rerun):
         view._recognise(workspace, choice(), OPTIONS)
     assert isinstance(session["whisper.failure"], ZeroDivisionError) and workspace.job is None
     view._recognise(workspace, choice(), OPTIONS)
 
 
-def test_an_engine_that_closed_under_the_work_is_asked_for_again(
-    session: dict[str, Any], workspace: Workspace, recording: Any
-) -> None:
-    recording.state = "waiting"
-    workspace.job = Job(lambda *_: (_ for _ in ()).throw(EngineClosed("Gone.", "没了。")))
-    assert workspace.job.wait(WAIT)
+@pytest.mark.parametrize(
+    ("waits", "accepted", "begins"), [(True, True, True), (False, True, False), (True, False, False)]
+)
+def test_what_is_asked_for_begins_where_it_can(
+    waits: bool, accepted: bool, begins: bool, session: Any, workspace: Workspace, recording: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    lend(monkeypatch, BadInput("Not so.", "不行。"))
+    recording.state = "waiting" if waits else "done"
+    workspace.asked = True
     with pytest.raises(Rerun):
-        view._recognise(workspace, choice(), OPTIONS)
-    assert loading.answer_requested("whisper") and "whisper.failure" not in session
+        view._recognise(workspace, choice(accepted=accepted), OPTIONS)
+    assert (workspace.job is not None) is begins and not workspace.asked
+    assert ("whisper.failure" in session) is not accepted
 
 
 @pytest.mark.parametrize("version", [0, 7])
@@ -347,21 +354,48 @@ def test_a_line_again_waits_for_an_engine_and_forgets_the_last_error(
     view._take_edit(workspace, recording, edit)
     if version == recording.version:
         assert workspace.pending_edit == (recording, edit) and workspace.error is None
-        assert loading.answer_requested("whisper")
+        assert workspace.asked
     else:
         assert workspace.pending_edit is None and "changed meanwhile" in str(workspace.error)
-        assert not loading.answer_requested("whisper")
+        assert not workspace.asked
 
 
 def test_a_line_that_no_library_hears_again_is_explained(
     session: dict[str, Any], workspace: Workspace, recording: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view, "when_stopped", lambda key: None)
-    monkeypatch.setattr(view, "hear_again", lambda *_: (_ for _ in ()).throw(ZeroDivisionError("odd")))
+    def break_off(*_: Any) -> Any:
+        assert workspace.listening == LINE.start
+        raise ZeroDivisionError("odd")
+
+    monkeypatch.setattr(desk, "hear_again", break_off)
     engine = FakeSpeechEngine("x", CHECKPOINT, Placement("cpu", "fp32"))
     edit = {"action": "again", "line": 0, "version": recording.version}
     workspace.pending_edit = recording, edit
-    with pytest.raises(Rerun):
-        view._hear_again(engine, workspace, workspace.pending_edit, OPTIONS)
-    assert isinstance(session["whisper.failure"], ZeroDivisionError)
-    assert recording.lines == (LINE,) and workspace.pending_edit is None
+    workspace.start(lend(monkeypatch, engine), OPTIONS)
+    assert workspace.job is not None and workspace.job.wait(WAIT)
+    assert isinstance(workspace.job.failure, ZeroDivisionError)
+    assert recording.lines == (LINE,) and workspace.pending_edit is None and workspace.listening is None
+
+
+@pytest.mark.parametrize(
+    ("version", "stopped", "text"), [(0, False, " Guten Tag"), (7, False, " Hallo"), (0, True, " Hallo")]
+)
+def test_a_line_is_heard_again_where_it_still_is(
+    version: int,
+    stopped: bool,
+    text: str,
+    workspace: Workspace,
+    recording: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def hear(engine: Any, recording: Any, line: Any, options: Any, cancel: Any) -> Any:
+        if stopped:
+            cancel.set()
+        yield Segment(0.0, 1.0, " Guten Tag")
+
+    monkeypatch.setattr(desk, "hear_again", hear)
+    engine = FakeSpeechEngine("x", CHECKPOINT, Placement("cpu", "fp32"))
+    edit = {"action": "again", "line": 0, "version": version}
+    workspace.hear_again(engine, recording, edit, OPTIONS, threading.Event())
+    assert [line.text for line in recording.lines] == [text]
+    assert (workspace.error is not None) is (version != 0)

@@ -1,99 +1,105 @@
-"""An answer as it comes: what of it goes into the conversation, and what onto the page."""
+"""An answer as it comes: when the page is drawn again, and what of the answer is drawn before its end."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import streamlit as st
 
-from models import BadInput, Delta, Done, Prefill, Queued, ToolCall, Usage
-from models.interpreter import Output
-from models.tools import Observation
+from models import Delta, Prefill, Queued, ToolCall
 from pages.shared.conversation import streaming
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.streaming import follow
+from pages.shared.conversation.streaming import INTERVAL, show_answer, show_growing
 from pages.shared.conversation.turns import Answer
 from pages.shared.conversation.usage import CURSOR
+from tests.fakes.script import Rerun, record
 
 
-class Place:
-    """An empty element of a page that writes down what is done with it."""
+class Work:
+    """One that a test moves on."""
 
-    def __init__(self) -> None:
-        self.log: list[str] = []
+    name = "tiny"
 
-    def markdown(self, text: str) -> None:
-        self.log.append(text)
+    def __init__(self, latest: Any = None, running: bool = True, loaded: bool = True) -> None:
+        self.latest, self.running, self.loaded = latest, running, loaded
 
-    def caption(self, text: str) -> None:
-        self.log.append(f"({text})")
 
-    def empty(self) -> None:
-        self.log.append("empty")
+class Fragment:
+    """What Streamlit draws again and again; here a test does."""
 
-    @contextmanager
-    def container(self) -> Iterator[None]:
-        yield
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(st, "fragment", self._take)
+
+    def _take(self, look: Any, run_every: float) -> Any:
+        self.look, self.pause = look, run_every
+        return look
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Answer]:
-    """Every answer whose steps were drawn."""
-    found: list[Answer] = []
-    monkeypatch.setattr(streaming, "show_steps", found.append)
-    return found
+def fragment(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Fragment:
+    return Fragment(monkeypatch)
 
 
-def followed(*known: list[Any]) -> tuple[Answer, list[str], list[int]]:
-    """The answer made of these batches, what was drawn, and the characters that each batch waited for."""
-    conversation, place, waits = Conversation(), Place(), []
+def test_it_is_drawn_until_its_end(fragment: Fragment) -> None:
+    work, drawn = Work(), []
+    show_growing(work, lambda: 0, lambda: drawn.append(1))  # type: ignore[arg-type]
+    fragment.look()
+    assert len(drawn) == 2 and fragment.pause == INTERVAL
+    work.running = False
+    with pytest.raises(Rerun):
+        fragment.look()
+    assert len(drawn) == 2
 
-    def batches(events: Any, shown: Callable[[], int]) -> Iterator[list[Any]]:
-        for batch in known:
-            waits.append(shown())
-            yield batch
 
-    conversation.ask("?")
-    conversation.begin_answer("tiny")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "batches", batches)
-        follow(lambda cancel: iter(()), conversation, lambda text: text.upper(), Place(), place)
-    return conversation.turns[-1].answers[-1], place.log, waits
+def test_a_long_text_is_sent_less_often(fragment: Fragment) -> None:
+    length = 60_000
+    show_growing(Work(), lambda: length, lambda: None)  # type: ignore[arg-type]
+    assert fragment.pause == 1.0
+    length = 120_000
+    fragment.look()
+    length += 1
+    with pytest.raises(Rerun):
+        fragment.look()
+
+
+def test_the_load_comes_first(fragment: Fragment, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(streaming, "show_progress", lambda name, progress: found.append(name))
+    work = Work(loaded=False)
+    show_growing(work, lambda: 0, lambda: found.append("text"))  # type: ignore[arg-type]
+    assert found == ["tiny"]
+    work.loaded = True
+    with pytest.raises(Rerun):  # the sidebar shows what is loaded
+        fragment.look()
 
 
 CALL = ToolCall("f", {"a": 1})
 
 
-def test_text_grows_and_slows_the_next_batch_down(drawn: list[Answer]) -> None:
-    answer, log, waits = followed(
-        [Delta("one ")], [], [Delta("two "), Delta("three")], [Done("stop", Usage(9))]
-    )
-    assert answer.text == "one two three" and answer.reason == "stop" and answer.figures["prompt_tokens"] == 9
-    assert waits == [0, 4, 4, 13]
-    assert log == [f"ONE {CURSOR}", f"ONE TWO THREE{CURSOR}", f"ONE TWO THREE{CURSOR}"]
-    assert len(drawn) == 1  # the steps from before
-
-
-def test_steps_are_drawn_when_they_change(drawn: list[Answer]) -> None:
-    answer, log, waits = followed(
-        [Delta("Let me see.")], [CALL], [Output("text", "1")], [Observation("1")], [Delta("It is 1.")],
-        [Done("stop", Usage())],
-    )  # fmt: skip
-    assert [len(each.steps) for each in drawn] == [0, 1, 1, 1]
-    (step,) = answer.steps
-    assert (step.name, step.arguments, step.text, step.observation) == ("f", '{"a": 1}', "Let me see.", "1")
-    assert [output.text for output in step.shown] == ["1"] and not step.failed
-    assert answer.text == "It is 1." and waits[2] == 0  # what was written before is a step now
-    assert log[0] == f"LET ME SEE.{CURSOR}" and log[1:3] == ["empty", "(f is running)"]
-
-
-def test_a_failed_step_is_one(drawn: list[Answer]) -> None:
-    answer, *_ = followed([CALL, Observation("no", BadInput("no", "否"))])
-    assert answer.steps[0].failed and answer.steps[0].observation == "no"
-
-
-def test_what_happens_is_said_until_words_come(drawn: list[Answer]) -> None:
-    _, log, _ = followed([Queued(2)], [], [Prefill(1, 4)], [Prefill(0, 0)], [Delta("a")], [Prefill(4, 4)])
-    assert log == [
-        "(In the queue: 2 ahead of you)", "(Reading the prompt 25%)", f"A{CURSOR}", f"A{CURSOR}",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("latest", "text", "drawn"),
+    [
+        (Delta("three"), "one two", [("markdown", f"ONE TWO{CURSOR}")]),
+        (Queued(2), "", [("caption", "In the queue: 2 ahead of you")]),
+        (Prefill(1, 4), "", [("caption", "Reading the prompt 25%")]),
+        (Prefill(0, 0), "", []),
+        (CALL, "", [("caption", "f is running")]),
+        (None, "", []),
+    ],
+)
+def test_words_are_drawn_or_what_happens_before_them(
+    latest: Any, text: str, drawn: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[Answer] = []
+    monkeypatch.setattr(streaming, "show_steps", steps.append)
+    found = record(monkeypatch, "markdown", "caption")
+    conversation = Conversation()
+    conversation.ask("?")
+    show_answer(Work(latest), conversation, str.upper)  # type: ignore[arg-type]
+    assert found == steps == []  # it has not begun
+    conversation.begin_answer("tiny")
+    conversation.write(text)
+    show_answer(Work(latest), conversation, str.upper)  # type: ignore[arg-type]
+    assert found == drawn and len(steps) == 1
+    conversation.end_answer("stop", {})
+    show_answer(Work(latest), conversation, str.upper)  # type: ignore[arg-type]
+    assert found == drawn  # the page draws it as a whole

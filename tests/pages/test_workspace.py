@@ -16,6 +16,7 @@ from pages.shared.speech import workspace as module
 from pages.shared.speech.live import Finished
 from pages.shared.speech.workspace import Workspace, _actions, _describe_error
 from tests.fakes.engines import FakeSpeechEngine, Stage
+from tests.fakes.script import lend
 from tests.fakes.sounds import sine, write_sound, write_tracks
 from tests.fakes.waiting import WAIT
 
@@ -99,18 +100,19 @@ def test_a_translation_is_waited_for(workspace: Workspace) -> None:
 
 
 def test_work_is_begun_once_and_holds_its_engine(
-    workspace: Workspace, stage: Stage, engine: FakeSpeechEngine
+    workspace: Workspace, stage: Stage, engine: FakeSpeechEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    choice = lend(monkeypatch, engine)
     stage.heard, stage.hold = [LINE], (0, threading.Event())
     added(workspace, "a.wav")
-    workspace.start(engine, SpeechOptions())
+    workspace.start(choice, SpeechOptions())
     job = workspace.job
-    workspace.start(engine, SpeechOptions())
+    workspace.start(choice, SpeechOptions())
     assert job is not None and workspace.job is job and workspace.running
     stage.hold[1].set()
     assert job.wait(WAIT) and workspace.recordings[0].state == "done"
     workspace.recordings[0].again()
-    workspace.start(engine, SpeechOptions())
+    workspace.start(choice, SpeechOptions())
     assert workspace.job is not job and workspace.job is not None and workspace.job.wait(WAIT)
     assert len(stage.options) == 2
 
@@ -125,17 +127,18 @@ def test_an_engine_is_held_between_two_recordings(
         return iter(())
 
     monkeypatch.setattr(module, "transcribe_all", look)
-    workspace.start(engine, SpeechOptions())
+    workspace.start(lend(monkeypatch, engine), SpeechOptions())
     assert workspace.job is not None and workspace.job.wait(WAIT)
     assert held == [True] and not engine.leased
 
 
 def test_only_what_nobody_foresaw_is_logged(
-    workspace: Workspace, stage: Stage, engine: FakeSpeechEngine, caplog: pytest.LogCaptureFixture
-) -> None:
+    workspace: Workspace, stage: Stage, engine: FakeSpeechEngine, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     stage.refused = {"a.wav": BadInput("No sound.", "没有声音。"), "b.wav": ZeroDivisionError("odd")}
     added(workspace, "a.wav", "b.wav")
-    workspace.start(engine, SpeechOptions())
+    workspace.start(lend(monkeypatch, engine), SpeechOptions())
     assert workspace.job is not None and workspace.job.wait(WAIT)
     (record,) = caplog.records
     assert record.exc_info is not None and isinstance(record.exc_info[1], ZeroDivisionError)

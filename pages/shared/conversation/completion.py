@@ -1,22 +1,78 @@
 """The view of a base model, which does not answer but continues: one text that grows."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from models import ChatEngine, ChatOptions, Delta, Done
 from pages.shared import loading
+from pages.shared.conversation.streaming import show_growing
 from pages.shared.conversation.turns import Answer
 from pages.shared.conversation.usage import CURSOR, figures_of, show_usage
-from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr
+from pages.shared.session import hold
+
+
+class Draft:
+    """A text, what it was before it was continued, and the work that continues it, whichever page is looked at."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.before: str | None = None
+        self.continued: Answer | None = None  # its figures
+        self.number = 0  # a text written by us needs a new widget
+        self.work: loading.Work | None = None
+
+    def go_on(self, choice: loading.Choice, options: ChatOptions) -> None:
+        """Write what follows the text."""
+
+        def use(engine: ChatEngine, send: Callable[[Any], None], stop: threading.Event) -> None:
+            self.write(engine, options, stop)
+
+        self.before, self.continued = self.text, None
+        self.work = loading.Work(choice, ChatEngine, use)
+
+    def write(self, engine: ChatEngine, options: ChatOptions, stop: threading.Event) -> None:
+        """In another thread: write piece by piece what follows the text, until `stop`."""
+        self.continued = answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
+        try:
+            for event in engine.stream(self.text, options, stop):
+                if stop.is_set():  # from now on the text is the visitor's again
+                    return
+                if isinstance(event, Delta):
+                    self.text += event.text
+                elif isinstance(event, Done):
+                    self.continued = replace(
+                        answer, reason=event.finish_reason, figures=figures_of(event.usage)
+                    )
+        except BaseException:  # a panic in a library is none of the ordinary ones
+            self.continued = replace(answer, reason="failed")
+            raise
+
+    def stop(self) -> None:
+        """What was written stays."""
+        if self.work is not None:
+            self.work.cancel.set()
+            self.work = None
+            self.number += 1
+
+    def undo(self) -> None:
+        """The text as it was before the last continuation."""
+        self.stop()
+        if self.before is not None:
+            self.text, self.before, self.continued = self.before, None, None
+            self.number += 1
 
 
 def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
     """A base model does not answer, it continues: one text that grows."""
     family = choice.family
-    loading.switch_conversation(family, f"{family}.text")
+    draft = hold(f"{family}.draft", Draft, Draft.stop)
+    _hear_of_the_end(family, draft)
     st.info(
         tr(
             "This is a base model: it continues a text and does not answer questions.",
@@ -25,77 +81,58 @@ def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
         + " "
         + loading.describe_first_use(choice)
     )
-    text = _edit_text(family)
-    container = st.container()
-    wanted = _show_buttons(family)
+    if draft.work is not None:
+        show_growing(draft.work, lambda: len(draft.text), partial(_show_text, draft))
+    else:
+        _edit_text(family, draft)
+    wanted = _show_buttons(family, draft)
+    if draft.work is None:
+        loading.show_load(choice)
     loading.show_failure(family)
-    if answer := st.session_state.get(f"{family}.continued"):
-        show_usage(answer)
-    if wanted and text.strip():
-        loading.request_answer(family)
-    elif wanted:
+    if draft.continued:
+        show_usage(draft.continued)
+    if wanted and not draft.text.strip():
         st.info(tr("Write the beginning of a text first.", "请先写下文本的开头。"))
-    with container, loading.engine_to_answer(choice, ChatEngine) as engine:
-        if engine:
-            _continue(family, engine, text, options)
+    elif wanted:
+        if loading.may_begin(choice):
+            draft.go_on(choice, options)
+        st.rerun()
 
 
-def _edit_text(family: str) -> str:
-    key = f"{family}.text"
-    number = st.session_state.setdefault(f"{family}.texts", 0)  # a text written by us needs a new widget
-    text: str = st.text_area(
+def _hear_of_the_end(family: str, draft: Draft) -> None:
+    if draft.work is None or draft.work.running:
+        return
+    failure = draft.work.failure
+    draft.stop()
+    if failure is not None:
+        loading.fail(family, failure)
+
+
+def _show_text(draft: Draft) -> None:
+    st.code(draft.text + CURSOR, language=None, wrap_lines=True)
+
+
+def _edit_text(family: str, draft: Draft) -> None:
+    draft.text = st.text_area(
         tr("Text to continue", "要续写的文本"),
-        st.session_state.get(key, ""),
-        key=f"{key}.{number}",
+        draft.text,
+        key=f"{family}.text.{draft.number}",
         height=280,
         placeholder=tr("Once upon a time", "很久很久以前"),
     )
-    st.session_state[key] = text
-    return text
 
 
-def _show_buttons(family: str) -> bool:
+def _show_buttons(family: str, draft: Draft) -> bool:
     """Whether a continuation is wanted."""
     with st.container(horizontal=True):
+        if draft.work is not None:
+            st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop", on_click=draft.stop)
+            return False
         wanted = st.button(tr("Continue", "续写"), type="primary", key=f"{family}.go")
-        before = st.session_state.get(f"{family}.before")
-        if st.button(tr("Undo", "撤销"), disabled=before is None, key=f"{family}.undo_text"):
-            _take_back(family)
+        st.button(
+            tr("Undo", "撤销"),
+            disabled=draft.before is None,
+            key=f"{family}.undo_text",
+            on_click=draft.undo,
+        )
     return wanted
-
-
-def _continue(family: str, engine: ChatEngine, text: str, options: ChatOptions) -> None:
-    """Stream what follows `text` into the session, piece by piece: an interruption keeps it."""
-    state = st.session_state
-    state[f"{family}.before"] = text
-    state[f"{family}.texts"] += 1  # at once: the run that interrupts this one shows what was written
-    answer = Answer(reason="cancelled", checkpoint=engine.checkpoint.name)
-    state[f"{family}.continued"] = answer
-    when_stopped(f"{family}.watched")
-    placeholder = st.empty()
-    # Any click interrupts the script.
-    st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{family}.stop")
-    try:
-        for batch in batches(partial(engine.stream, text, options), lambda: len(state[f"{family}.text"])):
-            text += "".join(event.text for event in batch if isinstance(event, Delta))
-            state[f"{family}.text"] = text
-            if batch:
-                placeholder.code(text + CURSOR, language=None, wrap_lines=True)
-                if isinstance(done := batch[-1], Done):
-                    state[f"{family}.continued"] = _finished(answer, done)
-    except Exception as error:  # the page stays alive, whatever a library throws
-        state[f"{family}.continued"] = replace(answer, reason="failed")
-        loading.fail(family, error)
-    st.rerun()
-
-
-def _finished(answer: Answer, done: Done) -> Answer:
-    return replace(answer, reason=done.finish_reason, figures=figures_of(done.usage))
-
-
-def _take_back(family: str) -> None:
-    """The text as it was before the last continuation."""
-    st.session_state[f"{family}.text"] = st.session_state.pop(f"{family}.before")
-    st.session_state[f"{family}.texts"] += 1
-    st.session_state.pop(f"{family}.continued", None)
-    st.rerun()

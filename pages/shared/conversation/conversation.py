@@ -4,9 +4,10 @@ Plain data without Streamlit or engines. What is sent to a model is `messages()`
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
+from threading import Event, RLock
 from typing import Any
 
 from models.interpreter import Output
@@ -28,47 +29,62 @@ VERSION = 1
 
 
 class Conversation:
-    """Turns with undo. Every change can be taken back, Clear included."""
+    """Turns with undo. Every change can be taken back, Clear included.
+
+    An answer may be written by another thread: it holds the `lock`, and writes only as long as the event that is its
+    `writer` is not set. A visitor's change sets it.
+    """
 
     def __init__(self, turns: tuple[Turn, ...] = (), system: str = "") -> None:
         self.turns = turns
         self.system = system
         self.editing: int | None = None  # the turn whose question is open for a change
         self.notes: tuple[Text, ...] = ()  # what an import could not keep as it was
+        self.lock = RLock()
+        self.writer: Event | None = None
         self._past: list[tuple[Turn, ...]] = []
 
     # --- changes ------------------------------------------------------------------------------
 
-    def _change(self, turns: tuple[Turn, ...]) -> None:
-        self._past.append(self.turns)
-        self.turns = turns
-        self.editing = None
-        self.notes = ()
+    def _change(self, change: Callable[[tuple[Turn, ...]], tuple[Turn, ...]]) -> None:
+        with self.lock:
+            self.settle()
+            self._past.append(self.turns)
+            self.turns = change(self.turns)
+            self.editing = None
+            self.notes = ()
 
     def ask(
         self, question: str, pictures: Sequence[PictureFile] = (), sources: Sequence[Source] = ()
     ) -> None:
-        self._change((*self.turns, Turn(question, pictures=tuple(pictures), sources=tuple(sources))))
+        asked = Turn(question, pictures=tuple(pictures), sources=tuple(sources))
+        self._change(lambda turns: (*turns, asked))
 
     def edit(self, index: int, question: str) -> None:
         """Ask something else here, of the same pictures and sources; what followed is gone (until Undo)."""
         asked = replace(self.turns[index], question=question, answers=(), chosen=-1)
-        self._change((*self.turns[:index], asked))
+        self._change(lambda turns: (*turns[:index], asked))
+
+    def delete(self, index: int) -> None:
+        """Take a question out, with its answers."""
+        self._change(lambda turns: (*turns[:index], *turns[index + 1 :]))
 
     def clear(self) -> None:
-        self._change(())
+        self._change(lambda turns: ())
 
     def take_over(self, other: "Conversation") -> None:
         """Put another conversation in the place of this one; a system prompt only if it has one."""
-        self._change(other.turns)
+        self._change(lambda turns: other.turns)
         self.notes = other.notes
         self.system = other.system or self.system
 
     def undo(self) -> None:
-        if self._past:
-            self.turns = self._past.pop()
-            self.editing = None
-            self.notes = ()
+        with self.lock:
+            self.settle()
+            if self._past:
+                self.turns = self._past.pop()
+                self.editing = None
+                self.notes = ()
 
     @property
     def can_undo(self) -> bool:
@@ -114,16 +130,22 @@ class Conversation:
         return True
 
     def end_answer(self, reason: str, figures: Mapping[str, float]) -> None:
+        self.writer = None
         self._set_answer(replace(self._writing(), reason=reason, figures=dict(figures)))
 
     def settle(self) -> None:
-        """Close an answer that was cut off from outside: Stop, a click elsewhere, another page."""
-        answer = self.turns[-1].answers[-1] if self.turns and self.turns[-1].answers else None
-        if answer is not None and not answer.reason:
-            self.end_answer("cancelled", {})
+        """Stop whoever writes an answer; what was written of it stays."""
+        with self.lock:
+            if self.writer is not None:
+                self.writer.set()
+                self.writer = None
+            answer = self.turns[-1].answers[-1] if self.turns and self.turns[-1].answers else None
+            if answer is not None and not answer.reason:
+                self.end_answer("cancelled", {})
 
     def fail_answer(self) -> None:
         """Close an answer after an error. One that never got a word is taken back."""
+        self.writer = None
         last = self.turns[-1]
         if self._writing().text or self._writing().steps:
             self.end_answer("failed", {})
@@ -133,8 +155,9 @@ class Conversation:
             self._set_last(replace(last, answers=()))
 
     def choose(self, index: int, answer: int) -> None:
-        turn = replace(self.turns[index], chosen=answer)
-        self.turns = (*self.turns[:index], turn, *self.turns[index + 1 :])
+        with self.lock:
+            turn = replace(self.turns[index], chosen=answer)
+            self.turns = (*self.turns[:index], turn, *self.turns[index + 1 :])
 
     def _writing(self) -> Answer:
         return self.turns[-1].answers[-1]

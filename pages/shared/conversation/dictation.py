@@ -48,7 +48,9 @@ def write_down(key: str, family: str, sent: Any, container: Any) -> MessageInput
         return typed
     st.session_state[f"{key}.unsent"] = typed
     when_stopped(f"{key}.listened")
-    placeholder = container.empty()
+    with container:
+        st.button(tr("Stop", "停止"), icon=":material/stop:", key=f"{key}.stop_listening")  # any click does
+        placeholder = st.empty()
     try:
         spoken = _transcribe(recording.getvalue(), Path(recording.name).suffix, placeholder)
     except EngineClosed:

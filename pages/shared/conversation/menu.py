@@ -66,7 +66,6 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
 
 
 def _rerun(family: str) -> None:
-    """Draw another conversation: what was asked for in the one before, or failed there, is past."""
-    loading.withdraw_request(family)
+    """Draw another conversation: what failed in the one before is past."""
     loading.forget_failure(family)
     st.rerun()

@@ -1,75 +1,63 @@
-"""An answer as it comes: into the conversation, and onto the page."""
+"""An answer as it comes: drawn again and again, until the page draws it as a whole."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from models import Delta, Done, Event, Prefill, Queued, ToolCall
-from models.interpreter import Output
-from models.tools import Observation, written
+import streamlit as st
+
+from models import Prefill, Queued, ToolCall
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.steps import show_steps
-from pages.shared.conversation.usage import CURSOR, figures_of
-from pages.shared.jobs import batches
+from pages.shared.conversation.usage import CURSOR
 from pages.shared.language import tr
+from pages.shared.loading import Work, show_progress
 from pages.shared.markdown import readable
 
+INTERVAL = 0.2  # seconds between two looks at a short answer
+CHARACTERS_PER_SECOND = 60_000  # Streamlit re-sends the whole text each time: bound the bytes
 
-def follow(
-    events: Callable[[threading.Event], Iterator[Event | Output | Observation]],
-    conversation: Conversation,
-    render: Callable[[str], str],
-    steps: Any,
-    placeholder: Any,
-) -> None:
-    """Write what comes into the conversation, and show it: `steps` and `placeholder` are empty elements.
 
-    `events(cancel)` runs in another thread.
+def show_growing(work: Work, length: Callable[[], int], draw: Callable[[], None]) -> None:
+    """What some work writes, by `draw`, every INTERVAL seconds and less often as its `length` grows.
+
+    Once its model is loaded, and once it has ended, the whole page is drawn, and so it is to slow down.
     """
-    show = True  # the steps: some may be there from before
-    for batch in batches(events, lambda: len(conversation.turns[-1].answers[-1].text)):
-        for event in batch:
-            show = _apply(event, conversation) or show
-        answer = conversation.turns[-1].answers[-1]
-        if any(isinstance(event, ToolCall) for event in batch):
-            placeholder.empty()  # what was written before the call stands above it now
-        if show:
-            with steps.container():
-                show_steps(answer)
-        show = False
-        if answer.text and batch:
-            placeholder.markdown(render(answer.text) + CURSOR)
-        elif status := _describe_status(batch):
-            placeholder.caption(status)
+    pause, loaded = _pause(length()), work.loaded
+
+    def look() -> None:
+        if not work.running or work.loaded != loaded or _pause(length()) > 2 * pause:
+            st.rerun()
+        if work.loaded:
+            draw()
+        else:
+            show_progress(work.name, work.latest)
+
+    st.fragment(look, run_every=pause)()
 
 
-def _apply(event: Event | Output | Observation, conversation: Conversation) -> bool:
-    """Put an event into the answer being written; whether it changed a step."""
-    match event:
-        case Delta():
-            conversation.write(conversation.turns[-1].answers[-1].text + event.text)
-        case Done():
-            conversation.end_answer(event.finish_reason, figures_of(event.usage))
+def _pause(characters: int) -> float:
+    return max(INTERVAL, characters / CHARACTERS_PER_SECOND)
+
+
+def show_answer(work: Work, conversation: Conversation, render: Callable[[str], str]) -> None:
+    """The answer that is being written, or what happens where no word comes."""
+    answer = conversation.turns[-1].answers[-1] if conversation.turns[-1].answers else None
+    if answer is None or answer.reason:  # not begun yet, or just ended
+        return
+    show_steps(answer)
+    if answer.text:
+        st.markdown(render(answer.text) + CURSOR)
+    elif status := _describe_status(work.latest):
+        st.caption(status)
+
+
+def _describe_status(latest: Any) -> str:
+    match latest:
+        case Queued():
+            return tr(f"In the queue: {latest.ahead} ahead of you", f"排队中：前面还有 {latest.ahead} 个请求")
+        case Prefill() if latest.total:
+            return tr("Reading the prompt", "读取提示") + f" {latest.done / latest.total:.0%}"
         case ToolCall():
-            conversation.call(event.name, written(event))
-            return True
-        case Output():
-            conversation.show(event)
-            return True
-        case Observation():
-            conversation.observe(event.text, event.error is not None)
-            return True
-    return False
-
-
-def _describe_status(batch: list[Event | Output | Observation]) -> str:
-    """What happens where no word comes."""
-    last = batch[-1] if batch else None
-    if isinstance(last, Queued):
-        return tr(f"In the queue: {last.ahead} ahead of you", f"排队中：前面还有 {last.ahead} 个请求")
-    if isinstance(last, Prefill) and last.total:
-        return tr("Reading the prompt", "读取提示") + f" {last.done / last.total:.0%}"
-    if isinstance(last, ToolCall):
-        name = readable(last.name)
-        return tr(f"{name} is running", f"正在运行 {name}")
+            name = readable(latest.name)
+            return tr(f"{name} is running", f"正在运行 {name}")
     return ""

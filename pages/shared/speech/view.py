@@ -1,22 +1,20 @@
 """The speech view: recordings in, their transcripts out, to be listened to, corrected and taken away."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from models import BadInput, Checkpoint, ModelError, Segment, SpeechEngine, SpeechOptions
+from models import BadInput, Checkpoint, ModelError, SpeechEngine, SpeechOptions
 from models.languages import LANGUAGES
 from models.speech.abilities import check
 from models.transcripts.files import SOUND, VIDEO
 from models.transcripts.formats import write
-from models.transcripts.recordings import Recording, hear_again
+from models.transcripts.recordings import Recording
 from pages.shared import frame, loading
 from pages.shared.conversation.sources import show_send_to_chat
-from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal, readable
 from pages.shared.sidebar import show_sidebar
@@ -47,6 +45,8 @@ def speech_page(intro: str) -> None:
         return
     _warn(workspace, choice, options)
     _show_buttons(workspace)
+    if not workspace.running:
+        loading.show_load(choice)
     loading.show_failure(FAMILY)
     if not workspace.recordings:
         st.info(
@@ -58,19 +58,16 @@ def speech_page(intro: str) -> None:
 
 def _recognise(workspace: Workspace, choice: loading.Choice, options: SpeechOptions) -> None:
     """Begin with what waits, once there is an engine for it; say what the work before broke off with."""
-    if not loading.answer_requested(FAMILY):  # given up
+    if workspace.asked:
+        workspace.asked = False
+        if (workspace.waiting or workspace.pending_edit) and loading.may_begin(choice):
+            workspace.start(choice, options)
         workspace.pending_edit = None
-    if not workspace.waiting and not workspace.pending_edit:  # taken away while the model was loading
-        loading.withdraw_request(FAMILY)
-    with loading.engine_to_answer(choice, SpeechEngine) as engine:
-        if engine:
-            if workspace.pending_edit:
-                _hear_again(engine, workspace, workspace.pending_edit, options)
-            workspace.start(engine, options)
-            st.rerun()
-    if workspace.job is not None and not workspace.running and workspace.job.error is not None:
-        error, workspace.job = workspace.job.error, None
-        loading.fail(FAMILY, error)
+        st.rerun()
+    if workspace.job is not None and not workspace.running:
+        failure, workspace.job = workspace.job.failure, None
+        if failure is not None:
+            loading.fail(FAMILY, failure)
 
 
 def _show_results(workspace: Workspace) -> None:
@@ -161,7 +158,7 @@ def _show_buttons(workspace: Workspace) -> None:
             disabled=workspace.running or not workspace.waiting,
             key="whisper.go",
         ):
-            loading.request_answer(FAMILY)
+            workspace.asked = True
         if st.button(
             tr("Stop", "停止"), icon=":material/stop:", disabled=not workspace.running, key="whisper.stop"
         ):
@@ -175,7 +172,7 @@ def _show_part(workspace: Workspace, draw: Callable[[Workspace], None], busy: Ca
     """Draw one part; once it stands still, the whole page, without the timer."""
     key = f"whisper.watching.{draw.__name__}"
     was_busy, st.session_state[key] = st.session_state.get(key, False), busy()
-    if loading.answer_requested(FAMILY) or (was_busy and not st.session_state[key]):
+    if workspace.asked or (was_busy and not st.session_state[key]):
         st.rerun()
     draw(workspace)
 
@@ -193,6 +190,8 @@ def _show_recording(workspace: Workspace) -> None:
     sound = workspace.get_sound(recording)
     if sound.running:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
+    if (start := workspace.listening) is not None:
+        st.caption(tr(f"Listening again at {clock(start)}", f"正在重新聆听 {clock(start)} 处"))
     show_transcript(
         f"whisper.view.{recording.path.parent.name}",
         recording,
@@ -246,7 +245,7 @@ def _offer_translation(workspace: Workspace, recording: Recording) -> None:
         help=workspace.no_translation or None,
     ):
         recording.translate()
-        loading.request_answer(FAMILY)
+        workspace.asked = True
         st.rerun()
 
 
@@ -256,34 +255,8 @@ def _take_edit(workspace: Workspace, recording: Recording, edit: dict[str, Any])
     try:
         if edit["action"] == "again":
             check_version(recording, edit)
-            workspace.pending_edit = recording, edit
-            loading.request_answer(FAMILY)
+            workspace.pending_edit, workspace.asked = (recording, edit), True
         else:
             apply_edit(recording, edit)
     except BadInput as error:
         workspace.error = error
-
-
-def _hear_again(
-    engine: SpeechEngine,
-    workspace: Workspace,
-    pending: tuple[Recording, Mapping[str, Any]],
-    options: SpeechOptions,
-) -> None:
-    """Replace one line by what is recognised in its time with the options as they are now."""
-    (recording, edit), workspace.pending_edit = pending, None
-    when_stopped("whisper.watched")
-    heard: list[Segment] = []
-    try:
-        check_version(recording, edit)  # the engine may have been loaded first
-        line = recording.lines[edit["line"]]
-        with st.spinner(
-            tr(f"Listening again at {clock(line.start)}", f"正在重新聆听 {clock(line.start)} 处")
-        ):
-            for batch in batches(partial(hear_again, engine, recording, line, options)):
-                heard += batch
-        apply_edit(recording, {**edit, "heard": heard})
-    except BadInput as error:
-        workspace.error = error
-    except Exception as error:  # the page stays alive, whatever a library throws
-        loading.fail(FAMILY, error)

@@ -18,10 +18,12 @@ from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.sound.tracks import Track, tracks
 from models.temporary import temporary_folder
-from models.transcripts.recordings import Recording, transcribe_all
+from models.transcripts.recordings import Recording, hear_again, transcribe_all
 from pages.shared import loading
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import literal, readable
+from pages.shared.session import hold
+from pages.shared.speech.editing import apply_edit, check_version
 from pages.shared.speech.live import Finished
 
 PEAKS = 8000  # parts of a waveform, which can be zoomed
@@ -46,12 +48,14 @@ class Workspace:
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
         self.shown: Recording | None = None
-        # A line that is to be recognised again, as the browser asked for it.
+        self.asked = False  # to begin with what waits
+        # A line that is to be recognised again, as the browser asked for it, and when it begins while it is.
         self.pending_edit: tuple[Recording, Mapping[str, Any]] | None = None
+        self.listening: float | None = None
         self.error: BadInput | None = None  # with the last change of a transcript
         self.no_translation = ""  # why the model that is chosen cannot translate
         self.uploads = 0  # a new number empties the widgets
-        self.job: Job[Any, None] | None = None
+        self.job: loading.Work | None = None
         self._spoken: Finished | None = None  # live, and taken over
         self._folder = tempfile.TemporaryDirectory(dir=temporary_folder())
         self._sounds: dict[Recording, Job[Any, Sound]] = {}
@@ -100,19 +104,41 @@ class Workspace:
         if self.shown is recording:
             self.shown = self.recordings[min(at, len(self.recordings) - 1)] if self.recordings else None
 
-    def start(self, engine: SpeechEngine, options: SpeechOptions) -> None:
+    def start(self, choice: loading.Choice, options: SpeechOptions) -> None:
         """Recognise all that waits. Work that is under way already sees to it by itself."""
         if self.running:
             return
-        recordings = self.recordings
+        recordings, (pending, self.pending_edit) = self.recordings, (self.pending_edit, None)
 
-        def work(_: Callable[[Any], None], cancel: Event) -> None:
-            with engine.lease():
-                for recording in transcribe_all(engine, recordings, options, cancel):
-                    if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
-                        logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
+        def use(engine: SpeechEngine, send: Callable[[Any], None], cancel: Event) -> None:
+            if pending is not None:
+                self.hear_again(engine, *pending, options, cancel)
+            for recording in transcribe_all(engine, recordings, options, cancel):
+                if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
+                    logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
 
-        self.job = Job(work)
+        self.job = loading.Work(choice, SpeechEngine, use)
+
+    def hear_again(
+        self,
+        engine: SpeechEngine,
+        recording: Recording,
+        edit: Mapping[str, Any],
+        options: SpeechOptions,
+        cancel: Event,
+    ) -> None:
+        """Replace one line by what is recognised in its time with the options as they are now."""
+        try:
+            check_version(recording, edit)  # the engine may have been loaded first
+            line = recording.lines[edit["line"]]
+            self.listening = line.start
+            heard = list(hear_again(engine, recording, line, options, cancel))
+            if not cancel.is_set():
+                apply_edit(recording, {**edit, "heard": heard})
+        except BadInput as error:
+            self.error = error
+        finally:
+            self.listening = None
 
     def stop(self) -> None:
         if self.job is not None:
@@ -151,14 +177,15 @@ class Workspace:
         self._folder.cleanup()
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=Workspace.close)
 def get_workspace() -> Workspace:
-    """The visitor's own, until the browser tab is closed."""
-    return Workspace()
+    """The visitor's own, as long as the session lasts."""
+    return hold("workspace", Workspace, Workspace.close)
 
 
 def show_queue(family: str, workspace: Workspace) -> None:
     """Every recording with its state, and what can be done with it; drawn again while they are recognised."""
+    if workspace.job is not None and workspace.running and not workspace.job.loaded:
+        loading.show_progress(workspace.job.name, workspace.job.latest)
     if workspace.recordings:
         many = len(workspace.recordings) > MANY
         with st.container(border=True, gap="xsmall", height=HEIGHT if many else "content"):
@@ -249,7 +276,7 @@ def _show_action(family: str, workspace: Workspace, number: int, recording: Reco
     else:
         getattr(recording, action)()
         workspace.shown = recording
-        loading.request_answer(family)
+        workspace.asked = True
     st.rerun()
 
 

@@ -11,10 +11,10 @@ import streamlit as st
 
 from models import BadInput, ChatEngine, ChatOptions
 from models.captions import FORMATS, MIME, Caption, caption_many, write
-from models.jobs import Job
 from models.pictures.drawing import preview
 from pages.shared import loading
 from pages.shared.language import remember, sentence, tr
+from pages.shared.session import hold
 from pages.shared.vision.pictures import TYPES
 
 THUMBNAIL = 96  # pixels
@@ -28,7 +28,7 @@ class Album:
 
     def __init__(self) -> None:
         self.editor = 0  # a new number forgets what the table shows over the captions
-        self.job: Job[Any, None] | None = None
+        self.job: loading.Work | None = None
         self._began, self._before = 0.0, 0
         self.clear()
 
@@ -61,18 +61,17 @@ class Album:
                 self._thumbnails.append("")
         return self._thumbnails
 
-    def start(self, engine: ChatEngine, prompt: str, options: ChatOptions) -> None:
+    def start(self, choice: loading.Choice, prompt: str, options: ChatOptions) -> None:
         """Caption what has no caption yet."""
         self.editor += 1
-        self._began, self._before = time.monotonic(), self.done
         captions = self.captions  # which Remove all replaces
 
-        def work(report: Callable[[Any], None], cancel: Event) -> None:
-            with engine.lease():
-                for _ in caption_many(engine, captions, prompt, options, cancel):
-                    pass
+        def use(engine: ChatEngine, send: Callable[[Any], None], cancel: Event) -> None:
+            self._began, self._before = time.monotonic(), self.done
+            for _ in caption_many(engine, captions, prompt, options, cancel):
+                pass
 
-        self.job = Job(work)
+        self.job = loading.Work(choice, ChatEngine, use)
 
     def stop(self) -> None:
         if self.job is not None:
@@ -86,10 +85,9 @@ class Album:
         self._thumbnails: list[str] = []
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=Album.stop)
 def get_album(family: str) -> Album:
-    """The visitor's own, until the browser tab is closed."""
-    return Album()
+    """The visitor's own, as long as the session lasts."""
+    return hold(f"{family}.album", Album, Album.clear)
 
 
 def show_captions(
@@ -97,12 +95,16 @@ def show_captions(
 ) -> None:
     """The page's second mode; `draw_example` draws a picture to try."""
     family, album = choice.family, get_album(choice.family)
-    loading.switch_conversation(family, f"{family}.captions")
     _add_pictures(family, album)
     if draw_example:
         _draw_examples(family, album, draw_example)
     prompt, prefix = _choose_wording(family)
-    _show_buttons(family, album, ready=bool(prompt.strip()))
+    if _show_buttons(family, album, ready=bool(prompt.strip())):
+        if loading.may_begin(choice):
+            album.start(choice, prompt, options)
+        st.rerun()
+    if not album.running:
+        loading.show_load(choice)
     loading.show_failure(family)
     if not album.captions:
         st.info(
@@ -110,13 +112,10 @@ def show_captions(
             + loading.describe_first_use(choice)
         )
         return
-    with loading.engine_to_answer(choice, ChatEngine) as engine:
-        if engine:
-            album.start(engine, prompt, options)
-            st.rerun()
-    if album.job is not None and not album.running and (error := album.job.error):
-        album.job = None
-        loading.fail(family, error)
+    if album.job is not None and not album.running:
+        failure, album.job = album.job.failure, None
+        if failure is not None:
+            loading.fail(family, failure)
     with st.spinner(tr("Reading the pictures", "正在读取图片")):
         album.thumbnails()
     pause = max(REFRESH, len(album.captions) / ROWS_PER_SECOND) if album.running else None
@@ -179,18 +178,18 @@ def _choose_wording(family: str) -> tuple[str, str]:
     return prompt, prefix
 
 
-def _show_buttons(family: str, album: Album, ready: bool) -> None:
+def _show_buttons(family: str, album: Album, ready: bool) -> bool:
+    """Whether captions are wanted now."""
     left = len(album.captions) - album.done
     with st.container(horizontal=True):
         begun = any(caption.text for caption in album.captions)
-        if st.button(
+        wanted = st.button(
             tr("Continue", "继续") if begun and left else tr("Caption all", "全部描述"),
             type="primary",
             icon=":material/play_arrow:",
             key=f"{family}.caption",
             disabled=album.running or not left or not ready,
-        ):
-            loading.request_answer(family)
+        )
         if st.button(
             tr("Stop", "停止"),
             icon=":material/stop:",
@@ -202,8 +201,8 @@ def _show_buttons(family: str, album: Album, ready: bool) -> None:
             tr("Remove all", "全部移除"), key=f"{family}.caption_clear", disabled=not album.captions
         ):
             album.clear()
-            loading.withdraw_request(family)
             st.rerun()
+    return wanted
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -220,6 +219,9 @@ def _show_progress_and_table(family: str, album: Album) -> None:
 
 
 def _show_progress(album: Album) -> None:
+    if album.job is not None and album.running and not album.job.loaded:
+        loading.show_progress(album.job.name, album.job.latest)
+        return
     done, all_of_them = album.done, len(album.captions)
     text = tr(f"{done} of {all_of_them}", f"{done} / {all_of_them}")
     if album.running and (left := album.seconds_left) is not None:

@@ -1,6 +1,6 @@
 """Asking about pictures: the ways in, and questions at one click."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -74,22 +74,20 @@ def take_pictures(key: str) -> list[PictureFile]:
     return pictures
 
 
-def _ask(key: str, family: str, conversation: Conversation, text: str) -> None:
-    conversation.ask(text, take_pictures(key), sources.take(family))
-    loading.request_answer(family)
-    st.rerun()
-
-
 def show_controls(
-    key: str, family: str, conversation: Conversation, draw_example: Callable[[], bytes] | None = None
+    key: str,
+    family: str,
+    conversation: Conversation,
+    ask: Callable[[str, Sequence[PictureFile]], None],
+    draw_example: Callable[[], bytes] | None = None,
 ) -> None:
-    """What stands above the message field; `draw_example` draws a picture to try."""
+    """What stands above the message field: it asks by `ask(text, pictures)`; `draw_example` draws one to try."""
     waiting = _waiting_pictures(key)
     _show_waiting(key, waiting)
     _add_pictures(key, family, draw_example)
     pictures = [*pictures_of(conversation.turns), *waiting]
     if pictures:
-        _show_tasks(key, family, conversation, pictures)
+        _show_tasks(key, len(conversation.turns), pictures, lambda text: ask(text, take_pictures(key)))
 
 
 def _show_waiting(key: str, waiting: list[PictureFile]) -> None:
@@ -209,9 +207,8 @@ TASKS = (
 )
 
 
-def _show_tasks(key: str, family: str, conversation: Conversation, pictures: list[PictureFile]) -> None:
-    """Buttons that ask about these pictures."""
-    turns = len(conversation.turns)  # in keys of what closes when something was asked
+def _show_tasks(key: str, turns: int, pictures: list[PictureFile], ask: Callable[[str], None]) -> None:
+    """Buttons that ask about these pictures; the number of `turns` closes what is open when something was asked."""
     with st.container(horizontal=True, vertical_alignment="center"):
         for task in TASKS:
             if st.button(
@@ -220,7 +217,7 @@ def _show_tasks(key: str, family: str, conversation: Conversation, pictures: lis
                 key=f"{key}.task.{task.name}",
                 disabled=len(pictures) < task.pictures,
             ):
-                _ask(key, family, conversation, say(task.prompt))
+                ask(say(task.prompt))
         with st.popover(
             tr("Find…", "查找……"),
             icon=":material/center_focus_weak:",
@@ -228,10 +225,10 @@ def _show_tasks(key: str, family: str, conversation: Conversation, pictures: lis
             on_change="rerun",  # without it a key does not close it
         ):
             if wanted := _ask_what_to_find(key):
-                _ask(key, family, conversation, wanted)
+                ask(wanted)
         in_region = st.toggle(tr("Ask about a region", "询问某个区域"), key=f"{key}.in_region.{turns}")
     if in_region:
-        _ask_about_region(key, family, conversation, pictures)
+        _ask_about_region(key, pictures, ask)
 
 
 def _ask_what_to_find(key: str) -> str | None:
@@ -246,7 +243,7 @@ def _ask_what_to_find(key: str) -> str | None:
     return tr(f"Draw a box around {what}.", f"框出图中{what}的位置。") if sent and what else None
 
 
-def _ask_about_region(key: str, family: str, conversation: Conversation, pictures: list[PictureFile]) -> None:
+def _ask_about_region(key: str, pictures: list[PictureFile], ask: Callable[[str], None]) -> None:
     chosen = number = len(pictures)
     if number > 1:
         chosen = st.selectbox(
@@ -265,4 +262,4 @@ def _ask_about_region(key: str, family: str, conversation: Conversation, picture
         )
         if st.form_submit_button(tr("Ask about this region", "询问此区域"), type="primary"):
             named = tr(f"In picture {chosen}: ", f"图{chosen}：") if number > 1 else ""
-            _ask(key, family, conversation, f"{named}{text} {box}".strip())
+            ask(f"{named}{text} {box}".strip())

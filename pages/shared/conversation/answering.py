@@ -1,0 +1,101 @@
+"""Answers that are being written: each goes on whatever page is looked at, until it ends, is stopped, or the session
+has ended."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from models import ChatEngine, ChatOptions, Delta, Done, Event, ToolCall
+from models.interpreter import Output
+from models.tools import Observation, Toolbox, written
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.usage import figures_of
+from pages.shared.loading import Choice, Work
+from pages.shared.session import hold
+
+
+class Answers:
+    """Those of one session: of each conversation one at most."""
+
+    def __init__(self) -> None:
+        self.begun = 0  # how many
+        self._works: dict[Conversation, Work] = {}
+
+    def start(
+        self, conversation: Conversation, choice: Choice, toolbox: Toolbox, options: ChatOptions
+    ) -> None:
+        """Have the last question answered; whatever is being written there stops."""
+
+        def use(engine: ChatEngine, send: Callable[[Any], None], stop: threading.Event) -> None:
+            write_answer(conversation, toolbox, options, engine, send, stop)
+
+        self._works = {other: work for other, work in self._works.items() if not work.cancel.is_set()}
+        self.begun += 1
+        with conversation.lock:
+            conversation.settle()
+            self._works[conversation] = work = Work(choice, ChatEngine, use)
+            conversation.writer = work.cancel
+
+    def of(self, conversation: Conversation) -> Work | None:
+        """What goes on in a conversation, or has ended and was not heard of yet."""
+        work = self._works.get(conversation)
+        return work if work and not work.cancel.is_set() else None
+
+    def forget(self, conversation: Conversation) -> None:
+        """The end of it was heard of."""
+        self._works.pop(conversation, None)
+
+    def close(self) -> None:
+        for conversation in self._works:
+            conversation.settle()
+        self._works = {}
+
+
+def get_answers() -> Answers:
+    """The visitor's own."""
+    return hold("answers", Answers, Answers.close)
+
+
+def write_answer(
+    conversation: Conversation,
+    toolbox: Toolbox,
+    options: ChatOptions,
+    engine: ChatEngine,
+    send: Callable[[Any], None],
+    stop: threading.Event,
+) -> None:
+    """Write what comes into the conversation, and send it on, until the end or `stop`."""
+    with conversation.lock:
+        if stop.is_set():
+            return
+        resumed = conversation.resume()
+        messages = conversation.messages(again=not resumed)
+        if not resumed:
+            conversation.begin_answer(engine.checkpoint.name)
+    try:
+        for event in toolbox.answer(engine, messages, options, stop):
+            with conversation.lock:
+                if stop.is_set():
+                    return
+                _apply(event, conversation)
+            send(event)
+    except BaseException:  # a panic in a library is none of the ordinary ones
+        with conversation.lock:
+            if not stop.is_set():
+                conversation.fail_answer()
+        raise
+
+
+def _apply(event: Event | Output | Observation, conversation: Conversation) -> None:
+    """Put an event into the answer being written."""
+    match event:
+        case Delta():
+            conversation.write(conversation.turns[-1].answers[-1].text + event.text)
+        case Done():
+            conversation.end_answer(event.finish_reason, figures_of(event.usage))
+        case ToolCall():
+            conversation.call(event.name, written(event))
+        case Output():
+            conversation.show(event)
+        case Observation():
+            conversation.observe(event.text, event.error is not None)

@@ -151,6 +151,7 @@ class Shelf:
             {name: data for name, data in read.items() if data is not None},
             row.revision,
             row.created,
+            bool(row.named),
         )
 
     def put(self, thing: Thing) -> int:
@@ -192,7 +193,8 @@ class Shelf:
             created = time.time() if thing.created is None else thing.created
             connection.execute(
                 insert(things).values(
-                    values | {"owner": self._owner, "id": thing.id, "named": 0, "created": created}
+                    values
+                    | {"owner": self._owner, "id": thing.id, "named": int(thing.named), "created": created}
                 )
             )
         of_thing = (files.c.owner == self._owner, files.c.thing == thing.id)

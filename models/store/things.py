@@ -52,6 +52,7 @@ class Thing:
     files: Mapping[str, bytes] = field(default_factory=dict)
     revision: int = 0
     created: float | None = None  # None: now
+    named: bool = False  # by the visitor: later changes leave the title as it is
 
 
 def new_id() -> str:

@@ -118,7 +118,7 @@ class Shelf:
                     table.words.contains(word, autoescape=True),
                 )
             )
-        wanted = wanted.order_by(table.updated.desc(), table.id).limit(limit).offset(offset)
+        wanted = wanted.order_by(table.updated.desc(), table.id.desc()).limit(limit).offset(offset)
         with self._store.reading() as connection:
             return [Entry(*row) for row in connection.execute(wanted)]
 

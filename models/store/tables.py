@@ -52,7 +52,7 @@ _FIRST = (
         page TEXT NOT NULL, title TEXT NOT NULL, named INTEGER NOT NULL, revision INTEGER NOT NULL,
         created DOUBLE PRECISION NOT NULL, updated DOUBLE PRECISION NOT NULL, size BIGINT NOT NULL,
         searched TEXT NOT NULL, words TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (owner, id))""",
-    "CREATE INDEX things_by_time ON things (owner, kind, page, updated)",
+    "CREATE INDEX things_by_time ON things (owner, kind, page, updated, id)",
     """CREATE TABLE files (
         owner TEXT NOT NULL, thing TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (owner, thing, digest),
         FOREIGN KEY (owner, thing) REFERENCES things (owner, id) ON DELETE CASCADE)""",

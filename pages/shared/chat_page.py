@@ -11,7 +11,8 @@ from pages.shared import frame, tools
 from pages.shared.chat import Chat, show_chat
 from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
-from pages.shared.conversation.history import follow_address, show_history
+from pages.shared.conversation.histories import follow_address
+from pages.shared.conversation.history import show_history
 from pages.shared.language import sentence
 from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from models.store.opening import open_store
 from models.store.store import Limits
 from models.store.things import Thing
-from pages.shared.conversation import history, keeping
+from pages.shared.conversation import histories, keeping
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.visitor import COOKIE
 from tests.fakes.engines import Stage
@@ -220,12 +220,12 @@ def test_a_search() -> None:
 
 def test_a_long_list_comes_in_pages() -> None:
     shelf = open_store().shelf(ADA)
-    for number in range(history.MOST + 3):
+    for number in range(histories.MOST + 3):
         content = {"quintet": 1, "system": "", "turns": [{"question": f"number {number}", "pictures": []}]}
         shelf.put(Thing(f"id{number}", "conversation", "llama2", f"number {number}", content))
     at = visit()
-    assert len(titles(at)) == history.MOST and titles(at)[0] == said(at)[0][0]
-    assert len(titles(click(at, "llama2.more"))) == history.MOST + 3
+    assert len(titles(at)) == histories.MOST and titles(at)[0] == said(at)[0][0]
+    assert len(titles(click(at, "llama2.more"))) == histories.MOST + 3
     assert "llama2.more" not in keys(at)
 
 

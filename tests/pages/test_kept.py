@@ -15,9 +15,11 @@ from models.store.opening import open_store
 from models.store.store import Limits, Shelf
 from pages.shared.conversation import keeping as module
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.keeping import Kept, keeper
+from pages.shared.conversation.history import watch
+from pages.shared.conversation.keeping import LOOKS, Kept, keeper
 from pages.shared.conversation.kept import read_content, title_of, words_of, write_content
 from pages.shared.conversation.turns import Answer, PictureFile, Source, Step, Turn
+from tests.fakes.script import Rerun
 from tests.fakes.waiting import until
 
 
@@ -172,3 +174,44 @@ def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
     monkeypatch.setattr(broken, "save", fail)
     keeper().save()
     assert sound.is_kept and "a conversation is not kept" in caplog.text
+
+
+# --- an answer that another session writes ---------------------------------------------------------
+
+
+def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> None:
+    """After a refresh in the middle of an answer, by the session that was refreshed."""
+    writing = Conversation((Turn("q"),))
+    writer = Kept(shelf, "llama2", writing)
+    writing.begin_answer("m")
+    writing.write("half")
+    writer.save()
+    thing = shelf.get(writer.id)
+    assert thing
+    reader = Kept.read(shelf, thing)
+    assert reader.conversation.turns[0].answers == (Answer("half", "failed", {}, "m"),)
+    watch(reader)  # nothing new
+    writing.write("half and more")
+    writer.save()
+    with pytest.raises(Rerun):
+        watch(reader)
+    assert reader.look() and reader.looks == LOOKS
+    writing.end_answer("stop", {})
+    writer.save()
+    assert reader.look() and reader.looks == 0
+    assert reader.conversation.turns == writing.turns
+    reader.save()
+    assert shelf.revision(writer.id) == 3  # the reader has written nothing
+
+
+def test_nobody_is_waited_for_without_end(shelf: Shelf, session: dict[str, Any]) -> None:
+    writing = Conversation((Turn("q", (Answer("half", ""),)),))
+    writer = Kept(shelf, "llama2", writing)
+    writer.save()
+    thing = shelf.get(writer.id)
+    assert thing
+    reader = Kept.read(shelf, thing)
+    with pytest.raises(Rerun):
+        for _ in range(LOOKS):
+            watch(reader)
+    assert reader.looks == 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.event import listen
 
 from models.errors import BadInput, NotKept
 from models.store.store import Limits, Shelf, Store
@@ -134,6 +135,20 @@ def test_a_name_of_the_visitors_own_stays(shelf: Shelf) -> None:
     assert titles(shelf, query="my name") and not titles(shelf, query="question")
 
 
+def test_a_list_reads_what_it_shows_and_nothing_else(store: Store, shelf: Shelf) -> None:
+    """However much is kept: from an index, in its order."""
+    shelf.put(thing())
+    if store._engine.dialect.name == "sqlite":
+        asked: list[str] = []
+        listen(store._engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        shelf.entries("conversation", "llama2")
+        (query,) = [each for each in asked if "things" in each]
+        with store.reading() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", ("", "", "", 1, 0)).all()
+        (step,) = [row[3] for row in plan]  # no other one that sorts
+        assert "USING INDEX things_by_time (owner=? AND kind=? AND page=?)" in step
+
+
 def test_titles_are_cut(shelf: Shelf) -> None:
     shelf.put(thing("long " * 100))
     assert len(titles(shelf)[0]) <= 200
@@ -201,6 +216,13 @@ def test_what_is_deleted_can_be_put_again(shelf: Shelf) -> None:
     shelf.put(replace(found, revision=0))
     again = shelf.get(put.id)
     assert again and again == replace(found, revision=1)
+    shelf.rename(put.id, "mine")
+    named = shelf.get(put.id)
+    assert named and named.named
+    shelf.delete(put.id)
+    shelf.put(replace(named, revision=0))
+    shelf.put(replace(named, title="a question", revision=1))
+    assert titles(shelf) == ["mine"]
 
 
 def test_delete_all(store: Store, shelf: Shelf, tmp_path: Path) -> None:

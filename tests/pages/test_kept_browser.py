@@ -108,7 +108,7 @@ def messages(page: Any) -> Any:
 
 
 def listed(page: Any, title: str) -> Any:
-    return page.get_by_test_id("stSidebar").get_by_role("button", name=title)
+    return page.get_by_test_id("stSidebar").get_by_role("button", name=title, exact=True)
 
 
 def test_kept_for_this_browser_through_refresh_and_restart(

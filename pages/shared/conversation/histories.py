@@ -113,6 +113,7 @@ def bring_up_to_date(key: str, history: History, shelf: "Shelf") -> None:
     history.shown.save()
     history.shown.look()
     if history.shown.deleted:  # in another tab
+        history.shown.conversation.settle()
         history.show(Kept(shelf, key, Conversation()))
 
 

@@ -92,7 +92,7 @@ def kept() -> list[Thing]:
 
 
 def test_a_conversation_is_back_in_every_tab_and_in_no_other_browser(browser: type[Browser]) -> None:
-    first = ask(visit(), "What is a heron?")
+    first = again(ask(visit(), "What is a heron?"))
     for tab in (visit(), visit()):
         assert said(tab) == said(first) and shown(tab) == shown(first)
         assert titles(tab) == ["What is a heron?"]

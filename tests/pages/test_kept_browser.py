@@ -70,8 +70,8 @@ def app(go: threading.Event, tmp_path: Path) -> Iterator[Server]:
         server = Server(
             "app.py", LLAMA2_MODEL_PATH=path, QUINTET_KEEP="1", QUINTET_DATA=str(tmp_path / "data")
         )
-        server.start()
         try:
+            server.start()
             yield server
         finally:
             go.set()

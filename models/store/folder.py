@@ -9,6 +9,7 @@ from pathlib import Path
 
 from models.errors import BadInput
 
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # else Windows changes line ends
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -27,7 +28,7 @@ class Folder:
             folder.mkdir(mode=0o700, exist_ok=True)
         partial = path.with_suffix(".part")
         try:
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with os.fdopen(os.open(partial, _WRITE, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

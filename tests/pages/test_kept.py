@@ -1,6 +1,8 @@
 """The form in which a conversation is kept, and how it is kept while somebody writes into it."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +21,7 @@ from pages.shared.conversation.history import watch
 from pages.shared.conversation.keeping import LOOKS, Kept, keeper
 from pages.shared.conversation.kept import read_content, title_of, words_of, write_content
 from pages.shared.conversation.turns import Answer, PictureFile, Source, Step, Turn
+from tests.fakes.paths import ROOT
 from tests.fakes.script import Rerun
 from tests.fakes.waiting import until
 
@@ -98,6 +101,22 @@ def test_whoever_writes_need_not_know(shelf: Shelf, monkeypatch: pytest.MonkeyPa
     until(lambda: shelf.get(kept.id) is None)
     conversation.undo()
     until(lambda: turns(shelf, kept) == ["first"])
+
+
+SAID = """
+from models.store.opening import open_store
+from pages.shared.conversation import keeping
+from pages.shared.conversation.conversation import Conversation
+keeping.INTERVAL = 1000.0
+conversation = Conversation()
+kept = keeping.Kept(open_store().shelf("a secret"), "llama2", conversation)
+conversation.ask("last words")
+"""
+
+
+def test_what_was_said_last_is_kept_when_the_server_stops(shelf: Shelf) -> None:
+    subprocess.run([sys.executable, "-c", SAID], check=True, cwd=ROOT)
+    assert [entry.title for entry in shelf.entries("conversation")] == ["last words"]
 
 
 def test_nothing_is_written_where_nothing_has_changed(shelf: Shelf) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,20 @@ def _binaries() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlalchemy.URL]:
+def postgresql() -> Iterator[sqlalchemy.URL]:
     """The address of a server with an empty database, gone with the tests."""
     if (binaries := _binaries()) is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("postgresql")
+    with tempfile.TemporaryDirectory(
+        prefix="quintet-postgresql-"
+    ) as folder:  # pytest's own are for root alone
+        yield from _serve(binaries, Path(folder))
+
+
+def _serve(binaries: Path, folder: Path) -> Iterator[sqlalchemy.URL]:
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.getuid() == 0 else {}
     if user:
         os.chown(folder, NOBODY, NOBODY)
-        for around in (folder, *folder.parents):  # pytest's folders are for root alone
-            if around.stat().st_mode & 0o001 == 0:
-                around.chmod(around.stat().st_mode | 0o011)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

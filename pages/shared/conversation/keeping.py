@@ -1,5 +1,6 @@
 """Conversations that are kept while they are talked in: by the page when it is drawn, and every second by a thread."""
 
+import atexit
 import logging
 import threading
 import time
@@ -159,7 +160,8 @@ class Keeper:
 
 @cache
 def keeper() -> Keeper:
-    """The one of this process, at work from now on."""
+    """The one of this process, at work from now on, and once more when it ends."""
     found = Keeper()
     Job(found.work)
+    atexit.register(found.save)
     return found

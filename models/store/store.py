@@ -43,6 +43,7 @@ class Store:
         self.limits = limits
         self.folder = Folder(folder)
         self._engine = _engine(url, patience)
+        self._unscrubbed = False
         try:
             self._tidy_up()
         except NotKept:
@@ -79,6 +80,8 @@ class Store:
             if owner and connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(int(owner[:15], 16))))
             yield connection
+        if self._unscrubbed:
+            self.scrub()
 
     def sweep(self, owner: str) -> None:
         """Remove the files that nothing of this owner's needs any more."""
@@ -88,10 +91,11 @@ class Store:
 
     def scrub(self) -> None:
         """Empty SQLite's log, where what was deleted is still written. (In the database itself secure_delete
-        has written zeros over it.) Where somebody reads from the log just now, the next scrub does."""
+        has written zeros over it.) Where somebody reads from the log just now, it is done after the next change."""
         if self._engine.dialect.name == "sqlite":
             with sentences(), closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                (busy, *_) = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._unscrubbed = bool(busy)
 
 
 class Shelf:

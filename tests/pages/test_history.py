@@ -1,6 +1,7 @@
 """Conversations that are kept: after a refresh, in every tab, by nobody else; and the list of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +292,20 @@ def test_the_address_brings_the_mode_with_it(glm: Stage) -> None:
 
 
 # --- what does not work --------------------------------------------------------------------------
+
+
+def test_one_that_cannot_be_read_does_not_hide_the_others() -> None:
+    at = click(again(ask(visit(), "first")), "llama2.new")
+    again(ask(at, "second"))
+    newest = kept()[0]
+    open_store().shelf(ADA).put(replace(newest, content={"quintet": 99}))
+    new = visit()
+    assert said(new) == [] and "cannot be read" in sidebar(new) and titles(new) == ["second", "first"]
+    assert said(opened(new, "first"))[0][0] == "first"
+    assert "cannot be read" in sidebar(opened(new, "second")) and said(new)[0][0] == "first"
+    by_address = AppTest.from_file(new._script_path, default_timeout=60)
+    by_address.query_params["c"] = newest.id
+    assert "cannot be read" in sidebar(alive(by_address.run()))
 
 
 def test_keeping_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Delete is delete: neither the database nor the folder tells afterwards what was there."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ MARK = "the heron stands in the reeds"
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Store:
     url = sqlalchemy.URL.create("sqlite", database=str(tmp_path / "quintet.db"))
-    return Store(url, tmp_path / "files", Limits(10**8, 10**8))
+    return Store(url, tmp_path / "files", Limits(10**8, 10**8), patience=0.05)
 
 
 @pytest.fixture
@@ -62,6 +64,18 @@ def test_nothing_is_left_after_deleting_all(shelf: Shelf, sqlite: Store, tmp_pat
         shelf.put(marked(length))
     sqlite.shelf("another secret").put(Thing(new_id(), "album", "qwen_vl", "theirs", []))
     shelf.clear()
+    assert traces(tmp_path) == []
+
+
+def test_whoever_reads_meanwhile_delays_it(sqlite: Store, shelf: Shelf, tmp_path: Path) -> None:
+    put = marked(10)
+    shelf.put(put)
+    with closing(sqlite3.connect(tmp_path / "quintet.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM things").fetchone()
+        shelf.delete(put.id)
+        assert traces(tmp_path) == ["quintet.db-wal"]
+    shelf.put(Thing(new_id(), "conversation", "llama2", "another", []))
     assert traces(tmp_path) == []
 
 

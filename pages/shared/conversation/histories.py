@@ -42,6 +42,7 @@ class History:
 
     def show(self, kept: Kept) -> None:
         self.shown = kept
+        self.renaming = ""
         if kept not in self.opened:
             self.opened.append(kept)
 
@@ -86,8 +87,13 @@ def get_history(key: str, family: str, shelf: "Shelf") -> History:
         newest = (
             [] if own.turns or st.session_state.get(f"{family}.unknown") else list_entries(key, shelf, most=1)
         )
-        thing = shelf.get(newest[0].id) if newest else None
-        histories[key] = History(Kept.read(shelf, thing) if thing else Kept(shelf, key, own))
+        found = None
+        try:
+            thing = shelf.get(newest[0].id) if newest else None
+            found = Kept.read(shelf, thing) if thing else None
+        except NotKept as error:  # the others can be opened all the same
+            st.session_state[f"{key}.refused"] = error
+        histories[key] = History(found or Kept(shelf, key, own))
     return histories[key]
 
 
@@ -136,7 +142,7 @@ def follow_address(family: str) -> None:
             return
         if mode or state.get(f"set.{family}.mode") in MODES:
             state[f"set.{family}.mode"] = mode or CHAT.name
-        reopen(thing.page, thing.id)
+        attempt(thing.page, reopen, thing.id)
 
 
 def name_in_address(family: str, shown: Kept) -> None:

@@ -124,6 +124,9 @@ def test_kept_for_this_browser_through_refresh_and_restart(
     tab = page.context.new_page()
     tab.goto(app.address)
     messages(tab).filter(has_text="in the reeds.").wait_for()
+    tab.goto(page.url.replace("/?", "/chatglm?"))  # the page that it is of is another
+    tab.get_by_role("heading", name="LLaMA 2").wait_for()
+    messages(tab).filter(has_text="in the reeds.").wait_for()
     other = new_browser(page.url)  # another browser, though it has the address
     other.get_by_text("somebody else's").wait_for()
     assert messages(other).count() == 0 and listed(other, "What is a heron?").count() == 0

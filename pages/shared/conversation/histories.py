@@ -127,19 +127,20 @@ def bring_up_to_date(key: str, history: History, shelf: "Shelf") -> None:
 
 
 def follow_address(family: str) -> None:
-    """Show the conversation that the page's address names, if it is the visitor's, in the mode that it is of."""
+    """Show the conversation that the page's address names, if it is the visitor's: on its page, and in its mode."""
     state = st.session_state
     wanted = st.query_params.get(ADDRESS, "")
     if not wanted or wanted == state.get(f"{family}.address"):
         return
     state[f"{family}.address"] = wanted
     with suppress(NotKept):  # said where the list would be
-        shelf = get_shelf()
-        thing = shelf.get(wanted)
-        page, _, mode = thing.page.partition(".") if thing and thing.kind == "conversation" else ("", "", "")
-        state[f"{family}.unknown"] = page != family
-        if thing is None or page != family:
+        thing = get_shelf().get(wanted)
+        if thing is None or thing.kind != "conversation":
+            state[f"{family}.unknown"] = True
             return
+        home, _, mode = thing.page.partition(".")
+        if home != family:
+            st.switch_page(f"pages/{home}.py", query_params={ADDRESS: wanted})
         if mode or state.get(f"set.{family}.mode") in MODES:
             state[f"set.{family}.mode"] = mode or CHAT.name
         attempt(thing.page, reopen, thing.id)

@@ -24,6 +24,7 @@ else:
     from starlette.middleware import Middleware
 
     from pages.shared.security_policy import SecurityPolicy
+    from pages.shared.visitor import VisitorCookie
 
     models.shared().isolated = True  # what a visitor sends can at worst end a worker
-    app = st.App(__file__, middleware=[Middleware(SecurityPolicy)])
+    app = st.App(__file__, middleware=[Middleware(SecurityPolicy), Middleware(VisitorCookie)])

@@ -1,4 +1,4 @@
-"""Where Quintet keeps what it fetched and made. Standard library only."""
+"""Where Quintet keeps what it fetched and made, and what its visitors made. Standard library only."""
 
 import os
 import sys
@@ -14,3 +14,10 @@ def cache_dir() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "quintet" / "cache"
     return Path("~/Library/Caches" if sys.platform == "darwin" else "~/.cache").expanduser() / "quintet"
+
+
+def data_dir() -> Path:
+    """The folder of what visitors made: QUINTET_DATA, else beside the cache. It is no cache: nothing makes it anew."""
+    if chosen := os.environ.get("QUINTET_DATA"):
+        return Path(chosen).expanduser()
+    return cache_dir().with_name(f"{cache_dir().name}-data")

@@ -11,6 +11,7 @@
     ├── BadInput                  messages, audio or options that make no sense
     ├── EngineClosed              unloaded for somebody else: nobody held a lease
     ├── EngineFailed              the library under an engine raised or died
+    ├── NotKept                   the store of what visitors made refuses or fails
     └── Cancelled                 Stop, a closed tab, Ctrl-C
 
 A message is one sentence in English and the same in Chinese: what happened, and what to do next.
@@ -90,6 +91,10 @@ class EngineClosed(ModelError):
 
 class EngineFailed(ModelError):
     """The library under an engine raised something that has no better name here."""
+
+
+class NotKept(ModelError):
+    """What a visitor made could not be written, or read again."""
 
 
 class Cancelled(ModelError):

@@ -68,7 +68,27 @@ def may_use_token(name: str, offered: bool) -> bool:
 
 def kept_free() -> int:
     """Bytes of a disk that no download may take: QUINTET_KEEP_FREE, in GB; default: none."""
+    return _bytes("QUINTET_KEEP_FREE", 0)
+
+
+def keeps() -> bool:
+    """Whether what visitors make is kept: unless QUINTET_KEEP is 0."""
+    return os.environ.get("QUINTET_KEEP", "").strip() != "0"
+
+
+def kept_per_visitor() -> int:
+    """Bytes that one visitor may keep: QUINTET_KEEP_VISITOR, in GB; default: 2."""
+    return _bytes("QUINTET_KEEP_VISITOR", 2)
+
+
+def kept_in_all() -> int:
+    """Bytes that all visitors may keep: QUINTET_KEEP_ALL, in GB; default: 50."""
+    return _bytes("QUINTET_KEEP_ALL", 50)
+
+
+def _bytes(variable: str, default: float) -> int:
+    """What a setting in GB says; the default where it is no number."""
     try:
-        return round(float(os.environ.get("QUINTET_KEEP_FREE") or 0) * 1e9)
-    except ValueError:
-        return 0
+        return round(float(os.environ.get(variable) or default) * 1e9)
+    except (ValueError, OverflowError):
+        return round(default * 1e9)

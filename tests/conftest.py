@@ -28,7 +28,8 @@ SETTINGS = (
     "QUINTET_REMOTE",
     "QUINTET_FETCH",
     "QUINTET_TOKEN_FOR",
-    "QUINTET_KEEP_FREE",
+    "QUINTET_KEEP_",
+    "QUINTET_DATA",
     "OPENAI_API_KEY",
     "QUINTET_TOOLS",
     "QUINTET_CODE_INTERPRETER",
@@ -96,6 +97,26 @@ def own_settings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     for name in list(os.environ):
         if name.endswith("MODEL_PATH") or (name.startswith(SETTINGS) and not shares_cache):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def keep_nothing() -> Iterator[None]:
+    """No server of a test keeps anything, unless the test is of what is kept (fixture `keeping`)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUINTET_KEEP", "0")
+        yield
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """What visitors make is kept, in this folder."""
+    from models.store import opening
+
+    monkeypatch.setenv("QUINTET_KEEP", "1")
+    monkeypatch.setenv("QUINTET_DATA", str(tmp_path / "data"))
+    opening._open.cache_clear()
+    yield tmp_path / "data"
+    opening._open.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.cache import cache_dir
+from models.cache import cache_dir, data_dir
 
-VARIABLES = ("QUINTET_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA")
+VARIABLES = ("QUINTET_CACHE", "QUINTET_DATA", "XDG_CACHE_HOME", "LOCALAPPDATA")
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +39,10 @@ def test_the_cache_is_where_it_was_put_or_where_the_system_has_its_own(
     for name, value in set_.items():
         monkeypatch.setenv(name, value)
     assert cache_dir() == Path(folder).expanduser()
+
+
+def test_what_visitors_made_is_beside_the_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUINTET_CACHE", "~/own")
+    assert data_dir() == home / "own-data"
+    monkeypatch.setenv("QUINTET_DATA", "~/data")
+    assert data_dir() == home / "data"

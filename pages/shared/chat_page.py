@@ -12,7 +12,8 @@ from pages.shared.asking import Chat
 from pages.shared.chat import show_chat
 from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
-from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.histories import follow_address
+from pages.shared.conversation.history import show_history
 from pages.shared.language import sentence
 from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar
@@ -34,6 +35,8 @@ def chat_page(
     a family that `sees` is asked about pictures, its starter about those that `draw_example` draws.
     """
     frame.set_up_page(family, intro)
+    place = st.sidebar.container()  # above what the page is answered with
+    follow_address(family)
     choice, values = show_sidebar(
         family, fields(ChatOptions), lambda row: tools.chosen_mode(family).options if calls_tools(row) else {}
     )
@@ -51,17 +54,12 @@ def chat_page(
         tools.choose_mode(family)
         mode = tools.chosen_mode(family)
         key = family if mode is tools.CHAT else f"{family}.{mode.name}"
-        show_chat(Chat(key, choice, options, _get_conversation(key), tools.choose_toolbox(family)))
+        show_chat(Chat(key, choice, options, show_history(key, family, place), tools.choose_toolbox(family)))
     else:
         drawn = draw_example if choice.checkpoint and choice.checkpoint.starter else None
         if sees and questions.choose_mode(family) == questions.MANY:
             show_captions(choice, options, drawn)
         else:
-            show_chat(Chat(family, choice, options, _get_conversation(family), Toolbox(), sees, drawn))
-
-
-def _get_conversation(key: str) -> Conversation:
-    if f"{key}.conversation" not in st.session_state:
-        st.session_state[f"{key}.conversation"] = Conversation()
-    found: Conversation = st.session_state[f"{key}.conversation"]
-    return found
+            show_chat(
+                Chat(family, choice, options, show_history(family, family, place), Toolbox(), sees, drawn)
+            )

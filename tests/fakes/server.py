@@ -25,7 +25,10 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [*self._command, "--server.port", str(self._port)], cwd=ROOT, env=self._environment
+            [*self._command, "--server.port", str(self._port)],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
         )
         until(lambda: self.process.poll() is not None or self._answers())
         assert self.process.poll() is None, "the server ended"

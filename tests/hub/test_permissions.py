@@ -8,7 +8,7 @@ from models.catalog import find
 from models.errors import AccessDenied, CheckpointNotFound, DoesNotFit
 from models.hub import Hub
 from models.hub.download import require_space
-from models.permissions import kept_free, may_fetch
+from models.permissions import keeps, kept_free, kept_in_all, kept_per_visitor, may_fetch
 from tests.fakes.hub import TINY, FakeHub
 
 GATED = find("llama-2-7b-chat")
@@ -86,3 +86,13 @@ def test_space_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert kept_free() == 2_500_000_000
     monkeypatch.setenv("QUINTET_KEEP_FREE", "much")
     assert kept_free() == 0
+
+
+def test_what_is_kept_of_visitors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, kept in (("0", False), (" 0 ", False), ("", True), ("1", True)):
+        monkeypatch.setenv("QUINTET_KEEP", value)
+        assert keeps() is kept
+    assert (kept_per_visitor(), kept_in_all()) == (2 * 10**9, 50 * 10**9)
+    monkeypatch.setenv("QUINTET_KEEP_VISITOR", "0.5")
+    monkeypatch.setenv("QUINTET_KEEP_ALL", "inf")
+    assert (kept_per_visitor(), kept_in_all()) == (5 * 10**8, 50 * 10**9)

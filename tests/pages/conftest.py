@@ -1,10 +1,5 @@
 """The app and the browser that pages are looked at with, and what parts of them do without either."""
 
-import os
-import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +7,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.browser import browser
-from tests.fakes.paths import ROOT
 from tests.fakes.script import leave_browser
-from tests.fakes.waiting import WAIT, until
+from tests.fakes.server import served
 
 
 @pytest.fixture(scope="session")
@@ -37,29 +31,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    environment = {key: value for key, value in os.environ.items() if not key.endswith("MODEL_PATH")}
-    environment |= {"QUINTET_CODE_INTERPRETER": "1", "QUINTET_MODEL_DIRS": str(folder)}
-    server = subprocess.Popen([*command, "--server.port", str(port)], cwd=ROOT, env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: server.poll() is not None or _healthy(url))
-        assert server.poll() is None, "the server ended"
+    with served("app.py", QUINTET_CODE_INTERPRETER="1", QUINTET_MODEL_DIRS=str(folder)) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait(WAIT)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{url}/_stcore/health", timeout=WAIT).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture

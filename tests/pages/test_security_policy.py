@@ -1,20 +1,14 @@
 """Whatever an answer or an error says, a browser fetches nothing from elsewhere for it."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from tests.fakes.paths import ROOT
-from tests.fakes.waiting import until
+from tests.fakes.server import served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -80,31 +74,6 @@ def elsewhere() -> Iterator[Any]:
         yield handler
         server.shutdown()
         thread.join()
-
-
-@contextmanager
-def served(script: str, **environment: str) -> Iterator[str]:
-    """The address of a script that Streamlit serves."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true"]
-    own = {name: value for name, value in os.environ.items() if not name.endswith("MODEL_PATH")}
-    server = subprocess.Popen(
-        [*command, "--server.port", str(port)], cwd=ROOT, env={**own, "PYTHONPATH": str(ROOT), **environment}
-    )
-    try:
-        until(lambda: server.poll() is not None or _answers(port))
-        assert server.poll() is None, "the server ended"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")

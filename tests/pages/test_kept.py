@@ -1,0 +1,236 @@
+"""The form in which a conversation is kept, and how it is kept while somebody writes into it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from models.errors import NotKept
+from models.interpreter import Output
+from models.store.opening import open_store
+from models.store.store import Limits, Shelf
+from pages.shared.conversation import keeping as module
+from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.history import watch
+from pages.shared.conversation.keeping import LOOKS, Kept, keeper
+from pages.shared.conversation.kept import read_content, title_of, words_of, write_content
+from pages.shared.conversation.turns import Answer, PictureFile, Source, Step, Turn
+from tests.fakes.paths import ROOT
+from tests.fakes.script import Rerun
+from tests.fakes.waiting import until
+
+
+def png() -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def full_turn() -> Turn:
+    """With all that a turn can have."""
+    shown = (Output("image", "a plot", png()), Output("table", "t", rows=(("a",), ("1",))))
+    steps = (Step("interpreter", "{}", "before", "seen", True, shown),)
+    answers = (Answer("one", "stop", {"x": 1.0}, "m"), Answer("two", "length", {}, "m", steps))
+    return Turn("a question", answers, 0, (PictureFile("a.png", png()),), (Source("a source", "text"),))
+
+
+def test_all_of_a_turn_comes_back() -> None:
+    content, files = write_content((full_turn(),), "be brief")
+    assert [*files.values()] == [png()] and json.dumps(content).count("file") == 2  # each picture once
+    back = read_content(json.loads(json.dumps(content)), files)
+    assert (back.turns, back.system) == ((full_turn(),), "be brief")
+
+
+def test_a_file_that_is_gone_takes_nothing_with_it() -> None:
+    content, _ = write_content((full_turn(),), "")
+    (turn,) = read_content(content, {}).turns
+    assert turn.pictures == () and turn.answers[1].steps[0].shown[0].image == b""
+    assert turn.question == "a question"
+
+
+def test_an_answer_that_was_never_ended_broke_off() -> None:
+    content, _ = write_content((full_turn(), Turn("q", (Answer("half", ""),))), "")
+    assert read_content(content, {}).turns[1].answers == (Answer("half", "failed"),)
+
+
+@pytest.mark.parametrize("content", [None, {}, [], {"quintet": 2, "turns": [], "system": ""}, {"quintet": 1}])
+def test_what_cannot_be_read_is_a_sentence(content: Any) -> None:
+    with pytest.raises(NotKept, match="cannot be read"):
+        read_content(content, {})
+
+
+def test_titles_and_words() -> None:
+    assert title_of((full_turn(),)) == "a question"
+    assert title_of((Turn(" \n", sources=(Source("a source", ""),)),)) == "a source"
+    assert title_of((Turn("word " * 100),)).endswith("…") and title_of(()) == ""
+    words = words_of((full_turn(),))
+    assert all(word in words for word in ("a question", "a source", "one", "two", "before"))
+
+
+# --- while somebody writes -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(keeping: Path) -> Shelf:
+    return open_store().shelf("a secret")
+
+
+def turns(shelf: Shelf, kept: Kept) -> list[str]:
+    thing = shelf.get(kept.id)
+    return [turn["question"] for turn in thing.content["turns"]] if thing else []
+
+
+def test_whoever_writes_need_not_know(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread sees what has changed."""
+    monkeypatch.setattr(module, "INTERVAL", 0.01)
+    monkeypatch.setattr(module, "keeper", module.keeper.__wrapped__)
+    conversation = Conversation()
+    kept = Kept(shelf, "llama2", conversation)
+    conversation.ask("first")
+    until(lambda: turns(shelf, kept) == ["first"])
+    conversation.begin_answer("m")
+    conversation.write("half")
+    until(lambda: "half" in str(shelf.get(kept.id)))
+    conversation.clear()
+    until(lambda: shelf.get(kept.id) is None)
+    conversation.undo()
+    until(lambda: turns(shelf, kept) == ["first"])
+
+
+SAID = """
+from models.store.opening import open_store
+from pages.shared.conversation import keeping
+from pages.shared.conversation.conversation import Conversation
+keeping.INTERVAL = 1000.0
+conversation = Conversation()
+kept = keeping.Kept(open_store().shelf("a secret"), "llama2", conversation)
+conversation.ask("last words")
+"""
+
+
+def test_what_was_said_last_is_kept_when_the_server_stops(shelf: Shelf) -> None:
+    subprocess.run([sys.executable, "-c", SAID], check=True, cwd=ROOT)
+    assert [entry.title for entry in shelf.entries("conversation")] == ["last words"]
+
+
+def test_nothing_is_written_where_nothing_has_changed(shelf: Shelf) -> None:
+    conversation = Conversation(system="be brief")
+    kept = Kept(shelf, "llama2", conversation)
+    kept.save()
+    assert shelf.entries("conversation") == []
+    conversation.ask("first")
+    for _ in range(3):
+        kept.save()
+    assert shelf.revision(kept.id) == 1
+    conversation.system = "be long"
+    kept.save()
+    assert shelf.revision(kept.id) == 2
+
+
+def test_pictures_are_written_once_and_go_with_their_turn(shelf: Shelf, keeping: Path) -> None:
+    conversation = Conversation((full_turn(),))
+    kept = Kept(shelf, "qwen_vl", conversation)
+    kept.save()
+    files = [path for path in (keeping / "files").rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in files] == [png()]
+    written = files[0].stat().st_mtime_ns
+    conversation.ask("more")
+    kept.save()
+    assert files[0].stat().st_mtime_ns == written
+    conversation.undo()
+    conversation.edit(0, "without its answers")
+    kept.save()
+    assert files[0].exists()  # the question's picture stays
+    conversation.turns = (replace(conversation.turns[0], pictures=()),)
+    kept.save()
+    assert not files[0].exists()
+
+
+def test_a_failure_is_noted_and_tried_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversation = Conversation((full_turn(),))
+    kept = Kept(shelf, "llama2", conversation)
+    monkeypatch.setattr(open_store(), "limits", Limits(0, 0))
+    kept.save()
+    assert kept.failure and not kept.is_kept
+    monkeypatch.setattr(open_store(), "limits", Limits(10**9, 10**9))
+    kept.save()
+    assert kept.failure and not kept.is_kept  # not at every look
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    kept._again = 0.0
+    kept.save()
+    assert kept.failure is None and kept.is_kept
+
+
+def test_what_is_deleted_is_not_written_again(shelf: Shelf) -> None:
+    """Though an answer is still being written into it, here or in another session."""
+    conversation = Conversation((full_turn(),))
+    kept = Kept(shelf, "llama2", conversation)
+    kept.save()
+    shelf.delete(kept.id)
+    conversation.ask("more")
+    kept.save()
+    assert kept.deleted and shelf.entries("conversation") == []
+    other = Kept(shelf, "llama2", Conversation((full_turn(),)))
+    other.drop()
+    other.save()
+    assert shelf.entries("conversation") == []
+
+
+def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, sound = (Kept(shelf, "llama2", Conversation((full_turn(),))) for _ in range(2))
+
+    def fail() -> None:
+        raise RuntimeError("none of the foreseen")
+
+    monkeypatch.setattr(broken, "save", fail)
+    keeper().save()
+    assert sound.is_kept and "a conversation is not kept" in caplog.text
+
+
+# --- an answer that another session writes ---------------------------------------------------------
+
+
+def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> None:
+    """After a refresh in the middle of an answer, by the session that was refreshed."""
+    writing = Conversation((Turn("q"),))
+    writer = Kept(shelf, "llama2", writing)
+    writing.begin_answer("m")
+    writing.write("half")
+    writer.save()
+    thing = shelf.get(writer.id)
+    assert thing
+    reader = Kept.read(shelf, thing)
+    assert reader.conversation.turns[0].answers == (Answer("half", "failed", {}, "m"),)
+    watch(reader)  # nothing new
+    writing.write("half and more")
+    writer.save()
+    with pytest.raises(Rerun):
+        watch(reader)
+    assert reader.look() and reader.looks == LOOKS
+    writing.end_answer("stop", {})
+    writer.save()
+    assert reader.look() and reader.looks == 0
+    assert reader.conversation.turns == writing.turns
+    reader.save()
+    assert shelf.revision(writer.id) == 3  # the reader has written nothing
+
+
+def test_nobody_is_waited_for_without_end(shelf: Shelf, session: dict[str, Any]) -> None:
+    writing = Conversation((Turn("q", (Answer("half", ""),)),))
+    writer = Kept(shelf, "llama2", writing)
+    writer.save()
+    thing = shelf.get(writer.id)
+    assert thing
+    reader = Kept.read(shelf, thing)
+    with pytest.raises(Rerun):
+        for _ in range(LOOKS):
+            watch(reader)
+    assert reader.looks == 0

@@ -16,6 +16,7 @@ from pages.shared.memory import show_memory
 
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 USUAL_CONTEXT = 8192
+SHORTEST = 3  # letters of a part of a name that mean a listed one
 # What a checkpoint of a kind does, and where.
 ELSEWHERE = {
     "speech": (Text("turns speech into text", "用于语音识别"), Text("the Whisper page", "语音页面")),
@@ -103,9 +104,9 @@ def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
     """What was typed is part of a listed name, unless it means something of its own."""
     forget_failure(family)
     typed = st.session_state[key]
-    if not typed or typed in labels or not _is_unknown(typed):
+    words = (typed or "").casefold().split()
+    if len("".join(words)) < SHORTEST or typed in labels or not _is_unknown(typed):
         return
-    words = typed.casefold().split()
     for name, label in labels.items():
         if all(word in f"{name} {label}".casefold() for word in words):
             st.session_state[key] = name

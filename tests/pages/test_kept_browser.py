@@ -136,6 +136,17 @@ def test_kept_for_this_browser_through_refresh_and_restart(
     messages(page).filter(has_text="in the reeds.").wait_for()
 
 
+def test_a_refresh_in_the_middle_of_an_answer(app: Server, go: threading.Event, new_browser: Any) -> None:
+    """The rest is seen as it comes, without a click."""
+    page = new_browser(app.address)
+    ask(page, "What is a heron?")
+    messages(page).filter(has_text="The heron stands").wait_for()
+    page.reload()
+    messages(page).filter(has_text="The heron stands").wait_for()
+    go.set()
+    messages(page).filter(has_text="in the reeds.").wait_for()
+
+
 def test_a_kill_in_the_middle_of_an_answer(
     app: Server, go: threading.Event, new_browser: Any, tmp_path: Path
 ) -> None:

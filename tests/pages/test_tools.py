@@ -25,5 +25,5 @@ def test_tabs_of_one_visitor_are_known_by_their_address(
     address: str | None, visitor: str | None, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(st.context), "ip_address", property(lambda self: address))
-    interpreter = tools.get_interpreter.__wrapped__("chatglm")
+    interpreter = tools.get_interpreter("chatglm")
     assert interpreter.visitor == visitor or (visitor is None and not isinstance(interpreter.visitor, str))

@@ -62,6 +62,7 @@ def notes(made: Conversation) -> str:
         ([user("q"), user("r"), assistant("a")], [("q", ""), ("r", "a")]),
         ([user(""), assistant("hi"), user(" \n"), assistant(""), user("q"), assistant(None)], [("", "hi"), ("q", "")]),
         ([user("q"), assistant(None, refusal="I cannot.")], [("q", "I cannot.")]),
+        ([user("q"), assistant([{"type": "refusal", "refusal": "I cannot."}])], [("q", "I cannot.")]),
         (
             [user("q"), assistant("look:", tool_calls=[call("f", '{"a": 1}')]),
              {"role": "tool", "tool_call_id": "1", "content": "one"}, assistant("done")],

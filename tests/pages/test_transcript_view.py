@@ -161,6 +161,27 @@ def test_only_what_changed_is_drawn_anew(page: Any) -> None:
     assert sent(page) == [{"action": "remove", "line": 1}]  # as they are numbered now
 
 
+def many(count: int) -> list[list[Any]]:
+    """Lines of a tenth of a second."""
+    return [[n / 10, (n + 1) / 10, f"line {n}", [], [None] * 4, None, None] for n in range(count)]
+
+
+def test_who_reads_the_end_follows_what_comes_and_nobody_else(page: Any) -> None:
+    end = "() => { const l = document.querySelector('.lines'); return l.scrollHeight - l.clientHeight - l.scrollTop; }"
+    scroll = "to => { document.querySelector('.lines').scrollTop = to; }"
+    show(page, growing=True, lines=many(60))
+    assert page.evaluate(end) > 100  # who has just come begins at the top
+    page.evaluate(scroll, 1e6)
+    show(page, growing=True, lines=many(70))
+    assert page.evaluate(end) < 2
+    page.evaluate(scroll, 0)
+    show(page, growing=True, lines=many(75))
+    assert page.evaluate("() => document.querySelector('.lines').scrollTop") == 0
+    page.evaluate(scroll, 1e6)
+    show(page, lines=many(80))
+    assert page.evaluate(end) > 50
+
+
 # --- playing -------------------------------------------------------------------------------------
 
 
@@ -174,6 +195,34 @@ def test_a_line_plays_from_its_beginning_and_a_word_from_its_own(page: Any, soun
     assert 0.5 <= played(page) < 1.5
     page.locator(".play", has_text="❚❚").click()
     page.locator(".play", has_text="▶").wait_for()
+
+
+def test_what_is_heard_is_in_sight_unless_somebody_reads_elsewhere(page: Any, sound: str) -> None:
+    show(page, sound=sound, lines=many(80))
+    page.evaluate(
+        "() => { window.moves = []; document.querySelector('.lines').scrollTo = (to) => moves.push(to); }"
+    )
+    seek(page, 4.05)
+    page.locator(".line.now", has_text="line 40").wait_for()
+    assert page.evaluate("() => moves") == []  # nothing is playing
+    page.locator(".play").click()
+    page.wait_for_function("() => moves.length > 0")
+    page.locator(".lines").dispatch_event("wheel")
+    page.evaluate("() => { moves.length = 0; }")
+    seek(page, 1.05)
+    page.locator(".line.now", has_text="line 1").wait_for()
+    assert page.evaluate("() => moves") == []
+
+
+def test_who_marks_a_text_hears_nothing(page: Any, sound: str) -> None:
+    show(page, sound=sound)
+    page.evaluate("""() => {
+      const text = document.querySelectorAll(".line > .text")[1];
+      getSelection().selectAllChildren(text);
+      text.click();
+    }""")
+    assert played(page) == 0 and page.evaluate("() => document.querySelector('audio').paused")
+    page.evaluate("() => getSelection().removeAllRanges()")
 
 
 def test_without_a_sound_nothing_plays(page: Any) -> None:

@@ -119,6 +119,8 @@ def test_what_cannot_be_changed_offers_no_change(page: Any) -> None:
     assert [page.locator(name).is_hidden() for name in (".with", ".replace", ".undo")] == [True] * 3
     page.locator(".line").first.dblclick()
     assert page.locator(".editor").count() == 0
+    show(page)  # once nothing is recognised any more
+    assert page.locator(".pen").count() == len(LINES)
 
 
 @pytest.mark.parametrize(

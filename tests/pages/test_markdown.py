@@ -233,3 +233,10 @@ def test_colons_around_a_word_are_no_emoji(text: str) -> None:
     """In the browser: `test_plain_text.py`."""
     for shown in (readable(text), typed(text), literal(text)):
         assert text not in shown and shown.replace("\\", "").replace(":red[]", "") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a<br>b", "a&#10;b"), ("a<br />\nb", "a\nb"), ("| a<br/>b |", "| a&#10;b |")]
+)
+def test_a_line_break_is_one(text: str, shown: str) -> None:
+    assert readable(text) == shown and typed(text) == text.replace("<", "\\<")

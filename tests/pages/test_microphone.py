@@ -114,6 +114,21 @@ def test_a_microphone_that_is_refused_says_so_and_can_be_tried_again(chromium: A
     assert page.locator(".notice").inner_text() == ""
 
 
+def test_what_arrived_in_part_is_sent_on_from_there(page: Any) -> None:
+    page.locator(".start").click()
+    wait_for_pieces(page, 1)
+    page.evaluate("() => { server.answers = false; }")
+    page.wait_for_function("() => server.sent.at(-1).pieces.length >= 3")
+    kept, sent = page.evaluate("""() => {
+      const { first, pieces } = server.sent.at(-1);
+      server.pieces.push(pieces[0]);
+      update();
+      const next = server.sent.at(-1);
+      return [[first + 1, ...pieces.slice(1, 3)], [next.first, ...next.pieces.slice(0, 2)]];
+    }""")
+    assert sent == kept
+
+
 # What the browser gave, to be looked at.
 KEEP = """() => {
   const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

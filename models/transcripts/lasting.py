@@ -26,7 +26,7 @@ def lasting(lines: Sequence[Segment]) -> list[Segment]:
         after = ahead[number + 1] if number + 1 < len(ahead) else None
         start, end = _seen(line, before, after)
         if after is not None and end > after.start and end > line.end:
-            ahead[number + 1] = replace(after, start=end, end=max(after.end, end))
+            ahead[number + 1] = replace(after, start=end)
         made = replace(line, start=start, end=end) if (start, end) != (line.start, line.end) else line
         result.append(replace(made, words=_words(made)) if made.words else made)
         before = end

@@ -103,7 +103,8 @@ def _choose_tools(family: str) -> Toolbox | None:
             for tool in map(ready.__getitem__, chosen):
                 st.caption(f"`{tool.name}` {tool.description}")
             pasted = _read_pasted(family)
-        return _merge_tools([ready[name] for name in chosen], pasted)
+        # A pasted tool takes the place of a ready one with its name.
+        return Toolbox([*(ready[name] for name in chosen), *pasted])
     except ModelError as error:
         st.error(readable(sentence(error)))
         return None
@@ -121,12 +122,6 @@ def _read_pasted(family: str) -> list[Tool]:
         ),
     )
     return from_schema(text) if text.strip() else []
-
-
-def _merge_tools(ready: list[Tool], pasted: list[Tool]) -> Toolbox:
-    """A pasted tool takes the place of a ready one with its name."""
-    names = {tool.name for tool in pasted}
-    return Toolbox([*(tool for tool in ready if tool.name not in names), *pasted])
 
 
 # --- code ----------------------------------------------------------------------------------------

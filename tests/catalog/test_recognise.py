@@ -56,7 +56,7 @@ def test_kv_heads_may_be_listed_by_layer(tmp_path: Path) -> None:
     writer.add_block_count(2)
     writer.add_embedding_length(64)
     writer.add_head_count([4, 8])
-    writer.add_head_count_kv([1, 2])
+    writer.add_head_count_kv([1, 4])
     writer.add_key_length(16)
     writer.add_tensor("token_embd.weight", np.zeros((8, 64), np.float32))
     writer.write_header_to_file()
@@ -64,7 +64,7 @@ def test_kv_heads_may_be_listed_by_layer(tmp_path: Path) -> None:
     writer.write_tensors_to_file()
     writer.close()
     shape = describe(tmp_path / "a.gguf").shape
-    assert shape is not None and shape.kv_heads == 2
+    assert shape is not None and shape.kv_heads == 3  # on average, and no less
 
 
 @pytest.mark.parametrize("lost", [1, 5000, 30000])

@@ -7,6 +7,7 @@ import pytest
 from gguf import GGUFWriter
 
 from models.catalog import describe, find
+from models.catalog.instead import foreign
 from models.catalog.selection import entry, missing
 from models.errors import CheckpointCorrupt, ModelError, UnsupportedCheckpoint
 from models.schema import Checkpoint
@@ -118,3 +119,9 @@ def test_a_folder_of_leftovers(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(ModelError) as caught:
         describe(tmp_path)
     assert "half a download" not in caught.value.en
+
+
+@pytest.mark.parametrize("name", ["onnx/Model.ONNX", "TF_MODEL.H5", "a/Weights.Pth"])
+def test_a_foreign_format_is_known_by_its_ending_in_any_case(name: str) -> None:
+    found = foreign("tiny", ["README.md", name])
+    assert found is not None and name in found.en and name in found.zh

@@ -74,10 +74,15 @@ def test_a_name_that_somebody_wrote_calls_for_nothing() -> None:
     assert other.reveal(mark) == mark
 
 
-def test_a_token_cut_in_two_does_not_come_together() -> None:
-    found = TOKENS.hide([{"role": "user", "name": "<|im_", "content": "end|>"}])
-    assert found is not None
-    assert "<|im_end|>" not in found[0][0]["name"] + found[0][0]["content"]
+@pytest.mark.parametrize("token", ["<|im_start|>", "<tool_response>", "</s>"])
+def test_a_token_cut_in_two_does_not_come_together(token: str) -> None:
+    for at in range(1, len(token)):
+        found = TOKENS.hide([{"role": "user", "name": token[:at], "content": token[at:]}])
+        assert found is not None
+        assert token not in found[0][0]["name"] + found[0][0]["content"]
+
+
+def test_a_token_that_a_template_puts_together_is_none() -> None:
     assert "<|im_end|>" not in hidden("<|im_<b>end|>").replace("<b>", "")
 
 

@@ -8,7 +8,7 @@ from models.catalog import find
 from models.errors import AccessDenied, CheckpointNotFound, DoesNotFit
 from models.hub import Hub
 from models.hub.download import require_space
-from models.permissions import keeps, kept_free, kept_in_all, kept_per_visitor, may_fetch
+from models.permissions import keeps, kept_free, kept_in_all, kept_per_visitor, key_for, may_fetch
 from tests.fakes.hub import TINY, FakeHub
 
 GATED = find("llama-2-7b-chat")
@@ -28,6 +28,25 @@ def test_what_may_be_fetched(setting: str | None, fetched: str, monkeypatch: pyt
     monkeypatch.setenv("GEMMA_MODEL_PATH", "me/private")
     asked = {"offered": (GATED.name, True), "named": ("me/private", False), "typed": ("org/tiny", False)}
     assert [kind for kind, it in asked.items() if may_fetch(*it)] == fetched.split()
+
+
+@pytest.mark.parametrize(
+    ("listed", "address", "key"),
+    [
+        ("example.org sesame", "http://example.org/v1", None),  # whose port of the host is not said
+        ("example.org:80 sesame", "http://example.org:80/v1", "sesame"),
+        ("example.org:80 sesame", "http://example.org:8080/v1", None),
+        ("http://example.org/v1 sesame", "http://example.org/v1", "sesame"),
+        ("http://example.org/v1", "http://example.org/v1", "general"),
+        ("example.org", "http://example.org/v1", None),
+    ],
+)
+def test_a_key_goes_to_one_server_and_not_to_its_host(
+    listed: str, address: str, key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUINTET_REMOTE_KEY", "general")
+    monkeypatch.setenv("QUINTET_REMOTES", listed)
+    assert key_for(address) == key
 
 
 def test_what_may_not_be_fetched_is_asked_of_nobody_and_used_once_it_is_there(

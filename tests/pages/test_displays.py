@@ -90,6 +90,15 @@ def test_the_memory_of_another_device_is_not_counted(machine: list[Device], tmp_
     assert "Our card · fp16" in captions(at)
 
 
+def test_another_model_needs_its_memory_beside_the_one_that_is_loaded(
+    machine: list[Device], tmp_path: Any
+) -> None:
+    at = click(visit(), "llama2.load_button")
+    assert "■] needed" not in captions(at)
+    at = choose(at, str(write_folder(tmp_path / "folder")))
+    assert ":orange[■] needed" in captions(at) and ":blue[■] Quintet 1.0 GB" in captions(at)
+
+
 def test_a_mapped_file_takes_no_more_of_the_bar_than_is_in_use(machine: list[Device]) -> None:
     machine[:] = [Device("cpu", "Large", 100 * GiB, 100 * GiB - GiB // 4, ("fp32",))]
     at = click(visit(), "llama2.load_button")

@@ -62,6 +62,7 @@ def notes(made: Conversation) -> str:
         ([user("q"), user("r"), assistant("a")], [("q", ""), ("r", "a")]),
         ([user(""), assistant("hi"), user(" \n"), assistant(""), user("q"), assistant(None)], [("", "hi"), ("q", "")]),
         ([user("q"), assistant(None, refusal="I cannot.")], [("q", "I cannot.")]),
+        ([user("q"), assistant([{"type": "refusal", "refusal": "I cannot."}])], [("q", "I cannot.")]),
         (
             [user("q"), assistant("look:", tool_calls=[call("f", '{"a": 1}')]),
              {"role": "tool", "tool_call_id": "1", "content": "one"}, assistant("done")],
@@ -142,6 +143,11 @@ def test_everything_has_its_place(data: Any, expected: Turns) -> None:
         ([user("q", name="Anna"), user("r", name="Bob")], [("Anna: q", ""), ("Bob: r", "")], "(Anna, Bob), which now begins their text: 2."),
         ([user("q"), {"role": "critic", "content": "bad"}], [("q", ""), ("critic: bad", "")], "(critic)"),
         ([user("q"), {"role": "function", "name": "f", "content": "r"}, assistant("a")], [("q", "<f {} r>a")], "no call of a tool asked for (f)"),
+        (  # of a call that is another one
+            [user("q"), assistant(None, tool_calls=[call("f", "{}", "1")]),
+             {"role": "tool", "tool_call_id": "9", "name": "g", "content": "r"}],
+            [("q", "<f {} None><g {} r>")], "no call of a tool asked for (g)",
+        ),
         ([assistant("hi"), {"role": "tool", "content": "r"}], [("", "hi"), ("", "<tool {} r>")], "(tool)"),
         ([user("q"), assistant("a", reasoning_content="hm")], [("q", "a")], "thoughts were left out, since only answers are kept: 1."),
         ([user("q"), assistant([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}])], [("q", "a")], "thoughts"),
@@ -284,3 +290,12 @@ def test_what_an_import_could_not_keep_is_said_until_something_changes(change: s
     assert talk.notes
     talk.ask("?") if change == "ask" else getattr(talk, change)()
     assert talk.notes == ()
+
+
+def test_an_answer_without_a_word_is_shown_as_one(stage: Stage) -> None:
+    conversation = Conversation()
+    conversation.ask("q")
+    conversation.begin_answer("tiny")
+    conversation.end_answer("stop", {})
+    at = imported(visit(), conversation.to_json())
+    assert "*no text*" in shown(at)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pages.shared.markdown import readable
+from pages.shared.markdown import literal, readable, typed
 from tests.fakes.paths import ROOT
 
 
@@ -226,3 +226,17 @@ def test_long_texts_take_steps_in_proportion_to_their_length() -> None:
         "readable(' '.join('`' * n for n in range(1, 300)))\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("text", [":smile:", "a :+1: b", ":material/mic:", "他说:smile:了"])
+def test_colons_around_a_word_are_no_emoji(text: str) -> None:
+    """In the browser: `test_plain_text.py`."""
+    for shown in (readable(text), typed(text), literal(text)):
+        assert text not in shown and shown.replace("\\", "").replace(":red[]", "") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a<br>b", "a&#10;b"), ("a<br />\nb", "a\nb"), ("| a<br/>b |", "| a&#10;b |")]
+)
+def test_a_line_break_is_one(text: str, shown: str) -> None:
+    assert readable(text) == shown and typed(text) == text.replace("<", "\\<")

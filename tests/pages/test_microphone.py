@@ -14,10 +14,10 @@ pytestmark = pytest.mark.browser
 RATE = 16_000
 # What the server does: keep the pieces that are new, and say how many they are.
 SERVER = """
-window.server = { sent: [], pieces: [], over: false, run: "", answers: true };
+window.server = { sent: [], pieces: [], over: false, run: "", answers: true, stop: false };
 window.update = () => microphone.default({
   parentElement: document.body,
-  data: { run: server.run, acknowledged: server.pieces.length, over: server.over, stop: false, ready: !server.run || server.over,
+  data: { run: server.run, acknowledged: server.pieces.length, over: server.over, stop: server.stop, ready: !server.run || server.over,
           text: "", tentative: "", labels: LABELS },
   setTriggerValue: (name, message) => {
     server.sent.push(message);
@@ -95,7 +95,8 @@ def test_pieces_wait_while_the_server_is_busy_and_all_arrive(page: Any) -> None:
     assert max(message["first"] + len(message["pieces"]) for message in sent) == page.evaluate(
         "() => server.pieces.length"
     )
-    assert seconds(page) > 5
+    minutes, rest = page.locator(".clock").inner_text().split(":")
+    assert seconds(page) >= 60 * int(minutes) + int(rest) > 5  # all that was recorded
 
 
 def test_a_microphone_that_is_refused_says_so_and_can_be_tried_again(chromium: Any, page: Any) -> None:
@@ -111,3 +112,76 @@ def test_a_microphone_that_is_refused_says_so_and_can_be_tried_again(chromium: A
     page.locator(".start:enabled").click()
     wait_for_pieces(page, 1)
     assert page.locator(".notice").inner_text() == ""
+
+
+def test_what_arrived_in_part_is_sent_on_from_there(page: Any) -> None:
+    page.locator(".start").click()
+    wait_for_pieces(page, 1)
+    page.evaluate("() => { server.answers = false; }")
+    page.wait_for_function("() => server.sent.at(-1).pieces.length >= 3")
+    kept, sent = page.evaluate("""() => {
+      const { first, pieces } = server.sent.at(-1);
+      server.pieces.push(pieces[0]);
+      update();
+      const next = server.sent.at(-1);
+      return [[first + 1, ...pieces.slice(1, 3)], [next.first, ...next.pieces.slice(0, 2)]];
+    }""")
+    assert sent == kept
+
+
+# What the browser gave, to be looked at.
+KEEP = """() => {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (asked) => {
+    window.tracks = (await open(asked)).getTracks();
+    return new MediaStream(tracks);
+  };
+}"""
+CLOSED = "() => tracks.every((track) => track.readyState === 'ended')"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "document.querySelector('.stop').click()",
+        "server.stop = true; update()",  # the page takes no more
+        "tracks[0].onended()",  # it was unplugged
+        "document.querySelector('.live').remove()",  # another page is shown
+    ],
+)
+def test_the_microphone_is_given_back(page: Any, end: str) -> None:
+    page.evaluate(KEEP)
+    page.locator(".start").click()
+    wait_for_pieces(page, 1)
+    assert not page.evaluate(CLOSED)
+    page.evaluate(f"() => {{ {end}; }}")
+    page.wait_for_function(CLOSED)
+    if "remove" not in end:
+        page.wait_for_function("() => server.over")
+        assert page.locator(".level").evaluate("level => level.style.width") in ("0", "0px")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NotAllowedError", "denied"), ("SecurityError", "insecure"), ("NotFoundError", "missing"),
+        ("NotReadableError", "failed"),
+    ],
+)  # fmt: skip
+def test_why_there_is_no_microphone(page: Any, name: str, said: str) -> None:
+    page.evaluate(
+        """name => {
+          navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", name); };
+        }""",
+        name,
+    )
+    page.locator(".start").click()
+    page.locator(".notice:not(:empty)").wait_for()
+    assert page.locator(".notice").inner_text() == _labels()[said]
+    assert page.locator(".start").is_enabled() and page.locator(".stop").is_disabled()
+
+
+def test_a_page_that_gets_no_microphone_at_all_says_where_it_would(page: Any) -> None:
+    page.evaluate("() => Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    page.locator(".start").click()
+    assert page.locator(".notice").inner_text() == _labels()["insecure"]

@@ -376,3 +376,12 @@ def test_what_an_absent_checkpoint_needs_is_said(stage: Stage, monkeypatch: pyte
     monkeypatch.delenv("QWEN_VL_MODEL_PATH")
     at = choose(page(), "qwen-vl-chat-int4", "qwen_vl")
     assert "9.7 GB on disk and about 12 GB of memory" in at.main.info[0].value
+
+
+def test_what_a_server_runs_is_not_to_be_fetched(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QWEN_VL_MODEL_PATH", "http://localhost:9/v1")
+    at = visit("qwen_vl")
+    assert not any("not on this machine" in info.value for info in at.info)
+    monkeypatch.setenv("QWEN_VL_MODEL_PATH", "qwen-vl-chat")
+    at = visit("qwen_vl")
+    assert any("not on this machine" in info.value for info in at.info)

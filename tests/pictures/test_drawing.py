@@ -106,6 +106,7 @@ def test_boxes_belong_to_the_picture_named_before_them(text: str, found: dict[in
 def test_a_question_names_a_picture() -> None:
     assert named_picture("Where is the cat in picture 2?") == 2
     assert named_picture("第一张图里的猫") == 1 and named_picture("the cat") is None
+    assert named_picture("Is the cat of picture 1 in image 3, too?") == 3  # the last that is named
 
 
 def test_pictures_go_to_servers_as_data_addresses() -> None:

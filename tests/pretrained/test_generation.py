@@ -62,6 +62,10 @@ def test_a_draw_leaves_one_token_and_follows_the_probabilities() -> None:
         (PLAIN | {"temperature": 0.5}, ["TemperatureLogitsWarper", "Draw"]),
         (PLAIN | {"top_k": 5}, ["TopKLogitsWarper", "Draw"]),
         (PLAIN | {"top_p": 0.5}, ["TopPLogitsWarper", "Draw"]),
+        (PLAIN | {"top_p": 0.0}, ["TopPLogitsWarper", "Draw"]),  # the likeliest alone
+        (PLAIN | {"top_p": 0.99}, ["TopPLogitsWarper", "Draw"]),
+        (PLAIN | {"temperature": 0.99}, ["TemperatureLogitsWarper", "Draw"]),
+        (PLAIN | {"min_p": 0.01}, ["MinPLogitsWarper", "Draw"]),
         (PLAIN | {"min_p": 0.1}, ["MinPLogitsWarper", "Draw"]),
         (
             {"temperature": 1.5, "top_p": 0.5, "top_k": 5, "min_p": 0.1, "repetition_penalty": 0.9},

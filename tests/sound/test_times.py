@@ -179,6 +179,8 @@ def test_many_cuts_do_not_add_up(tmp_path: Path) -> None:
     samples = load(cut(steps(tmp_path / "cut.m4a"), kept))
     assert len(samples) == pytest.approx(5 * RATE, abs=1024)
     assert pitches(samples)[:10] == [300 + 100 * second for second in range(10)][: len(pitches(samples))]
+    short = [(0.1, 1024 + number * RATE // 4) for number in range(38)]  # each ends within a frame
+    assert len(load(cut(steps(tmp_path / "short.m4a"), short))) == pytest.approx(3.8 * RATE, abs=1024)
 
 
 # --- as it is played ---------------------------------------------------------------------------------

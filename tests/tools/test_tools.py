@@ -321,11 +321,12 @@ def test_a_tool_that_hangs_is_left_behind_and_can_be_cancelled() -> None:
 def test_results_are_text_and_not_endless() -> None:
     itself: list[Any] = []
     itself.append(itself)
-    results = [{"温度": 22}, "plain", None, {1j: 2}, itself, "x" * 10_000]
+    results = [{"温度": 22}, "plain", None, {1j: 2}, itself, {"a file": "\udcff"}, "x" * 10_000]
     texts = [call(Tool("t", "", function=lambda result=result: result), {}).text for result in results]
     assert texts[:5] == ['{"温度": 22}', "plain", "null", "{1j: 2}", "[[...]]"]
-    assert len(texts[5]) < 4100
-    assert texts[5].endswith("(10000 characters)")
+    assert texts[5] == '{"a file": "?"}'  # what a name holds that no text does
+    assert len(texts[6]) < 4100
+    assert texts[6].endswith("(10000 characters)")
 
 
 # --- pasted schemas ----------------------------------------------------------------------------

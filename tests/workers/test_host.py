@@ -157,6 +157,17 @@ def test_what_ended_it_twice_is_not_sent_again(engine: IsolatedChatEngine) -> No
     assert worker_of(engine) == worker
 
 
+def test_two_that_are_being_read_share_the_blame(engine: IsolatedChatEngine) -> None:
+    other: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("read loop"), cancel=cancel))
+    until(lambda: engine.active == 1 and bool(engine.process._requests))
+    with pytest.raises(EngineFailed) as caught:
+        answer(engine, "read crash")
+    with pytest.raises(EngineFailed) as other_caught:
+        other.result(60)
+    died = [error.value.__cause__ for error in (caught, other_caught)]
+    assert [each.share for each in died if isinstance(each, process.Died)] == [0.5, 0.5]
+
+
 def test_an_answer_under_way_is_not_what_ended_it(engine: IsolatedChatEngine) -> None:
     for _ in range(2):
         other: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("wait"), cancel=cancel))
@@ -181,7 +192,10 @@ def test_it_is_not_started_again_for_ever(
 
 
 @pytest.mark.parametrize("word", ["loop", "freeze"])
-def test_stop_ends_what_does_not_listen(engine: IsolatedChatEngine, word: str) -> None:
+def test_stop_ends_what_does_not_listen(
+    engine: IsolatedChatEngine, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE", 3600.0)  # which is for answers, whose worker others need
     cancel = threading.Event()
     stream: Stream[Event] = Stream.of(lambda _: engine.stream(asked(f"read {word}"), cancel=cancel))
     cancel.set()

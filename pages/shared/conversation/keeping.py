@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 1.0  # seconds between two looks at what has changed
 PATIENCE = 10.0  # seconds after which keeping is tried again that has failed
-LOOKS = 20  # seconds in vain after which nobody writes the rest of an answer any more
+LOOKS = 120  # seconds in vain, as of a model that is being loaded, after which nobody writes the rest of an answer any more
 
 
 class Kept:

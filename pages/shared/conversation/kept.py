@@ -55,15 +55,17 @@ def read_content(content: Any, files: Mapping[str, bytes]) -> Conversation:
             "This conversation cannot be read: it is damaged, or was kept by a newer Quintet.",
             "无法读取此会话：它已损坏，或由更新版本的 Quintet 保存。",
         ) from error
-    if is_open(content):
+    if is_open(content) and conversation.turns[-1].answers:
         conversation.end_answer("failed", {})
     return conversation
 
 
 def is_open(content: Any) -> bool:
-    """Whether its last answer was being written when it was kept."""
-    answers: Any = content["turns"][-1].get("answers") if content["turns"] else ()
-    return bool(answers) and not answers[-1]["reason"]
+    """Whether its last answer was being written when it was kept, or had not begun."""
+    if not content["turns"]:
+        return False
+    answers = content["turns"][-1].get("answers")
+    return not (answers and answers[-1]["reason"])
 
 
 def _with_files(value: Any, files: Mapping[str, bytes]) -> Any:

@@ -1,0 +1,24 @@
+"""The policy goes with every answer, and what else an answer says stays."""
+
+import asyncio
+from typing import Any
+
+from pages.shared.security_policy import POLICY, SecurityPolicy
+
+
+def test_the_policy_comes_behind_the_headers_of_every_answer() -> None:
+    own = (b"content-type", b"text/html")
+    sent: list[Any] = []
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [own]})
+        await send({"type": "http.response.body", "body": b"nothing here"})
+        await send({"type": "websocket.accept"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(SecurityPolicy(answer)({}, None, send))  # type: ignore[arg-type]
+    start, *others = sent
+    assert start["headers"] == [own, (b"content-security-policy", POLICY.encode())] and start["status"] == 404
+    assert others == [{"type": "http.response.body", "body": b"nothing here"}, {"type": "websocket.accept"}]

@@ -32,7 +32,7 @@ def within(count: int, most: int) -> int:
 class Reader:
     """Little-endian numbers and texts from a buffer, one after the other."""
 
-    def __init__(self, buffer: mmap.mmap) -> None:
+    def __init__(self, buffer: mmap.mmap | bytes) -> None:
         self.buffer = buffer
         self.at = 0
 
@@ -79,8 +79,12 @@ class Reader:
 @contextmanager
 def opened(path: Path) -> Iterator[Reader]:
     """A reader at the beginning of a file."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        yield Reader(buffer)
+    with path.open("rb") as file:
+        if not path.stat().st_size:  # nothing can be mapped
+            yield Reader(b"")
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            yield Reader(buffer)
 
 
 def read_facts(reader: Reader, whole: Container[str] = ()) -> tuple[dict[str, Any], int]:

@@ -223,6 +223,16 @@ def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> 
     assert shelf.revision(writer.id) == 3  # the reader has written nothing
 
 
+def test_an_answer_that_has_not_begun_is_waited_for(shelf: Shelf, session: dict[str, Any]) -> None:
+    """The model is being loaded, say."""
+    writer = Kept(shelf, "llama2", Conversation((Turn("q"),)))
+    writer.save()
+    thing = shelf.get(writer.id)
+    assert thing
+    reader = Kept.read(shelf, thing)
+    assert reader.looks == LOOKS and reader.conversation.turns == (Turn("q"),)
+
+
 def test_nobody_is_waited_for_without_end(shelf: Shelf, session: dict[str, Any]) -> None:
     writing = Conversation((Turn("q", (Answer("half", ""),)),))
     writer = Kept(shelf, "llama2", writing)

@@ -56,7 +56,7 @@ def absolute(path: Path) -> Path:
     """`path` from the root, with ~ replaced where there is such a user. Links are kept."""
     try:
         return path.expanduser().absolute()
-    except (RuntimeError, UnicodeError):
+    except (RuntimeError, ValueError):
         return path.absolute()
 
 

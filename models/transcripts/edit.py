@@ -24,6 +24,7 @@ _UNIT = re.compile(
     rf"\s*[（《「『【“‘(\[]*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)[、。，．：；？！）》」』】”’…,.:;?!)\]]*"
 )
 
+LONGEST = 100_000  # characters of a line; replacing a text again and again could make it grow without end
 _COMPARED = 10_000_000  # steps that comparing the words of two lines may take, at worst
 
 
@@ -57,8 +58,8 @@ def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Li
     """Give a line another text and other times.
 
     Raises:
-        BadInput: the times are in no order, or reach into the lines around; or the text is empty or broken; or
-            there is no such line.
+        BadInput: the times are in no order, or reach into the lines around; or the text is empty, broken or
+            longer than `LONGEST`; or there is no such line.
     """
     (line,) = _lines_at(lines, index)
     _check_text(text)
@@ -66,6 +67,7 @@ def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Li
         raise BadInput(
             "A line needs some text: delete the line instead.", "一行不能没有文字：请改为删除该行。"
         )
+    _check_length(line, text)
     # Times are edited in milliseconds: what was not touched stays as exact as it was.
     start, end = (
         old if abs(new - old) < 0.001 else new for new, old in ((start, line.start), (end, line.end))
@@ -96,6 +98,15 @@ def _check_text(text: str) -> None:
         raise BadInput(
             "This text holds half a character: type it again.", "该文字含有不完整的字符：请重新输入。"
         ) from error
+
+
+def _check_length(line: Segment, text: str) -> None:
+    """Raises BadInput where a line grows beyond what it may hold."""
+    if len(text) > max(LONGEST, len(line.text)):
+        raise BadInput(
+            f"A line holds at most {LONGEST:,} characters: shorten this text.",
+            f"一行最多 {LONGEST:,} 个字符：请缩短文字。",
+        )
 
 
 def _check_times(lines: Lines, index: int, start: float, end: float) -> None:
@@ -247,7 +258,8 @@ def _clipped(segment: Segment, line: Segment) -> Segment:
 def substitute(lines: Lines, find: str, new: str, same_case: bool = False) -> tuple[Lines, int]:
     """Replace a text everywhere; also how often. A line that loses all its text goes.
 
-    Raises BadInput for a new text that is broken.
+    Raises:
+        BadInput: the new text is broken, or makes a line longer than `LONGEST`.
     """
     _check_text(new)
     if not find:
@@ -259,6 +271,7 @@ def substitute(lines: Lines, find: str, new: str, same_case: bool = False) -> tu
         text, count = pattern.subn(lambda _: new, line.text)
         total += count
         if count and text.strip():
+            _check_length(line, text)
             line = replace(line, text=text, words=_reworded(line.words, text), doubts=())
         if text.strip():
             result.append(line)

@@ -169,7 +169,9 @@ def test_a_part_of_a_known_repository_is_not_the_catalogs_row(typed: str) -> Non
     assert found.revision == typed.partition(":")[0].partition("@")[2]
 
 
-@pytest.mark.parametrize("typed", ["", "   ", "!!", "http://localhost:8000", "a\0b", "../a\0b"])
+@pytest.mark.parametrize(
+    "typed", ["", "   ", "!!", "http://localhost:8000", "a\0b", "../a\0b", "~\0", "~/a\0"]
+)
 def test_nonsense_is_refused_as_not_found(typed: str) -> None:
     with pytest.raises(CheckpointNotFound):
         find(typed)

@@ -221,6 +221,17 @@ def test_a_line_that_is_not_there_is_a_sentence(index: int) -> None:
             change()
 
 
+def test_no_line_grows_without_end() -> None:
+    full = (Segment(0.0, 1.0, "a" * edit.LONGEST),)
+    with pytest.raises(BadInput, match="100,000"):
+        edit.rewrite(full, 0, "a" * edit.LONGEST + "b", 0.0, 1.0)
+    with pytest.raises(BadInput, match="100,000"):
+        edit.substitute(full, "a", "ab")
+    longer = (Segment(0.0, 1.0, "a" * edit.LONGEST + "aa"),)  # as it was recognised
+    assert edit.rewrite(longer, 0, "a" * edit.LONGEST + "ab", 0.0, 1.0)
+    assert edit.substitute(longer, "a", "b")[1] == edit.LONGEST + 2
+
+
 def test_half_a_character_is_no_text() -> None:
     with pytest.raises(BadInput, match="half a character"):
         rewrite(LINES, 0, "a \ud800", 0.0, 1.0)

@@ -275,6 +275,8 @@ def test_the_page_says_what_was_changed_until_something_else_is(stage: Stage) ->
     at = imported(visit(), file)
     assert shown(at)[:3] == ["hello", "q", "a"] and not sentences(at)  # no empty question before the greeting
     assert any("part of the system prompt: 1." in info.value for info in at.info)
+    (menu,) = (expander for expander in at.expander if "System prompt" in expander.label)
+    assert not menu.info  # it is closed once more when a conversation is imported
     ask(at, "and?")
     assert said(at)[-1][0] == "and?"
     assert not any("part of the system prompt" in info.value for info in at.info)

@@ -35,6 +35,9 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
                 conversation.clear()
                 _rerun(family)
         _import(key, family, conversation)
+    if conversation.notes:  # not in the expander, which closes with every import
+        said = "\n\n".join(readable(say(note)) for note in conversation.notes)
+        st.info(said, icon=":material/info:")
 
 
 def _import(key: str, family: str, conversation: Conversation) -> None:
@@ -44,8 +47,6 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
         type=["json", "jsonl"],
         key=f"{key}.import.{number}",
     )
-    for note in conversation.notes:
-        st.info(readable(say(note)), icon=":material/info:")
     if file is None:
         return
     try:

@@ -29,7 +29,7 @@ HEARING, GRACE, READING = 2.0, 10.0, 60.0
 # a processor from the engine's own threads a hundred times a second.
 GATHERING = 0.03
 # Threads of a calculation that wait for one another give their processor away instead of turning in circles on it: with
-# one of two cores busy Whisper is fourteen times faster so, and on a quiet machine a tenth slower.
+# one of two cores busy Whisper is fourteen times faster so, and on a quiet machine an eighth slower.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 # All workers are started by one thread that lives as long as the process: Linux ends them with the thread.
 _STARTER = ThreadPoolExecutor(1, "starts-workers")

@@ -18,6 +18,7 @@ import models
 from models import ChatOptions, Delta, Done, Loader, ToolCall
 from models.errors import BadInput, CheckpointCorrupt, CheckpointNotFound
 from models.schema import Event, Placement
+from tests.fakes.visitor import ask
 from tests.fakes.waiting import LONG_WAIT, at_once
 
 torch = pytest.importorskip("torch")
@@ -492,7 +493,7 @@ def test_the_page_chats(own_loader: None, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not [element for element in at.info if "GB" in element.value]
     (tokens,) = [field for field in at.number_input if "max_new_tokens" in field.key]
     tokens.set_value(8)
-    at.chat_input[0].set_value("你好, the weather").run()
+    ask(at, "你好, the weather")
     assert not at.exception and not at.error
     assert [message.markdown[0].value for message in at.chat_message] == ["你好, the weather", "x" * 8]
 

@@ -18,8 +18,8 @@ _RESULT = Text("Result", "结果")
 
 
 def write_markdown(conversation: Conversation, language: str) -> str:
-    """The conversation with the answers that are shown: roles as headings in a `language` of the pages, answers as
-    they were written, and everything else so that nothing in it acts."""
+    """The conversation with the answers that are shown: roles as headings in a `language` of the pages, answers
+    as they were written, and everything else so that nothing in it acts."""
     blocks = [_heading(_SYSTEM, language), _typed(conversation.system)] if conversation.system.strip() else []
     for turn in conversation.turns:
         blocks += _question(turn, language)

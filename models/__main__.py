@@ -23,6 +23,7 @@ from models.pictures.addresses import fetch
 from models.schema import Text
 from models.sound.tracks import tracks
 from models.speech.abilities import check
+from models.transcripts.documents import DOCUMENTS, write_document
 from models.transcripts.files import Targets, recordings_in
 from models.transcripts.formats import FORMATS, write
 
@@ -138,8 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     speech_parser.add_argument(
         "--format",
-        choices=FORMATS,
+        choices=(*FORMATS, *DOCUMENTS),
         help=say(Text("default: as --output ends, or txt", "默认：按 --output 的扩展名，否则为 txt")),
+    )
+    speech_parser.add_argument(
+        "--times",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=say(Text("of md and docx: each line begins with its time", "用于 md 与 docx：每行标注时间")),
     )
     _add_options(speech_parser, fields(SpeechOptions))
     return parser
@@ -289,7 +296,7 @@ def transcribe(arguments: argparse.Namespace) -> None:
             note(say(text))
         for recording in recordings:
             try:
-                _transcribe(engine, recording, options, targets)
+                _transcribe(engine, recording, options, targets, arguments.times)
             except models.BadInput as error:
                 if len(recordings) == 1:
                     raise
@@ -302,17 +309,22 @@ def transcribe(arguments: argparse.Namespace) -> None:
         )
 
 
-def _transcribe(engine: SpeechEngine, recording: Path, options: SpeechOptions, targets: Targets) -> None:
+def _transcribe(
+    engine: SpeechEngine, recording: Path, options: SpeechOptions, targets: Targets, times: bool
+) -> None:
     _list_tracks(recording, options)
     with targets.opened(recording) as file:
         with _cancelling() as cancel, _progress() as progress:
             result = engine.transcribe(recording, options, cancel, progress)
             segments = list(result)
-        text = write(segments, targets.format, result.language)
-        if file is sys.stdout.buffer and sys.stdout.isatty():
-            print(text, end="")  # in what the terminal understands
+        if targets.format in DOCUMENTS:
+            content = write_document(segments, targets.format, recording.name, times)
         else:
-            file.write(text.encode())
+            content = write(segments, targets.format, result.language).encode()
+        if file is sys.stdout.buffer and sys.stdout.isatty():
+            print(content.decode(), end="")  # in what the terminal understands
+        else:
+            file.write(content)
 
 
 def _list_tracks(recording: Path, options: SpeechOptions) -> None:

@@ -22,7 +22,7 @@ SHOWN = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 PAGES = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
 HEAVY = {
-    "accelerate", "altair", "av", "ctranslate2", "faster_whisper", "gptqmodel", "huggingface_hub", "numpy",
+    "accelerate", "altair", "av", "ctranslate2", "docx", "faster_whisper", "gptqmodel", "huggingface_hub", "numpy",
     "optimum", "pandas", "PIL", "pyarrow", "ray", "safetensors", "scipy", "sqlalchemy", "tokenizers", "torch",
     "torchao", "transformers", "whisper", "xllamacpp",
 }  # fmt: skip

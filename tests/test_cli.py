@@ -110,7 +110,7 @@ def test_a_wrong_option_is_refused_before_anything_is_fetched(tmp_path: Path) ->
         ("chat", "smollm2-135m-instruct", "--temperature", "hot"),
         ("chat", "smollm2-135m-instruct", "--no-such-option"),
         ("transcribe", "whisper-base"),
-        ("transcribe", "whisper-base", "a.wav", "--format", "docx"),
+        ("transcribe", "whisper-base", "a.wav", "--format", "doc"),
     ],
 )
 def test_wrong_arguments_exit_with_2(arguments: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import docx
 import pytest
 
 from models.__main__ import main
@@ -84,6 +85,32 @@ def test_a_transcript_goes_into_a_file(
     assert transcribe(folder / "b.wav", *arguments) == 0
     assert (tmp_path / name).read_bytes() == SRT.encode() and capfd.readouterr().out == ""
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_a_document_has_the_recordings_name_and_times_if_wanted(
+    folder: Path, tmp_path: Path, times: bool
+) -> None:
+    given = () if times else ("--no-times",)
+    assert transcribe(folder / "b.wav", "--output", tmp_path / "b.md", *given) == 0
+    line = f"**00:00.000** {SAID}" if times else SAID
+    assert (tmp_path / "b.md").read_text("utf-8") == f"# b.wav\n\n{line}\n"
+    assert transcribe(folder / "b.wav", "--output", tmp_path / "b.docx", *given) == 0
+    texts = [paragraph.text for paragraph in docx.Document(str(tmp_path / "b.docx")).paragraphs]
+    assert texts == ["b.wav", line.replace("*", "")]
+
+
+def test_a_word_document_is_redirected_and_not_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", file := Output("ascii"))
+        assert transcribe(folder / "b.wav", "--format", "docx") == 0
+        assert file.bytes().startswith(b"PK")
+        patched.setattr(sys, "stdout", terminal := Output("utf-8", terminal=True))
+        assert transcribe(folder / "b.wav", "--format", "docx") == 1
+        assert terminal.bytes() == b""
+    assert "name a file with --output" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from models.errors import BadInput
 from models.file_names import file_names
+from models.transcripts.documents import DOCUMENTS
 from models.transcripts.formats import FORMATS
 
 SOUND = ("wav", "mp3", "m4a", "flac", "ogg", "opus", "aac", "wma", "amr", "aiff")
@@ -53,7 +54,7 @@ def _is_recording(path: Path) -> bool:
 
 
 class Targets:
-    """Where the transcript of each recording goes. `format` is one of FORMATS."""
+    """Where the transcript of each recording goes. `format` is one of FORMATS or DOCUMENTS."""
 
     def __init__(self, recordings: Sequence[Path], output: str | None, format: str | None) -> None:
         """
@@ -63,17 +64,22 @@ class Targets:
             format: None: as the file's name ends, else txt.
 
         Raises:
-            BadInput: these transcripts cannot be in one file, or the file is a recording.
+            BadInput: these transcripts cannot be in one file or on a terminal, or the file is a recording.
         """
         path = Path(output) if output is not None else None
         ending = path.suffix[1:].lower() if path is not None else ""
-        self.format = format or (ending if ending in FORMATS else "txt")
+        self.format = format or (ending if ending in (*FORMATS, *DOCUMENTS) else "txt")
         self._files: dict[Path, Path] = {}
         if path is None:
             if len(recordings) > 1 and self.format != "txt":
                 raise BadInput(
                     f"Several transcripts in {self.format} do not go into one: name a folder with --output.",
                     f"多份 {self.format} 文稿不能合为一份：请用 --output 指定文件夹。",
+                )
+            if self.format == "docx" and sys.stdout.isatty():
+                raise BadInput(
+                    "A docx file is no text for a terminal: name a file with --output.",
+                    "docx 文件无法在终端显示：请用 --output 指定文件。",
                 )
         elif len(recordings) > 1 or path.is_dir() or str(output).endswith(("/", "\\")):
             names = file_names([recording.name for recording in recordings])

@@ -7,7 +7,7 @@
     json  everything known: {"text", "segments": [{"id", "start", "end", "text", …}], "language"}
 
 The name of a format is also its file's extension. All of them are UTF-8. Cues of srt and vtt can be kept
-short, and carry a translation below the text.
+short, and carry a translation below the text. What people read on paper is in `documents`.
 """
 
 import io
@@ -66,7 +66,7 @@ def write(
     segments = lasting(list(segments))
     match format:
         case "txt":
-            return "".join(f"{_line(segment.text)}\n" for segment in segments)
+            return "".join(f"{one_line(segment.text)}\n" for segment in segments)
         case "srt":
             shown = cues(segments, max_line_width, max_line_count, translation)
             return "".join(f"{number}\n{_srt_cue(cue)}\n" for number, cue in enumerate(shown, 1))
@@ -84,12 +84,12 @@ def write(
     )
 
 
-def archive(files: Mapping[str, str]) -> bytes:
-    """Texts by file name as one zip."""
+def archive(files: Mapping[str, str | bytes]) -> bytes:
+    """Texts and other files, by file name, as one zip."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for name, text in files.items():
-            zipped.writestr(name, text.encode("utf-8", "replace"))
+        for name, content in files.items():
+            zipped.writestr(name, content.encode("utf-8", "replace") if isinstance(content, str) else content)
     return data.getvalue()
 
 
@@ -125,7 +125,7 @@ def cues(
     segments = lasting(segments)
     below = beside(segments, translation)
     for segment, other in zip(segments, below, strict=True):
-        rows = _rows(replace(segment, text=_line(segment.text)), max_line_width)
+        rows = _rows(replace(segment, text=one_line(segment.text)), max_line_width)
         size = max_line_count if max_line_count and not translation else max(len(rows), 1)
         for first in range(0, max(len(rows), 1), size):
             part = rows[first : first + size]
@@ -136,7 +136,7 @@ def cues(
 
 
 def _wrapped(text: str, width: int | None) -> list[str]:
-    rows = _rows(Segment(0.0, 0.0, _line(text)), width)
+    rows = _rows(Segment(0.0, 0.0, one_line(text)), width)
     return ["".join(word.text for word in row).strip() for row in rows]
 
 
@@ -172,20 +172,20 @@ def _breakable(word: Word, width: int) -> Iterator[Word]:
 # --- forms -----------------------------------------------------------------------------------------
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """On one line: a line break would end a row, and a blank line a cue."""
     return " ".join(text.strip().splitlines())
 
 
 def _srt_cue(cue: Cue) -> str:
-    start, end = (_clock(time, ",", hours=True) for time in (cue.start, cue.end))
+    start, end = (clock(time, ",", hours=True) for time in (cue.start, cue.end))
     return f"{start} --> {end}\n{_without_arrow(_text(cue))}\n"
 
 
 def _vtt_cue(cue: Cue) -> str:
     # In WebVTT an ampersand or an angle bracket begins markup, and what follows would not be shown.
     text = _without_arrow(_text(cue)).replace("&", "&amp;").replace("<", "&lt;")
-    return f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n"
+    return f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n"
 
 
 def _text(cue: Cue) -> str:
@@ -197,7 +197,8 @@ def _without_arrow(text: str) -> str:
     return text.replace("-->", "->")
 
 
-def _clock(seconds: float, point: str, hours: bool = False) -> str:
+def clock(seconds: float, point: str, hours: bool = False) -> str:
+    """A time with milliseconds after the `point`; `hours`: also where there are none."""
     whole, milliseconds = divmod(round(seconds * 1000), 1000)
     minutes, second = divmod(whole, 60)
     hour, minute = divmod(minutes, 60)
@@ -206,7 +207,7 @@ def _clock(seconds: float, point: str, hours: bool = False) -> str:
 
 
 def _tsv_row(segment: Segment) -> str:
-    text = _line(segment.text).replace("\t", " ")
+    text = one_line(segment.text).replace("\t", " ")
     return f"{round(segment.start * 1000)}\t{round(segment.end * 1000)}\t{text}\n"
 
 

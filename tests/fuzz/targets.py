@@ -23,8 +23,9 @@ from models.pictures.boxes import find_boxes, without_tags
 from models.pictures.drawing import boxes_by_picture, named_picture
 from models.placement import plan
 from models.schema import Device, Segment
-from models.transcripts import edit, formats
+from models.transcripts import documents, edit, formats
 from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.markdown_file import write_markdown
 from pages.shared.markdown import literal, readable, typed
 from tests.fakes.tiny_checkpoints import LLAMA, QWEN_VL, write_gguf, write_safetensors
 
@@ -149,6 +150,7 @@ def conversations(data: bytes) -> None:
         written.encode()
         assert Conversation.from_json(written).to_json() == written
         conversation.messages()
+        write_markdown(conversation, "en")
 
 
 def transcripts(data: bytes) -> None:
@@ -182,7 +184,11 @@ def transcripts(data: bytes) -> None:
             f"a.{format}": formats.write(lines, format, "en", width, chosen.choice([None, 1, 2]), lines[1:])
             for format in formats.FORMATS
         }
-        formats.archive(written)
+        papers = {
+            f"a.{format}": documents.write_document(lines, format, text, chosen.random() < 0.5, lines[1:])
+            for format in documents.DOCUMENTS
+        }
+        formats.archive({**written, **papers})
 
 
 def _no_address(*_: object, **__: object) -> None:

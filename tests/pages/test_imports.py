@@ -223,6 +223,26 @@ def test_an_export_of_chatgpt() -> None:
     assert "left out: 1." in notes(made) and "the first: 1." in notes(made)
 
 
+def test_hidden_thoughts_and_pictures_of_chatgpt() -> None:
+    hidden = {"is_visually_hidden_from_conversation": True}
+    profile = {"content_type": "user_editable_context", "user_profile": "p", "user_instructions": "i"}
+    asked = {"content_type": "multimodal_text", "parts": [
+        {"content_type": "image_asset_pointer", "asset_pointer": "file-service://file-1", "width": 8}, "q"]}  # fmt: skip
+    thoughts = {"content_type": "thoughts", "thoughts": [{"summary": "s", "content": "c"}]}
+    talk = {
+        "root": {"parent": None, "message": None},
+        "profile": node("root", "user", "", metadata=hidden),
+        "q": node("profile", "user", ""),
+        "thoughts": node("q", "assistant", ""),
+        "a": node("thoughts", "assistant", "an answer"),
+    }
+    for name, content in (("profile", profile), ("q", asked), ("thoughts", thoughts)):
+        talk[name]["message"]["content"] = content
+    made = read({"mapping": talk, "current_node": "a"})
+    assert turns(made) == [("[image_asset_pointer]\nq", "an answer")]
+    assert "(image_asset_pointer)" in notes(made) and "thoughts were left out" in notes(made)
+
+
 def test_an_export_of_open_webui() -> None:
     tree = {
         "1": user("q", id="1", parentId=None),

@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models.schema import Segment
+from models.transcripts.documents import DOCUMENTS
 from models.transcripts.formats import MIME
 from models.transcripts.recordings import Recording
 from tests.fakes.visitor import alive
@@ -56,7 +57,7 @@ def limited(at: AppTest, letters: int, lines: int) -> AppTest:
 def test_each_form_has_its_name_its_kind_and_its_language(buttons: dict[str, Any]) -> None:
     page(recording())
     assert {name: button["mime"] for name, button in buttons.items()} == {
-        f"talk.one.{format}": mime for format, mime in MIME.items()
+        f"talk.one.{format}": mime for format, mime in {**MIME, **DOCUMENTS}.items()
     }
     assert json.loads(buttons["talk.one.json"]["text"])["language"] == "de"
     # A click gives the file, and draws nothing again: the page may be in the middle of something.
@@ -85,14 +86,14 @@ def test_files_in_two_languages_once_there_is_a_second_one(buttons: dict[str, An
     of.translate().lines = lines
     page(of)
     two = {name for name in buttons if "en." in name}
-    assert two == ({"talk.one.de-en.srt", "talk.one.de-en.vtt", "talk.one.en.txt"} if lines else set())
+    both = {f"talk.one.de-en.{format}" for format in ("srt", "vtt", "md", "docx")}
+    assert two == ({*both, "talk.one.en.txt"} if lines else set())
     if lines:
         assert "one two three four\nONE\n" in buttons["talk.one.de-en.vtt"]["text"]
         assert buttons["talk.one.en.txt"]["text"] == "ONE\n"
+        assert buttons["talk.one.de-en.md"]["text"].decode().endswith("one two three four\n\n> ONE\n")
         assert {name: buttons[name]["mime"] for name in two} == {
-            "talk.one.de-en.srt": MIME["srt"],
-            "talk.one.de-en.vtt": MIME["vtt"],
-            "talk.one.en.txt": MIME["txt"],
+            name: {**MIME, **DOCUMENTS}[name.rsplit(".")[-1]] for name in two
         }
 
 
@@ -102,3 +103,13 @@ def test_an_archive_of_two_and_more(buttons: dict[str, Any], others: list[Any], 
     assert ("transcripts.zip" in buttons) is offered
     if offered:
         assert buttons["transcripts.zip"]["mime"] == "application/zip"
+
+
+def test_documents_with_times_or_without(buttons: dict[str, Any]) -> None:
+    at = page(recording(), recording("b.wav"))
+    assert buttons["talk.one.md"]["text"] == b"# talk.one.wav\n\n**00:00.000** one two three four\n"
+    alive(at.checkbox(key="set.whisper.document_times").uncheck().run())
+    assert buttons["talk.one.md"]["text"] == b"# talk.one.wav\n\none two three four\n"
+    with zipfile.ZipFile(io.BytesIO(buttons["transcripts.zip"]["text"])) as files:
+        assert files.read("talk.one.md") == buttons["talk.one.md"]["text"]
+        assert files.read("b.docx").startswith(b"PK")

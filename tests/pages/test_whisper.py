@@ -17,6 +17,7 @@ from models import BadInput, SpeechOptions, loader
 from models.catalog.whisper import whisper_shape
 from models.jobs import Job
 from models.schema import Segment, Word
+from models.transcripts.documents import DOCUMENTS
 from models.transcripts.formats import FORMATS
 from models.transcripts.recordings import Recording
 from pages.shared.speech.editing import apply_edit
@@ -62,14 +63,16 @@ def lines(workspaces: list[Any]) -> list[str]:
 # --- the queue -------------------------------------------------------------------------------------
 
 
-def test_a_recording_becomes_lines_and_five_files(
+def test_a_recording_becomes_lines_and_files(
     stage: Stage, downloads: dict[str, Any], workspaces: list[Any], wav: bytes
 ) -> None:
     stage.heard = HEARD
     at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
     assert at.subheader[0].value == "talk.wav" and "language: en" in facts(at)
     assert lines(workspaces) == [" Hello & <b>", " 世界"]
-    assert {name for name in downloads if "talk" in name} == {f"talk.{format}" for format in FORMATS}
+    assert {name for name in downloads if "talk" in name} == {
+        f"talk.{format}" for format in (*FORMATS, *DOCUMENTS)
+    }
     assert downloads["talk.txt"].splitlines() == ["Hello & <b>", "世界"]
     assert "00:00:01,500 --> 01:02:03,250" in downloads["talk.srt"]
     assert downloads["talk.vtt"].startswith("WEBVTT\n\n00:00.000 --> 00:01.500\n")
@@ -106,7 +109,7 @@ def test_each_bad_file_has_its_sentence_and_the_others_are_done(
     first, second = sentences(at)
     assert first == "There is no sound in it." and "did not foresee" in second
     with zipfile.ZipFile(io.BytesIO(downloads["transcripts.zip"])) as archive:
-        names = {f"{stem}.{format}" for stem in ("talk", "talk-2") for format in FORMATS}
+        names = {f"{stem}.{format}" for stem in ("talk", "talk-2") for format in (*FORMATS, *DOCUMENTS)}
         assert set(archive.namelist()) == names
         assert archive.read("talk-2.txt").decode() == "Hello & <b>\n世界\n"
     click(at, "whisper.remove.1")

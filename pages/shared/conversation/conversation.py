@@ -12,6 +12,7 @@ from typing import Any
 
 from models.interpreter import Output
 from models.schema import Message, Text
+from pages.shared.conversation.exports import is_zip, read_zip
 from pages.shared.conversation.imports import read_conversation
 from pages.shared.conversation.notes import Notes
 from pages.shared.conversation.turns import (
@@ -210,7 +211,7 @@ class Conversation:
             ValueError: it is neither.
         """
         try:
-            data = _parse(text)
+            data = read_zip(text) if is_zip(text) else _parse(text)
             if isinstance(data, dict) and "turns" in data:
                 return cls(read_turns(data["turns"]), read_text(data.get("system", "")))
             notes = Notes()

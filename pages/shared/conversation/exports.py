@@ -2,11 +2,16 @@
 
 Known are a bare list; OpenAI's requests and Responses; Anthropic's, Ollama's and Gemini's requests; ShareGPT; pairs
 of question and answer (ChatGLM's demos, text-generation-webui, training data); and the exports of ChatGPT, Claude, Open WebUI and
-LM Studio. What is in a message is read by `imports`.
+LM Studio. What is in a message is read by `imports`. ChatGPT and Claude give everything away as one zip.
 """
 
+import io
+import json
+import zipfile
+import zlib
 from collections.abc import Mapping
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, TypeGuard
 
 from pages.shared.conversation.notes import Notes
 
@@ -29,7 +34,49 @@ _PAIRS = (
 )  # fmt: skip
 _START = "<|BEGIN-VISIBLE-CHAT|>"  # text-generation-webui's question before a greeting
 
+_ZIP = b"PK\x03\x04"  # how one begins
+_LARGEST = 256 << 20  # bytes of JSON in a zip
+
 Messages = list[Mapping[str, Any]]
+
+
+def is_zip(data: str | bytes) -> TypeGuard[bytes]:
+    return isinstance(data, bytes) and data.startswith(_ZIP)
+
+
+def read_zip(data: bytes) -> list[Any]:
+    """The conversations in the zip of an export, of which newer ones have several files. Raises ValueError where
+    there are none."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
+            names = sorted(name for name in zipped.namelist() if _has_conversations(name))
+            texts = _unpacked(zipped, names)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise ValueError("the zip is damaged or locked") from error
+    found: list[Any] = []
+    for text in texts:
+        conversations = json.loads(text)
+        found += conversations if isinstance(conversations, list) else [conversations]
+    if not found:
+        raise ValueError("there are no conversations in the zip")
+    return found
+
+
+def _has_conversations(name: str) -> bool:
+    file = PurePosixPath(name)
+    return file.name.startswith("conversations") and file.suffix == ".json"
+
+
+def _unpacked(zipped: zipfile.ZipFile, names: list[str]) -> list[bytes]:
+    left = _LARGEST
+    texts = []
+    for name in names:
+        with zipped.open(name) as file:
+            texts.append(file.read(left + 1))  # what the zip says of its size need not be so
+        left -= len(texts[-1])
+        if left < 0:
+            raise ValueError("the conversations in the zip are too large")
+    return texts
 
 
 def find_messages(data: Any, notes: Notes) -> Messages:

@@ -1,11 +1,14 @@
 """What is done with a conversation as a whole: its system prompt, undo, clear, export and import."""
 
+from functools import partial
+
 import streamlit as st
 
 from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.language import remember, say, tr
+from pages.shared.conversation.markdown_file import write_markdown
+from pages.shared.language import language, remember, say, tr
 from pages.shared.markdown import literal, readable
 
 
@@ -28,6 +31,14 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
                 on_click="ignore",
                 disabled=not conversation.turns,
             )
+            st.download_button(
+                tr("Export as Markdown", "导出为 Markdown"),
+                partial(write_markdown, conversation, language()),
+                f"{key}.md",
+                "text/markdown",
+                on_click="ignore",
+                disabled=not conversation.turns,
+            )
             if st.button(tr("Undo", "撤销"), disabled=not conversation.can_undo, key=f"{key}.undo"):
                 conversation.undo()
                 _rerun(family)
@@ -44,8 +55,12 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
     number = st.session_state[f"{key}.imports"]
     file = st.file_uploader(
         tr("Import a conversation (JSON)", "导入会话（JSON）"),
-        type=["json", "jsonl"],
+        type=["json", "jsonl", "zip"],
         key=f"{key}.import.{number}",
+        help=tr(
+            "Or the zip that ChatGPT or Claude gives you of all your data.",
+            "也可选择从 ChatGPT 或 Claude 下载的全部数据（zip）。",
+        ),
     )
     if file is None:
         return

@@ -18,7 +18,7 @@ def show_steps(answer: Answer) -> None:
     for step in answer.steps:
         if step.text:
             st.markdown(readable(step.text))
-        code = _code(step)
+        code = find_code(step)
         with st.expander(_heading(step, code), expanded=code is not None, icon=_icon(step)):
             st.code(code or step.arguments, language="python" if code else "json", wrap_lines=True)
             if code is None and step.observation is not None:
@@ -31,7 +31,7 @@ def show_steps(answer: Answer) -> None:
                 st.dataframe(_columns(output), hide_index=True)
 
 
-def _code(step: Step) -> str | None:
+def find_code(step: Step) -> str | None:
     """The Python of a code interpreter's call."""
     if step.name != "interpreter":
         return None

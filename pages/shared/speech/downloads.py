@@ -1,42 +1,48 @@
 """Transcripts as files: one recording in every form, or all of them in one archive."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypedDict
 
 import streamlit as st
 
 from models.file_names import file_names
+from models.transcripts.documents import DOCUMENTS, write_document
 from models.transcripts.edit import Lines
-from models.transcripts.formats import FORMATS, MIME, archive, write
+from models.transcripts.formats import MIME, archive, write
 from models.transcripts.recordings import Recording
 from pages.shared.language import remember, tr
 
+_TYPES = {**MIME, **DOCUMENTS}
+_WITH_TRANSLATION = ("srt", "vtt", *DOCUMENTS)
 
-class Sizes(TypedDict):
-    """How long lines and cues of subtitles may be, as `write` wants it."""
+
+@dataclass(frozen=True)
+class Form:
+    """How long lines and cues of subtitles may be, and whether documents have times."""
 
     max_line_width: int | None
     max_line_count: int | None
+    times: bool
 
 
 def show_downloads(family: str, recording: Recording, recordings: Sequence[Recording]) -> None:
     """Buttons for every form of the transcript as it is now, for its translation, and for all at once."""
     with st.container(horizontal=True):
-        sizes = _choose_sizes(family)
-        _show_files(family, recording, sizes)
+        form = _choose_form(family)
+        _show_files(family, recording, form)
         if recording.translation and recording.translation.lines:
-            _show_bilingual_files(family, recording, recording.translation.lines, sizes)
+            _show_bilingual_files(family, recording, recording.translation.lines, form)
         done = [other for other in recordings if other.lines]
         if len(done) > 1:
             title = tr("All transcripts (zip)", "全部文稿（zip）")
             _show_download(
-                family, "zip", title, lambda: _zip(done, sizes), "transcripts.zip", "application/zip"
+                family, "zip", title, lambda: _zip(done, form), "transcripts.zip", "application/zip"
             )
 
 
-def _choose_sizes(family: str) -> Sizes:
+def _choose_form(family: str) -> Form:
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
         width = st.number_input(
             tr("Most letters in a line", "每行最多字数"),
@@ -57,25 +63,48 @@ def _choose_sizes(family: str) -> Sizes:
             key=remember(f"set.{family}.max_line_count", None),
             disabled=width is None,
         )
-    return {"max_line_width": width, "max_line_count": count}
+    times = st.checkbox(
+        tr("Times in documents", "文档中标注时间"),
+        key=remember(f"set.{family}.document_times", True),
+        help=tr("In Markdown and Word, before each line.", "用于 Markdown 与 Word，标在每行之前。"),
+    )
+    return Form(width, count, times)
 
 
-def _show_files(family: str, recording: Recording, sizes: Sizes) -> None:
-    for format in FORMATS:
-        text = partial(write, recording.lines, format, recording.language, **sizes)
-        _show_download(family, format, format, text, f"{Path(recording.name).stem}.{format}", MIME[format])
+def _show_files(family: str, recording: Recording, form: Form) -> None:
+    for format in _TYPES:
+        file = partial(_write, recording.name, recording.lines, recording.language, format, form)
+        name = f"{Path(recording.name).stem}.{format}"
+        _show_download(family, format, _title(format), file, name, _TYPES[format])
 
 
-def _show_bilingual_files(family: str, recording: Recording, translation: Lines, sizes: Sizes) -> None:
+def _show_bilingual_files(family: str, recording: Recording, translation: Lines, form: Form) -> None:
     stem = Path(recording.name).stem
-    for format in ("srt", "vtt"):
-        text = partial(write, recording.lines, format, **sizes, translation=translation)
+    for format in _WITH_TRANSLATION:
+        file = partial(_write, recording.name, recording.lines, None, format, form, translation)
         name = f"{stem}.{recording.language}-en.{format}"
         title = tr(f"{format}, both languages", f"{format}（双语）")
-        _show_download(family, f"both.{format}", title, text, name, MIME[format])
+        _show_download(family, f"both.{format}", title, file, name, _TYPES[format])
     title = tr("txt, translation", "txt（译文）")
     text = partial(write, translation, "txt")
     _show_download(family, "translation", title, text, f"{stem}.en.txt", MIME["txt"])
+
+
+def _title(format: str) -> str:
+    match format:
+        case "md":
+            return tr("Markdown (md)", "Markdown（md）")
+        case "docx":
+            return tr("Word (docx)", "Word（docx）")
+    return format
+
+
+def _write(
+    name: str, lines: Lines, language: str | None, format: str, form: Form, translation: Lines = ()
+) -> str | bytes:
+    if format in DOCUMENTS:
+        return write_document(lines, format, name, form.times, translation)
+    return write(lines, format, language, form.max_line_width, form.max_line_count, translation)
 
 
 def _show_download(
@@ -92,14 +121,14 @@ def _show_download(
     )
 
 
-def _zip(recordings: Sequence[Recording], sizes: Sizes) -> bytes:
+def _zip(recordings: Sequence[Recording], form: Form) -> bytes:
     names = file_names([recording.name for recording in recordings])
     return archive(
         {
-            f"{Path(name).with_suffix('')}.{format}": write(
-                recording.lines, format, recording.language, **sizes
+            f"{Path(name).with_suffix('')}.{format}": _write(
+                recording.name, recording.lines, recording.language, format, form
             )
             for name, recording in zip(names, recordings, strict=True)
-            for format in FORMATS
+            for format in _TYPES
         }
     )

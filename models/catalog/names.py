@@ -105,14 +105,14 @@ def _not_found(name: str) -> CheckpointNotFound:
     )
 
 
-def family(name: str) -> list[Checkpoint]:
-    """The catalog of one family, starters first."""
+def family(name: str, language: str = "en") -> list[Checkpoint]:
+    """The catalog of one family, starters first, and of those the ones that write `language` (a code like "zh")."""
     rows = [row for row in CHECKPOINTS.values() if row.family == name]
-    return sorted(rows, key=lambda row: not row.starter)
+    return sorted(rows, key=lambda row: (not row.starter, row.starter and language not in row.languages))
 
 
-def default(family_name: str) -> str:
-    """What a family's page offers first, as something `find` takes.
+def default(family_name: str, language: str = "en") -> str:
+    """What a family's page offers first to who reads `language`, as something `find` takes.
 
     The variable <FAMILY>_MODEL_PATH decides, then MODEL_PATH where it names a checkpoint of the
     family, then the catalog; "" where it has none of the family.
@@ -121,7 +121,7 @@ def default(family_name: str) -> str:
     shared = os.environ.get("MODEL_PATH")
     if own or (shared and _family_of(shared) == family_name):
         return str(own or shared)
-    return next((row.name for row in family(family_name)), "")
+    return next((row.name for row in family(family_name, language)), "")
 
 
 def _family_of(text: str) -> str:

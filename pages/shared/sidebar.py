@@ -75,12 +75,12 @@ def _choose_language() -> None:
 
 
 def _choose_checkpoint(family: str) -> str:
-    rows = {row.name: row for row in models.catalog.family(family)}
-    default = models.catalog.default(family)
+    rows = {row.name: row for row in models.catalog.family(family, language())}
+    default = models.catalog.default(family, language())
     names = [*([] if default in rows else [default]), *rows]
 
     labels = {name: _label(row) for name, row in rows.items()}
-    key = remember(f"set.{family}.checkpoint", default)
+    key = _offer(family, default)
     chosen = st.selectbox(
         tr("Checkpoint", "模型"),
         names,
@@ -100,9 +100,19 @@ def _choose_checkpoint(family: str) -> str:
     return str(chosen or default)
 
 
+def _offer(family: str, default: str) -> str:
+    """The key of the chosen checkpoint. Until one is chosen, it is the one that the page's language begins with."""
+    key, offered = f"set.{family}.checkpoint", f"{family}.offered"
+    state = st.session_state
+    if key not in state or state[key] == state.get(offered):
+        state[key] = state[offered] = default
+    return key
+
+
 def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
     """What was typed is part of a listed name, unless it means something of its own."""
     forget_failure(family)
+    st.session_state.pop(f"{family}.offered", None)
     typed = st.session_state[key]
     words = (typed or "").casefold().split()
     if len("".join(words)) < SHORTEST or typed in labels or not _is_unknown(typed):

@@ -230,6 +230,14 @@ def test_the_default_is_the_starter() -> None:
     assert default("a family without a row") == ""
 
 
+def test_who_reads_chinese_is_first_offered_a_starter_that_writes_it() -> None:
+    assert default("llama2", "zh") == family("llama2", "zh")[0].name == "qwen2.5-coder-1.5b-instruct"
+    assert default("gemma", "zh") == "gemma-3-270m"  # where none does, the page says so
+    for name in FAMILIES:
+        assert {row.name for row in family(name, "zh")} == {row.name for row in family(name)}
+        assert "en" in family(name)[0].languages
+
+
 def test_model_path_counts_for_the_family_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(write_gguf(tmp_path / "mine.gguf", "gemma2"))
     monkeypatch.setenv("MODEL_PATH", path)

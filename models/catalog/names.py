@@ -98,9 +98,9 @@ def _not_found(name: str) -> CheckpointNotFound:
     near = difflib.get_close_matches(name.lower(), CHECKPOINTS, n=3, cutoff=0.5)
     listed = ", ".join(near)
     return CheckpointNotFound(
-        f"No checkpoint is called {name!r}{f' (near it: {listed})' if near else ''}: type a name from the list, "
+        f"No checkpoint is called {name!r}{f' (did you mean {listed}?)' if near else ''}: type a name from the list, "
         f"a hub id like owner/name, the path of a folder, {SINGLE_FILES.en} file, or an address ending in /v1.",
-        f"没有名为 {name!r} 的模型{f'（相近的有：{listed}）' if near else ''}：请输入列表中的名称、"
+        f"没有名为 {name!r} 的模型{f'（是否指 {listed}？）' if near else ''}：请输入列表中的名称、"
         f"形如 owner/name 的仓库名、文件夹或 {SINGLE_FILES.zh} 文件的路径，或以 /v1 结尾的地址。",
     )
 

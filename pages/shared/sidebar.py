@@ -135,7 +135,7 @@ def _is_unknown(name: str) -> bool:
 
 
 def _label(row: Checkpoint) -> str:
-    gated = tr(" · gated", " · 需申请") if row.gated else ""
+    gated = tr(" · needs sign-in and licence", " · 需登录并接受许可证") if row.gated else ""
     return f"{'★ ' if row.starter else ''}{row.title or row.name} · {models.gigabytes(row.bytes)}{gated}"
 
 
@@ -220,7 +220,7 @@ def _plan(name: str, device: str, precision: str, context: int | None) -> tuple[
 def _accept_terms(family: str, checkpoint: Checkpoint) -> bool:
     """Show the licence, and have its terms accepted once where the catalog says so."""
     if checkpoint.licence_url:
-        st.caption(f"{tr('Licence', '许可')}: [{checkpoint.licence}]({checkpoint.licence_url})")
+        st.caption(f"{tr('Licence', '许可证')}: [{checkpoint.licence}]({checkpoint.licence_url})")
     if checkpoint.note is not None:
         st.caption(say(checkpoint.note))
     if checkpoint.terms is None:

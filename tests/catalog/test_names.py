@@ -156,8 +156,8 @@ def test_an_unknown_name_gets_suggestions() -> None:
 def test_at_most_three_suggestions_and_no_far_ones(typed: str, near: list[str]) -> None:
     with pytest.raises(CheckpointNotFound) as caught:
         find(typed)
-    assert re.findall(r"near it: (.*?)\)", caught.value.en) == [", ".join(near)] * bool(near)
-    assert ("相近的有" in caught.value.zh) is bool(near)
+    assert re.findall(r"did you mean (.*?)\?\)", caught.value.en) == [", ".join(near)] * bool(near)
+    assert ("是否指" in caught.value.zh) is bool(near)
 
 
 @pytest.mark.parametrize("typed", ["google/gemma-2b:Q4_K_M", "google/gemma-2b@v1", "google/gemma-2b@v1:Q8_0"])

@@ -237,9 +237,7 @@ def test_the_line_under_an_answer_has_its_figures() -> None:
         "completion_tokens": 12, "tokens_per_second": 3.456, "seconds_to_first_token": 0.789, "cached_tokens": 7,
     }  # fmt: skip
     line = show(Answer("text", "length", figures, "tiny"))
-    assert (
-        "stopped at the longest answer allowed · 12 tokens · 3.5 tokens/s · first after 0.79 s · tiny" in line
-    )
+    assert "cut at the max. answer length · 12 tokens · 3.5 tokens/s · first after 0.79 s · tiny" in line
     assert "stopped · " in show(Answer("text", "cancelled", figures))
     assert "broke off" in show(Answer("text", "failed", {}))
     line = show(Answer("text", "stop", {"completion_tokens": 0, "cached_tokens": 5}, "tiny"))

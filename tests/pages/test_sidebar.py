@@ -51,7 +51,7 @@ def choice(**facts: Any) -> Choice:
         ({}, "row · 2.0 GB"),
         ({"title": "Row 7B"}, "Row 7B · 2.0 GB"),
         ({"starter": True}, "★ row · 2.0 GB"),
-        ({"gated": True, "starter": True}, "★ row · 2.0 GB · gated"),
+        ({"gated": True, "starter": True}, "★ row · 2.0 GB · needs sign-in and licence"),
     ],
 )
 def test_a_checkpoint_is_called_by_title_and_size(facts: Any, label: str) -> None:

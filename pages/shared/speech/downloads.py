@@ -39,7 +39,7 @@ def show_downloads(family: str, recording: Recording, recordings: Sequence[Recor
 def _choose_sizes(family: str) -> Sizes:
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
         width = st.number_input(
-            tr("Most letters in a line", "每行最多字数"),
+            tr("Max. characters per line", "每行最多字符数"),
             min_value=5,
             max_value=200,
             placeholder=tr("no limit", "不限"),
@@ -50,7 +50,7 @@ def _choose_sizes(family: str) -> Sizes:
             ),
         )
         count = st.number_input(
-            tr("Most lines in a subtitle", "每条字幕最多行数"),
+            tr("Max. lines per subtitle", "每条字幕最多行数"),
             min_value=1,
             max_value=10,
             placeholder=tr("no limit", "不限"),

@@ -11,11 +11,12 @@ from pages.shared import options
 from pages.shared.frame import KINDS
 from pages.shared.language import LANGUAGES, language, remember, say, sentence, tr
 from pages.shared.loading import Choice, forget_failure, loader
-from pages.shared.markdown import readable
+from pages.shared.markdown import literal, readable
 from pages.shared.memory import show_memory
 
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 USUAL_CONTEXT = 8192
+SHOWN = 28  # letters that the box of a checkpoint has room for
 SHORTEST = 3  # letters of a part of a name that mean a listed one
 # What a checkpoint of a kind does, and where.
 ELSEWHERE = {
@@ -97,7 +98,11 @@ def _choose_checkpoint(family: str) -> str:
             "或以 /v1 结尾的服务器地址。",
         ),
     )
-    return str(chosen or default)
+    name = str(chosen or default)
+    label = labels.get(name, name)
+    if len(label) > SHOWN:
+        st.caption(literal(label))
+    return name
 
 
 def _offer(family: str, default: str) -> str:

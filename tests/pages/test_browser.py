@@ -330,6 +330,23 @@ def test_chinese_visitors_read_chinese(visit):
     assert "系统提示词" in page.locator("body").inner_text()
 
 
+def test_streamlits_own_words_are_chinese_where_a_style_can_say_them(visit):
+    page = visit("/whisper", locale="zh-CN")
+    page.get_by_test_id("stFileUploaderDropzone").get_by_role("button", name="上传", exact=True).wait_for()
+    assert not page.get_by_text("per file").is_visible()
+
+
+def test_long_names_of_checkpoints_are_readable(visit):
+    page = visit("/")
+    box = page.locator(key("set.llama2.checkpoint"))
+    box.get_by_role("button").last.click()
+    page.get_by_role("option").first.wait_for()
+    cut = "rows => rows.filter(row => row.scrollWidth > row.clientWidth || row.scrollHeight > row.clientHeight).length"
+    assert page.locator("[role=option] > *").evaluate_all(cut) == 0
+    assert page.locator("[role=option] > *").count() > 4
+    page.get_by_test_id("stCaptionContainer").get_by_text("SmolLM2 135M Instruct · 94 MB").wait_for()
+
+
 def test_a_page_reached_by_its_own_address_has_the_links(visit):
     page = visit("/whisper")
     page.get_by_role("link", name="Gemma").click()

@@ -10,7 +10,7 @@ import streamlit as st
 import models
 from models.errors import BadInput, CheckpointNotFound, DoesNotFit
 from models.schema import Checkpoint, Device, GiB, LoadReport, Text
-from pages.shared import chat_page, frame, sidebar
+from pages.shared import chat_page, frame, sidebar, widgets_style
 from pages.shared.frame import PAGES, set_up_page
 from pages.shared.loading import Choice
 from tests.fakes.script import Rerun, record
@@ -90,6 +90,31 @@ def test_the_first_offer_follows_the_language_until_something_is_chosen(
     session["set.language"] = "zh"
     sidebar._choose_checkpoint("llama2")
     assert session["set.llama2.checkpoint"] == offers["en"]
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("whisper-base", []),
+        ("/somewhere/with/a_long_name/else.gguf", ["/somewhere/with/a_long_name/else.gguf"]),
+    ],
+)
+def test_a_name_longer_than_its_box_stands_below_it(
+    name: str, below: list[str], monkeypatch: pytest.MonkeyPatch, said: list[tuple[str, Any]]
+) -> None:
+    boxes(monkeypatch, "selectbox", name)
+    sidebar._choose_checkpoint("whisper")
+    assert [text.replace("\\", "") for _, text in said] == below
+
+
+def test_the_words_of_an_upload_are_replaced_on_a_chinese_page_only(
+    monkeypatch: pytest.MonkeyPatch, session: dict[str, Any]
+) -> None:
+    drawn = record(monkeypatch, "html")
+    for session["set.language"] in ("en", "zh"):
+        widgets_style.show_style()
+    english, chinese = (text for _, text in drawn)
+    assert "上传" not in english and f"不超过 {st.get_option('server.maxUploadSize')} MB" in chinese
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from models import Device, Loader, Plan, catalog, devices, gigabytes
+import models
+from models import Device, Loader, Plan, devices, gigabytes
 from pages.shared.language import tr
 
 # Free memory is what shines through, in either theme.
@@ -17,7 +18,9 @@ def show_memory(plan: Plan, loader: Loader) -> None:
     loaded = [engine for engine in loader.loaded() if engine.placement.device == device.name]
     here = any(engine.checkpoint.name == plan.checkpoint.name for engine in loaded)
     held = sum(engine.report.weights for engine in loaded)
-    known = catalog.format_of(plan.checkpoint).known  # else the runtime's share would be all that is priced
+    known = models.catalog.format_of(
+        plan.checkpoint
+    ).known  # else the runtime's share would be all that is priced
     needed = 0 if here or not known else plan.total
     shares = _shares(device, held, needed)
     blocks = "".join(

@@ -193,8 +193,11 @@ def plan(arguments: argparse.Namespace) -> None:
         "overhead": made.overhead,
         "total": made.total,
     }
-    for name, size in rows.items():
-        print(f"{name:10} {models.gigabytes(size):>9}")
+    if models.catalog.format_of(
+        made.checkpoint
+    ).known:  # else the reason says that its files are to be fetched first
+        for name, size in rows.items():
+            print(f"{name:10} {models.gigabytes(size):>9}")
     print(f"{'free':10} {models.gigabytes(made.free):>9}")
     print(say(made.reason))
     if not made.fits:

@@ -276,7 +276,7 @@ class ChatOptions:
 
     max_new_tokens: int = option(
         512,
-        Text("Longest answer", "最长回答"),
+        Text("Max. answer length (tokens)", "最大回答长度（token）"),
         Text("Tokens after which an answer is cut.", "回答达到这么多 token 后截断。"),
         low=1,
         high=32768,
@@ -345,8 +345,8 @@ class ChatOptions:
     )
     stop: tuple[str, ...] = option(
         (),
-        Text("Stop at", "停止词"),
-        Text("The answer ends before any of these texts.", "回答在出现这些文本之前结束。"),
+        Text("Stop sequences", "停止序列"),
+        Text("One a line: the answer ends before any of them.", "每行一个：回答在出现其中任何一个之前结束。"),
         advanced=True,
     )
 
@@ -430,7 +430,7 @@ class SpeechOptions:
 
     hotwords: str = option(
         "",
-        Text("Words to listen for", "热词"),
+        Text("Hotwords", "热词"),
         Text(
             "Words that stay before the model's eyes in every passage, not only in the first.",
             "在每一段（而不只是第一段）都提示给模型的词。",
@@ -460,7 +460,7 @@ class SpeechOptions:
     )
     batch_size: int = option(
         4,
-        Text("Pieces at once", "并行段数"),
+        Text("Batch size", "批大小"),
         Text(
             "Recordings over ten minutes are cut at pauses and this many pieces recognised together: faster, "
             "each without the text before it. A GPU gains from more; each takes memory. 1, or not skipping "
@@ -484,10 +484,10 @@ class SpeechOptions:
     )
     compression_ratio_threshold: float = option(
         2.4,
-        Text("Most repetition", "重复上限"),
+        Text("Max. compression ratio", "最大压缩比"),
         Text(
             "A passage whose text compresses better than this repeats itself and fails.",
-            "文本压缩率高于此值的段落视为自我重复，不予通过。",
+            "文本压缩比高于此值的段落视为自我重复，不予通过。",
         ),
         low=1.0,
         high=10.0,
@@ -496,7 +496,7 @@ class SpeechOptions:
     )
     logprob_threshold: float = option(
         -1.0,
-        Text("Least confidence", "置信下限"),
+        Text("Min. confidence", "最低置信度"),
         Text(
             "A passage whose tokens are less likely than this on average (as a logarithm) fails.",
             "平均对数概率低于此值的段落不予通过。",
@@ -508,7 +508,7 @@ class SpeechOptions:
     )
     no_speech_threshold: float = option(
         0.6,
-        Text("Silence from", "静音阈值"),
+        Text("Silence threshold", "静音阈值"),
         Text(
             "A passage that also fails on confidence counts as silence when that is likelier than this.",
             "置信度不足、且静音概率高于此值的段落视为静音。",

@@ -41,7 +41,7 @@ def _describe_starter(checkpoint: models.Checkpoint) -> str:
         "on any machine. It knows greetings, sums, units, dates, an example table of weather, simple plots and "
         "small programs, in set phrases, and says so when asked for more.\n\n"
         "For real conversations choose ChatGLM3-6B in the sidebar.",
-        f"**这是我们自制的玩具模型**：一个仅有 {millions} 百万参数的 ChatGLM3，让每种模式都能在任何机器上试用。"
+        f"**这是我们自制的玩具模型**：一个仅有 {checkpoint.parameters / 1e5:.0f}0 万参数的 ChatGLM3，让每种模式都能在任何机器上试用。"
         "它只会以固定句式问候、做算术、换算单位、推算日期、查示例天气表、画简单图形和写小程序，超出范围时会直说。\n\n"
         "真正的对话请在侧边栏选择 ChatGLM3-6B。",
     )

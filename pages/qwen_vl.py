@@ -23,7 +23,7 @@ def _describe_starter(checkpoint: models.Checkpoint) -> str:
         "machine. It knows only drawn scenes (shapes, printed words and numbers, simple charts on plain "
         "grounds), not photographs. It is sometimes wrong about these too, above all when there is much to count.\n\n"
         "**Draw a scene** below gives it one. For real pictures choose Qwen-VL-Chat in the sidebar.",
-        f"**这是我们自制的玩具模型**：一个仅有 {millions} 百万参数的 Qwen-VL，让本页能在任何机器上试用。"
+        f"**这是我们自制的玩具模型**：一个仅有 {checkpoint.parameters / 1e5:.0f}0 万参数的 Qwen-VL，让本页能在任何机器上试用。"
         "它只认识画出来的场景（纯色背景上的图形、印刷的词语和数字、简单图表），不认识照片。对这些场景它有时也会出错，尤其是东西多、需要数数时。\n\n"
         "点击下方的**画一个场景**即可试用。真实图片请在侧边栏选择 Qwen-VL-Chat。",
     )

@@ -148,7 +148,7 @@ def test_a_plan_has_all_its_parts(
 ) -> None:
     asked: list[Any] = []
     made = SimpleNamespace(
-        weights=1 << 20, kv_cache=2 << 20, overhead=3 << 20, total=6 << 20, free=9 << 20,
+        checkpoint=Checkpoint("row", "llama2", "chat", "gguf"), weights=1 << 20, kv_cache=2 << 20, overhead=3 << 20, total=6 << 20, free=9 << 20,
         reason=Text("It fits.", "可以。"), fits=True,
     )  # fmt: skip
     monkeypatch.setattr(models, "plan", lambda *given: asked.append(given) or made)
@@ -159,6 +159,12 @@ def test_a_plan_has_all_its_parts(
         ["free", "9", "MB"], ["It", "fits."],
     ]  # fmt: skip
     assert asked == [("row", "cpu", "int8", 512)]
+
+
+def test_a_plan_of_what_is_not_here_guesses_no_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "somebody/something", "--device", "cpu"]) == 0
+    free, reason = capsys.readouterr().out.splitlines()
+    assert free.startswith("free ") and "known once" in reason
 
 
 def test_get_prints_the_path_alone(

@@ -98,21 +98,21 @@ def _not_found(name: str) -> CheckpointNotFound:
     near = difflib.get_close_matches(name.lower(), CHECKPOINTS, n=3, cutoff=0.5)
     listed = ", ".join(near)
     return CheckpointNotFound(
-        f"No checkpoint is called {name!r}{f' (near it: {listed})' if near else ''}: type a name from the list, "
+        f"No checkpoint is called {name!r}{f' (did you mean {listed}?)' if near else ''}: type a name from the list, "
         f"a hub id like owner/name, the path of a folder, {SINGLE_FILES.en} file, or an address ending in /v1.",
-        f"没有名为 {name!r} 的模型{f'（相近的有：{listed}）' if near else ''}：请输入列表中的名称、"
+        f"没有名为 {name!r} 的模型{f'（是否指 {listed}？）' if near else ''}：请输入列表中的名称、"
         f"形如 owner/name 的仓库名、文件夹或 {SINGLE_FILES.zh} 文件的路径，或以 /v1 结尾的地址。",
     )
 
 
-def family(name: str) -> list[Checkpoint]:
-    """The catalog of one family, starters first."""
+def family(name: str, language: str = "en") -> list[Checkpoint]:
+    """The catalog of one family, starters first, and of those the ones that write `language` (a code like "zh")."""
     rows = [row for row in CHECKPOINTS.values() if row.family == name]
-    return sorted(rows, key=lambda row: not row.starter)
+    return sorted(rows, key=lambda row: (not row.starter, row.starter and language not in row.languages))
 
 
-def default(family_name: str) -> str:
-    """What a family's page offers first, as something `find` takes.
+def default(family_name: str, language: str = "en") -> str:
+    """What a family's page offers first to who reads `language`, as something `find` takes.
 
     The variable <FAMILY>_MODEL_PATH decides, then MODEL_PATH where it names a checkpoint of the
     family, then the catalog; "" where it has none of the family.
@@ -121,7 +121,7 @@ def default(family_name: str) -> str:
     shared = os.environ.get("MODEL_PATH")
     if own or (shared and _family_of(shared) == family_name):
         return str(own or shared)
-    return next((row.name for row in family(family_name)), "")
+    return next((row.name for row in family(family_name, language)), "")
 
 
 def _family_of(text: str) -> str:

@@ -62,7 +62,7 @@ class GgufEngine(ChatEngine):
             weights=self._path.stat().st_size,
             device_map={"model": self.placement.device},
             seconds=seconds,
-            notes=(Text("mapped from the file, not copied", "由文件映射，未复制"),),
+            notes=(Text("memory-mapped, not copied", "内存映射，未复制"),),
         )
 
     def _start(self, path: Path) -> Any:

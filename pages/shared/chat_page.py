@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import streamlit as st
 
+import models
 from models import BadInput, ChatOptions, Checkpoint
 from models.tools import Toolbox
 from pages.shared import frame, tools
@@ -14,7 +15,7 @@ from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
 from pages.shared.conversation.histories import follow_address
 from pages.shared.conversation.history import show_history
-from pages.shared.language import sentence
+from pages.shared.language import language, sentence, tr
 from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.vision import questions
@@ -47,6 +48,8 @@ def chat_page(
         return
     if choice.checkpoint and explain:
         explain(choice.checkpoint)
+    if choice.checkpoint:
+        _explain_language(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
         sources.explain_waiting(family)
         show_completion(choice, options)
@@ -63,3 +66,23 @@ def chat_page(
             show_chat(
                 Chat(family, choice, options, show_history(family, family, place), Toolbox(), sees, drawn)
             )
+
+
+def _explain_language(checkpoint: Checkpoint) -> None:
+    """Say of a starter that it does not write the page's language, and which one does."""
+    if not checkpoint.starter or language() in checkpoint.languages:
+        return
+    first = models.catalog.family(checkpoint.family, language())[0]
+    title = checkpoint.title or checkpoint.name
+    if language() in first.languages:
+        better = tr(
+            f"{first.title} does: choose it in the sidebar.", f"会中文的是 {first.title}，可在侧边栏选择。"
+        )
+    else:
+        better = tr("The ChatGLM page's starter does.", "会中文的入门模型在 ChatGLM 页面。")
+    st.info(
+        tr(
+            f"{title} does not write English. {better}", f"{title} 只会写英文，用中文提问会答非所问。{better}"
+        ),
+        icon=":material/translate:",
+    )

@@ -10,6 +10,7 @@ from streamlit.errors import StreamlitAPIException
 from pages.shared.arrival import arrive
 from pages.shared.language import keep_settings
 from pages.shared.markdown import STYLE
+from pages.shared.widgets_style import show_style
 
 
 class Page(NamedTuple):
@@ -43,6 +44,7 @@ def set_up_page(family: str, intro: str, layout: Literal["centered", "wide"] = "
     st.set_page_config(page_title=f"{this.title} · Quintet", layout=layout)
     keep_settings()
     st.html(STYLE)
+    show_style()
     with st.sidebar:
         for other in PAGES:
             with suppress(StreamlitAPIException):  # a page that is itself the main script has no others

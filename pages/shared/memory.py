@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+import models
 from models import Device, Loader, Plan, devices, gigabytes
 from pages.shared.language import tr
 
@@ -17,7 +18,10 @@ def show_memory(plan: Plan, loader: Loader) -> None:
     loaded = [engine for engine in loader.loaded() if engine.placement.device == device.name]
     here = any(engine.checkpoint.name == plan.checkpoint.name for engine in loaded)
     held = sum(engine.report.weights for engine in loaded)
-    needed = 0 if here else plan.total
+    known = models.catalog.format_of(
+        plan.checkpoint
+    ).known  # else the runtime's share would be all that is priced
+    needed = 0 if here or not known else plan.total
     shares = _shares(device, held, needed)
     blocks = "".join(
         f'<div style="width:{share:.2%};background:{COLOURS[name]};height:100%"></div>'
@@ -25,8 +29,11 @@ def show_memory(plan: Plan, loader: Loader) -> None:
     )
     over = "" if plan.fits or here else ";outline:2px solid #e03131"
     others = max(device.total - device.free - held, 0)
-    sizes = {"needed": needed, "quintet": held, "others": others, "free": device.free}
-    legend = "".join(_describe(name, size) for name, size in sizes.items() if size or name != "needed")
+    sizes = {"quintet": held, "others": others, "free": device.free}
+    texts = {name: gigabytes(size) for name, size in sizes.items()}
+    if not here:
+        texts = {"needed": gigabytes(needed) if known else tr("known once fetched", "下载后可知"), **texts}
+    legend = "".join(_describe(name, text) for name, text in texts.items())
     st.html(
         f'<div role="img" aria-label="{tr("memory", "内存")}" style="display:flex;height:14px;border-radius:7px;overflow:hidden'
         f'{over}">{blocks}</div><div style="font-size:.875rem;margin-top:.5rem">{legend}</div>'
@@ -37,7 +44,7 @@ def show_memory(plan: Plan, loader: Loader) -> None:
     st.caption(f"{device.title} · {precision}")
 
 
-def _describe(name: str, size: int) -> str:
+def _describe(name: str, size: str) -> str:
     """A part of the legend, in the colour that the bar has."""
     titles = {
         "needed": tr("needed", "需要"),
@@ -46,7 +53,7 @@ def _describe(name: str, size: int) -> str:
         "free": tr("free", "空闲"),
     }
     square = f'<span style="color:{COLOURS[name]}">■</span>'
-    return f'<span style="margin-right:.75em;white-space:nowrap">{square} {titles[name]} {gigabytes(size)}</span> '
+    return f'<span style="margin-right:.75em;white-space:nowrap">{square} {titles[name]} {size}</span> '
 
 
 def _shares(device: Device, held: int, needed: int) -> dict[str, float]:

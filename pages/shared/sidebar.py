@@ -11,11 +11,12 @@ from pages.shared import options
 from pages.shared.frame import KINDS
 from pages.shared.language import LANGUAGES, language, remember, say, sentence, tr
 from pages.shared.loading import Choice, forget_failure, loader
-from pages.shared.markdown import readable
+from pages.shared.markdown import literal, readable
 from pages.shared.memory import show_memory
 
 CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 USUAL_CONTEXT = 8192
+SHOWN = 28  # letters that the box of a checkpoint has room for
 SHORTEST = 3  # letters of a part of a name that mean a listed one
 # What a checkpoint of a kind does, and where.
 ELSEWHERE = {
@@ -75,12 +76,12 @@ def _choose_language() -> None:
 
 
 def _choose_checkpoint(family: str) -> str:
-    rows = {row.name: row for row in models.catalog.family(family)}
-    default = models.catalog.default(family)
+    rows = {row.name: row for row in models.catalog.family(family, language())}
+    default = models.catalog.default(family, language())
     names = [*([] if default in rows else [default]), *rows]
 
     labels = {name: _label(row) for name, row in rows.items()}
-    key = remember(f"set.{family}.checkpoint", default)
+    key = _offer(family, default)
     chosen = st.selectbox(
         tr("Checkpoint", "模型"),
         names,
@@ -97,12 +98,26 @@ def _choose_checkpoint(family: str) -> str:
             "或以 /v1 结尾的服务器地址。",
         ),
     )
-    return str(chosen or default)
+    name = str(chosen or default)
+    label = labels.get(name, name)
+    if len(label) > SHOWN:
+        st.caption(literal(label))
+    return name
+
+
+def _offer(family: str, default: str) -> str:
+    """The key of the chosen checkpoint. Until one is chosen, it is the one that the page's language begins with."""
+    key, offered = f"set.{family}.checkpoint", f"{family}.offered"
+    state = st.session_state
+    if key not in state or state[key] == state.get(offered):
+        state[key] = state[offered] = default
+    return key
 
 
 def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
     """What was typed is part of a listed name, unless it means something of its own."""
     forget_failure(family)
+    st.session_state.pop(f"{family}.offered", None)
     typed = st.session_state[key]
     words = (typed or "").casefold().split()
     if len("".join(words)) < SHORTEST or typed in labels or not _is_unknown(typed):
@@ -125,7 +140,7 @@ def _is_unknown(name: str) -> bool:
 
 
 def _label(row: Checkpoint) -> str:
-    gated = tr(" · gated", " · 需申请") if row.gated else ""
+    gated = tr(" · needs sign-in and licence", " · 需登录并接受许可证") if row.gated else ""
     return f"{'★ ' if row.starter else ''}{row.title or row.name} · {models.gigabytes(row.bytes)}{gated}"
 
 
@@ -210,7 +225,7 @@ def _plan(name: str, device: str, precision: str, context: int | None) -> tuple[
 def _accept_terms(family: str, checkpoint: Checkpoint) -> bool:
     """Show the licence, and have its terms accepted once where the catalog says so."""
     if checkpoint.licence_url:
-        st.caption(f"{tr('Licence', '许可')}: [{checkpoint.licence}]({checkpoint.licence_url})")
+        st.caption(f"{tr('Licence', '许可证')}: [{checkpoint.licence}]({checkpoint.licence_url})")
     if checkpoint.note is not None:
         st.caption(say(checkpoint.note))
     if checkpoint.terms is None:

@@ -156,8 +156,8 @@ def test_an_unknown_name_gets_suggestions() -> None:
 def test_at_most_three_suggestions_and_no_far_ones(typed: str, near: list[str]) -> None:
     with pytest.raises(CheckpointNotFound) as caught:
         find(typed)
-    assert re.findall(r"near it: (.*?)\)", caught.value.en) == [", ".join(near)] * bool(near)
-    assert ("相近的有" in caught.value.zh) is bool(near)
+    assert re.findall(r"did you mean (.*?)\?\)", caught.value.en) == [", ".join(near)] * bool(near)
+    assert ("是否指" in caught.value.zh) is bool(near)
 
 
 @pytest.mark.parametrize("typed", ["google/gemma-2b:Q4_K_M", "google/gemma-2b@v1", "google/gemma-2b@v1:Q8_0"])
@@ -228,6 +228,14 @@ def test_the_default_is_the_starter() -> None:
     }
     assert {name: default(name) for name in FAMILIES}.items() >= starters.items()
     assert default("a family without a row") == ""
+
+
+def test_who_reads_chinese_is_first_offered_a_starter_that_writes_it() -> None:
+    assert default("llama2", "zh") == family("llama2", "zh")[0].name == "qwen2.5-coder-1.5b-instruct"
+    assert default("gemma", "zh") == "gemma-3-270m"  # where none does, the page says so
+    for name in FAMILIES:
+        assert {row.name for row in family(name, "zh")} == {row.name for row in family(name)}
+        assert "en" in family(name)[0].languages
 
 
 def test_model_path_counts_for_the_family_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

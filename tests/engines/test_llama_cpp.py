@@ -157,7 +157,7 @@ def test_one_card_is_used_alone_and_several_together(llama: Llama, open_: Open) 
 def test_the_report_says_what_was_loaded(open_: Open) -> None:
     report = open_().report
     assert (report.dtype, report.weights, dict(report.device_map)) == ("Q4_0", 10, {"model": "cpu"})
-    assert report.seconds >= 0 and [note.en for note in report.notes] == ["mapped from the file, not copied"]
+    assert report.seconds >= 0 and [note.en for note in report.notes] == ["memory-mapped, not copied"]
 
 
 def test_it_has_answered_once_before_it_is_there(llama: Llama, open_: Open) -> None:

@@ -64,7 +64,7 @@ def done(page, count: int = 1) -> str:
     page.wait_for_function(  # the last too: what stands there from the run before may be shown twice for a moment
         "count => {"
         "  const shown = [...document.querySelectorAll('[data-testid=stChatMessage]')];"
-        "  const ended = shown.map(message => /first after|首个/.test(message.innerText));"
+        "  const ended = shown.map(message => /first after|首字延迟/.test(message.innerText));"
         "  return ended.filter(Boolean).length >= count && ended.at(-1);"
         "}",
         arg=count,

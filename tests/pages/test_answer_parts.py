@@ -81,7 +81,7 @@ def test_what_a_call_showed(step: Step, drawn: list[Any], monkeypatch: pytest.Mo
     ("answer", "said"),
     [
         (Answer("a", "stop"), ""),
-        (Answer("a", "length"), "stopped at the longest answer allowed"),
+        (Answer("a", "length"), "cut at the max. answer length"),
         (Answer("a", "failed", checkpoint="row"), "broke off · row"),
         (Answer("a", "stop", {"completion_tokens": 0, "tokens_per_second": 3.0}), ""),
         (

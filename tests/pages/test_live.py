@@ -142,7 +142,7 @@ def test_how_far_it_is_is_said(page: AppTest, recording: LiveRecording) -> None:
     recording.receive(message(0, PIECE))
     until(lambda: bool(recording.transcript.now.recognised))
     alive(page.run())
-    assert any(caption.value.startswith("Text follows speech by up to 1.0 s") for caption in page.caption)
+    assert any(caption.value.startswith("Text is about 1 s behind") for caption in page.caption)
     recording.receive(message(1, over=True))
     ended(recording)
 

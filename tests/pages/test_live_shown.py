@@ -98,7 +98,7 @@ def test_only_the_end_of_a_long_text_is_sent_while_it_grows(running: Job[Any, An
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        ({}, [("caption", "Text follows speech by up to 3.0 s, and is final after 6.0 s · one recognition takes 0.4 s")]),
+        ({}, [("caption", "Text is about 3 s behind, and final after 6 s · one recognition takes 0.4 s")]),
         ({"now": LiveText()}, []),
         ({"over": True}, [("caption", "The last 2 s are still being recognised")]),
         ({"job": ended()}, []),

@@ -70,7 +70,7 @@ def test_what_is_known_of_a_recording(page: AppTest, made: list[Recording]) -> N
     facts = {"state": "done", "options": BEGUN, "duration": 3725.9, "lines": (LINE,)}
     assert row(now(page, made[0], **facts)) == "done · 1:02:05"
     assert row(now(page, made[0], language="en", seconds=1000.0)) == (
-        "done · 1:02:05 · language: en · 3.7 seconds of audio per second"
+        "done · 1:02:05 · language: en · 3.7× real time"
     )
     assert "language: en (88%) · " in row(now(page, made[0], probability=0.876))
     assert row(now(page, made[0], state="stopped", duration=59.0)) == (

@@ -10,7 +10,7 @@ import streamlit as st
 import models
 from models.errors import BadInput, CheckpointNotFound, DoesNotFit
 from models.schema import Checkpoint, Device, GiB, LoadReport, Text
-from pages.shared import frame, sidebar
+from pages.shared import chat_page, frame, sidebar, widgets_style
 from pages.shared.frame import PAGES, set_up_page
 from pages.shared.loading import Choice
 from tests.fakes.script import Rerun, record
@@ -51,7 +51,7 @@ def choice(**facts: Any) -> Choice:
         ({}, "row · 2.0 GB"),
         ({"title": "Row 7B"}, "Row 7B · 2.0 GB"),
         ({"starter": True}, "★ row · 2.0 GB"),
-        ({"gated": True, "starter": True}, "★ row · 2.0 GB · gated"),
+        ({"gated": True, "starter": True}, "★ row · 2.0 GB · needs sign-in and licence"),
     ],
 )
 def test_a_checkpoint_is_called_by_title_and_size(facts: Any, label: str) -> None:
@@ -74,6 +74,71 @@ def test_what_is_offered_begins_with_the_operators_own(
     session["llama2.failure"] = BadInput("Before.", "之前。")
     box["on_change"](*box["args"])
     assert "llama2.failure" not in session
+
+
+def test_the_first_offer_follows_the_language_until_something_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, session: dict[str, Any]
+) -> None:
+    drawn = boxes(monkeypatch, "selectbox", None)
+    offers = {language: models.catalog.default("llama2", language) for language in ("en", "zh")}
+    assert offers["en"] != offers["zh"]
+    for language in ("en", "zh", "en"):
+        session["set.language"] = language
+        sidebar._choose_checkpoint("llama2")
+        assert session["set.llama2.checkpoint"] == offers[language]
+    drawn[-1]["on_change"](*drawn[-1]["args"])  # this one was chosen
+    session["set.language"] = "zh"
+    sidebar._choose_checkpoint("llama2")
+    assert session["set.llama2.checkpoint"] == offers["en"]
+
+
+@pytest.mark.parametrize(
+    ("name", "below"),
+    [
+        ("whisper-base", []),
+        ("/somewhere/with/a_long_name/else.gguf", ["/somewhere/with/a_long_name/else.gguf"]),
+    ],
+)
+def test_a_name_longer_than_its_box_stands_below_it(
+    name: str, below: list[str], monkeypatch: pytest.MonkeyPatch, said: list[tuple[str, Any]]
+) -> None:
+    boxes(monkeypatch, "selectbox", name)
+    sidebar._choose_checkpoint("whisper")
+    assert [text.replace("\\", "") for _, text in said] == below
+
+
+def test_the_words_of_an_upload_are_replaced_on_a_chinese_page_only(
+    monkeypatch: pytest.MonkeyPatch, session: dict[str, Any]
+) -> None:
+    drawn = record(monkeypatch, "html")
+    for session["set.language"] in ("en", "zh"):
+        widgets_style.show_style()
+    english, chinese = (text for _, text in drawn)
+    assert "上传" not in english and f"不超过 {st.get_option('server.maxUploadSize')} MB" in chinese
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "gemma-3-270m",
+            "Gemma 3 270M (base) 只会写英文，用中文提问会答非所问。会中文的入门模型在 ChatGLM 页面。",
+        ),
+        ("smollm2-135m-instruct", "会中文的是 Qwen2.5 Coder 1.5B Instruct，可在侧边栏选择。"),
+        ("qwen2.5-coder-1.5b-instruct", ""),
+        ("chatglm3-tiny", ""),
+        ("gemma-2b-it", ""),  # no starter: whoever chose it knows it
+    ],
+)
+def test_a_chinese_page_says_which_starters_write_english_only(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch, session: dict[str, Any]
+) -> None:
+    said = record(monkeypatch, "info")
+    chat_page._explain_language(models.catalog.find(name))
+    assert not said
+    session["set.language"] = "zh"
+    chat_page._explain_language(models.catalog.find(name))
+    assert says in "".join(text for _, text in said) and bool(said) == bool(says)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pages.shared.markdown import readable
 
 CURSOR = "▌"
 ANSWERED = {
-    "length": ("stopped at the longest answer allowed", "达到最长回答长度"),
+    "length": ("cut at the max. answer length", "达到最大回答长度，已截断"),
     "cancelled": ("stopped", "已停止"),
     "failed": ("broke off", "意外中断"),
 }
@@ -32,7 +32,7 @@ def show_usage(answer: Answer) -> None:
         parts += [
             tr(f"{tokens} tokens", f"{tokens} token"),
             tr(f"{speed:.1f} tokens/s", f"{speed:.1f} token/秒"),
-            tr(f"first after {first:.2f} s", f"首个 {first:.2f} 秒"),
+            tr(f"first after {first:.2f} s", f"首字延迟 {first:.2f} 秒"),
         ]
     if answer.checkpoint:
         parts.append(readable(answer.checkpoint))

@@ -45,7 +45,7 @@ def show_downloads(family: str, recording: Recording, recordings: Sequence[Recor
 def _choose_form(family: str) -> Form:
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
         width = st.number_input(
-            tr("Most letters in a line", "每行最多字数"),
+            tr("Max. characters per line", "每行最多字符数"),
             min_value=5,
             max_value=200,
             placeholder=tr("no limit", "不限"),
@@ -56,7 +56,7 @@ def _choose_form(family: str) -> Form:
             ),
         )
         count = st.number_input(
-            tr("Most lines in a subtitle", "每条字幕最多行数"),
+            tr("Max. lines per subtitle", "每条字幕最多行数"),
             min_value=1,
             max_value=10,
             placeholder=tr("no limit", "不限"),

@@ -249,8 +249,8 @@ def _show_progress(recording: LiveRecording) -> None:
         follows, final = received - now.recognised + PIECE, received - now.settled + PIECE
         st.caption(
             tr(
-                f"Text follows speech by up to {follows:.1f} s, and is final after {final:.1f} s · "
+                f"Text is about {follows:.0f} s behind, and final after {final:.0f} s · "
                 f"one recognition takes {now.decoding:.1f} s",
-                f"文字最多滞后语音 {follows:.1f} 秒，{final:.1f} 秒后确定 · 每次识别耗时 {now.decoding:.1f} 秒",
+                f"文字约滞后 {follows:.0f} 秒，{final:.0f} 秒后确定 · 每次识别耗时 {now.decoding:.1f} 秒",
             )
         )

@@ -117,7 +117,7 @@ def _words() -> dict[str, Any]:
         "facts": [
             tr("average log probability: ", "平均对数概率："),
             tr("probability of silence: ", "静音概率："),
-            tr("compression ratio: ", "压缩率："),
+            tr("compression ratio: ", "压缩比："),
             tr("temperature: ", "温度："),
         ],
     }

@@ -226,7 +226,7 @@ def _facts(recording: Recording, state: str) -> str:
         parts.append(tr(f"language: {recording.language}{sure}", f"语言：{recording.language}{sure}"))
     if recording.seconds and recording.state == "done":
         speed = recording.duration / recording.seconds
-        parts.append(tr(f"{speed:.1f} seconds of audio per second", f"每秒处理 {speed:.1f} 秒音频"))
+        parts.append(tr(f"{speed:.1f}× real time", f"{speed:.1f} 倍实时"))
     return " · ".join(parts)
 
 

@@ -6,7 +6,7 @@ from pages.shared.language import tr
 chat_page(
     "llama2",
     tr(
-        "LLaMA 2 and other open chat models, on this machine. ★ starters load within a minute.",
-        "在本机运行 LLaMA 2 及其他开放对话模型。★ 入门模型一分钟内即可使用。",
+        "LLaMA 2 and other open chat models, on this machine. ★ starters are small and need no sign-in.",
+        "在本机运行 LLaMA 2 及其他开放对话模型。★ 入门模型体积小，无需登录。",
     ),
 )

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("session")
     ],
 )
 def test_a_call_in_one_line(step: Step, heading: str, icon: str) -> None:
-    assert steps._heading(step, steps._code(step)) == heading
+    assert steps._heading(step, steps.find_code(step)) == heading
     assert steps._icon(step) == f":material/{icon}:"
 
 
@@ -50,7 +50,7 @@ def test_a_call_in_one_line(step: Step, heading: str, icon: str) -> None:
     ],
 )
 def test_the_code_of_a_call(name: str, arguments: str, code: str | None) -> None:
-    assert steps._code(Step(name, arguments)) == code
+    assert steps.find_code(Step(name, arguments)) == code
 
 
 @pytest.mark.parametrize(

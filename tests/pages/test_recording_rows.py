@@ -16,7 +16,8 @@ from models.errors import BadInput
 from models.jobs import Job
 from models.schema import Segment, SpeechOptions
 from models.transcripts.recordings import Recording
-from pages.shared.speech.downloads import _zip
+from pages.shared import loading
+from pages.shared.speech.downloads import Form, _zip
 from pages.shared.speech.workspace import HEIGHT, MANY, Workspace, _actions, show_queue
 from tests.fakes.sounds import sine, write_sound
 from tests.fakes.visitor import alive, keys, sentences, visit
@@ -216,12 +217,14 @@ def test_a_recording_stays_while_it_is_translated() -> None:
     workspace.close()
 
 
-def test_a_line_is_not_heard_again_once_that_was_given_up(
-    workspaces: list[Any], page: AppTest, made: list[Recording]
+def test_a_line_is_not_heard_again_where_no_engine_can_be_had(
+    workspaces: list[Any], page: AppTest, made: list[Recording], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loading, "may_begin", lambda choice: False)
     workspaces[-1].pending_edit = made[0], {"action": "again", "line": 0, "version": made[0].version}
-    alive(page.run())  # nobody waits for an engine any more
-    assert workspaces[-1].pending_edit is None
+    workspaces[-1].asked = True
+    alive(page.run())
+    assert workspaces[-1].pending_edit is None and workspaces[-1].job is None
 
 
 def test_subtitles_in_two_languages_keep_to_the_width(
@@ -250,9 +253,7 @@ def test_only_recordings_with_lines_are_in_the_archive(
 
 def test_an_archive_says_the_language_of_each_recording() -> None:
     several = [Recording(f"{code}.wav", Path(), language=code, lines=(LINE,)) for code in ("de", "zh")]
-    with zipfile.ZipFile(
-        io.BytesIO(_zip(several, {"max_line_width": None, "max_line_count": None}))
-    ) as files:
+    with zipfile.ZipFile(io.BytesIO(_zip(several, Form(None, None, True)))) as files:
         assert [json.loads(files.read(f"{code}.json"))["language"] for code in ("de", "zh")] == ["de", "zh"]
 
 

@@ -301,13 +301,14 @@ def test_text_comes_while_somebody_speaks(chromium, address, jfk, tmp_path):
             load.click()
         start.click()
         try:
-            page.locator(".live .final").get_by_text("ask not").wait_for()
+            # What the browser makes of the sound is now "ask not", now "asked not", "Americans" or "America".
+            page.locator(".live .final").get_by_text("country").wait_for()
         except PlaywrightTimeout:
             pytest.fail(page.locator("[data-testid=stMain]").inner_text())
         assert page.locator(".live .stop").is_enabled()  # it is still listening
         page.get_by_text(re.compile(r"about \d+ s behind")).wait_for()
         page.locator(".live .stop").click()
-        page.locator(".lines").get_by_text("fellow American").first.wait_for()
+        page.locator(".lines").get_by_text("my fellow America").first.wait_for()
         start.wait_for()
 
 

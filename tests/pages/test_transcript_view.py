@@ -243,6 +243,8 @@ def test_the_line_and_the_word_that_are_heard_are_marked(
     show(page, sound=sound)
     seek(page, at)
     page.locator(".clock", has_text=f"0:0{int(at)} / 0:08").wait_for()
+    if word:  # the clock alone stood so before
+        page.locator(".word.now", has_text=word).wait_for()
     assert texts(page, ".line.now > .text") == ([now] if now else [])
     assert texts(page, ".word.now") == ([word] if word else [])
 

@@ -42,6 +42,20 @@ def launched(kind: Any, said: Path | None = None) -> Iterator[Any]:
         opened.close()
 
 
+@contextmanager
+def component_page(browser: Any, name: str, script: str) -> Iterator[Any]:
+    """A page of a browser with nothing but a component's script, which is `window.NAME`."""
+    context = browser.new_context(viewport={"width": 800, "height": 600})
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    page.route("http://localhost/", lambda route: route.fulfill(body="<html>", content_type="text/html"))
+    page.route(f"**/{name}.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    page.goto("http://localhost/")
+    page.evaluate(f"async () => {{ window.{name} = await import('/{name}.js'); }}")
+    yield page
+    context.close()
+
+
 # --- what a visitor does and sees there ------------------------------------------------------------
 
 

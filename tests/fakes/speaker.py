@@ -50,37 +50,53 @@ def _send(handler: BaseHTTPRequestHandler, event: Any) -> None:
     handler.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
 
 
+class ModelHandler(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server of one model, whose answers `answer` writes."""
+
+    def answer(self) -> None:
+        raise NotImplementedError
+
+    def log_message(self, *arguments: Any) -> None:
+        """Quiet."""
+
+    def do_GET(self) -> None:
+        self._begin("application/json")
+        self.wfile.write(json.dumps({"data": [{"id": "tiny", "max_model_len": 4096}]}).encode())
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path != "/v1/chat/completions":
+            self.send_error(404)
+            return
+        self._begin("text/event-stream")
+        self.answer()
+
+    def _begin(self, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+
+
+@contextmanager
+def serving(handler: type[ModelHandler]) -> Iterator[str]:
+    """The address of such a server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join(WAIT)
+
+
 @contextmanager
 def speaking() -> Iterator[Speaker]:
     """A speaker, at its address."""
     speaker = Speaker()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *arguments: Any) -> None:
-            """Quiet."""
-
-        def do_GET(self) -> None:
-            self._begin("application/json")
-            self.wfile.write(json.dumps({"data": [{"id": "tiny", "max_model_len": 4096}]}).encode())
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path != "/v1/chat/completions":
-                self.send_error(404)
-                return
-            self._begin("text/event-stream")
+    class Handler(ModelHandler):
+        def answer(self) -> None:
             speaker.answer(self)
 
-        def _begin(self, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.end_headers()
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        speaker.address = f"http://127.0.0.1:{server.server_port}/v1"
+    with serving(Handler) as speaker.address:
         yield speaker
-        server.shutdown()
-        thread.join(WAIT)

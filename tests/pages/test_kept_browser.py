@@ -3,46 +3,29 @@
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.server import Server
+from tests.fakes.speaker import ModelHandler, serving
 from tests.fakes.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-class Model(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that says `begins`, and the rest when `go` is set."""
+class Model(ModelHandler):
+    """Says `begins`, and the rest when `go` is set."""
 
     begins = "The heron stands"
     rest = " in the reeds."
     go: threading.Event
 
-    def log_message(self, *arguments: Any) -> None:
-        """Quiet."""
-
-    def do_GET(self) -> None:
-        self._begin("application/json")
-        self.wfile.write(json.dumps({"data": [{"id": "tiny", "max_model_len": 4096}]}).encode())
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path != "/v1/chat/completions":
-            self.send_error(404)
-            return
-        self._begin("text/event-stream")
+    def answer(self) -> None:
         self._say(self.begins)
         self.go.wait(120)
         self._say(self.rest, "stop")
-
-    def _begin(self, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.end_headers()
 
     def _say(self, text: str, reason: str | None = None) -> None:
         chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]}
@@ -63,10 +46,7 @@ def go() -> threading.Event:
 def app(go: threading.Event, tmp_path: Path) -> Iterator[Server]:
     """A server that keeps, and whose model says half an answer."""
     handler = type("Scripted", (Model,), {"go": go})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as model:
-        model.daemon_threads = True
-        threading.Thread(target=model.serve_forever, args=(0.01,), daemon=True).start()
-        path = f"http://127.0.0.1:{model.server_port}/v1"
+    with serving(handler) as path:
         server = Server(
             "app.py", LLAMA2_MODEL_PATH=path, QUINTET_KEEP="1", QUINTET_DATA=str(tmp_path / "data")
         )
@@ -76,7 +56,6 @@ def app(go: threading.Event, tmp_path: Path) -> Iterator[Server]:
         finally:
             go.set()
             server.stop()
-            model.shutdown()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pages.shared.vision.region import CSS, HTML, JS
+from tests.fakes.browser import component_page
 from tests.fakes.pictures import DOT
 
 pytestmark = pytest.mark.browser
@@ -28,15 +29,8 @@ SIDE = 500  # pixels of the picture, which begins at (100, 50)
 
 @pytest.fixture(scope="module")
 def browser_page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 800, "height": 600})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    page.route("http://localhost/", lambda route: route.fulfill(body="<html>", content_type="text/html"))
-    page.route("**/region.js", lambda route: route.fulfill(body=JS, content_type="text/javascript"))
-    page.goto("http://localhost/")
-    page.evaluate("async () => { window.region = await import('/region.js'); }")
-    yield page
-    context.close()
+    with component_page(chromium, "region", JS) as page:
+        yield page
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pages.shared.speech.transcript_view import CSS, HTML, JS, _words
+from tests.fakes.browser import component_page
 from tests.fakes.sounds import write_sound
 
 pytestmark = pytest.mark.browser
@@ -39,15 +40,8 @@ LINES: list[list[Any]] = [
 
 @pytest.fixture(scope="module")
 def browser_page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 800, "height": 600})
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    page.route("http://localhost/", lambda route: route.fulfill(body="<html>", content_type="text/html"))
-    page.route("**/view.js", lambda route: route.fulfill(body=JS, content_type="text/javascript"))
-    page.goto("http://localhost/")
-    page.evaluate("async () => { window.view = await import('/view.js'); }")
-    yield page
-    context.close()
+    with component_page(chromium, "view", JS) as page:
+        yield page
 
 
 @pytest.fixture

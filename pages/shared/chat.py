@@ -7,9 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from models import (
-    ModelError,
-)
+from models import ModelError
 from pages.shared import loading
 from pages.shared.asking import Chat, ask
 from pages.shared.conversation import dictation, sources

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.browser import ask
 from tests.fakes.server import Server
 from tests.fakes.speaker import ModelHandler, serving
 from tests.fakes.waiting import until
@@ -74,12 +75,6 @@ def new_browser(chromium: Any) -> Iterator[Any]:
     yield opened
     for context in contexts:
         context.close()
-
-
-def ask(page: Any, text: str) -> None:
-    box = page.get_by_test_id("stChatInputTextArea")
-    box.fill(text)
-    box.press("Enter")
 
 
 def messages(page: Any) -> Any:

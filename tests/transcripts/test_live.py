@@ -18,6 +18,7 @@ from models.speech.transcript import Transcript
 from models.transcripts import live
 from models.transcripts.live import LiveText, LiveTranscript
 from tests.fakes.engines import FakeSpeechEngine
+from tests.fakes.paths import SHARED
 
 RATE = decoding.SAMPLE_RATE
 TICKS = 250  # in a second, of the times that samples hold: 16 bits are enough for two minutes
@@ -378,13 +379,18 @@ def differing_words(one: str, other: str) -> int:
 
 
 @pytest.mark.weights
+@pytest.mark.skipif(not (SHARED / "audio").is_dir(), reason="a made voice is not heard to its end")
 @pytest.mark.parametrize("keeps_up", [True, False])
-def test_a_real_talk_comes_close_to_the_whole_recording(jfk: Path, keeps_up: bool) -> None:
+def test_a_real_talk_is_understood(jfk: Path, keeps_up: bool) -> None:
     engine = models.load("whisper-tiny.en")
     assert isinstance(engine, SpeechEngine)
-    # Said three times, so that the window has to be cut.
+    # Said three times, so that the window has to be cut. Compared with what was said, not with what
+    # the whole recording is heard as: there the model at times skips what it has just heard.
     samples = np.tile(np.concatenate([decoding.load(jfk), np.zeros(RATE, np.float32)]), 3)
-    whole = "".join(segment.text for segment in engine.transcribe(samples))
+    said_thrice = 3 * (
+        "And so my fellow Americans ask not what your country can do for you "
+        "ask what you can do for your country "
+    )
     transcript = LiveTranscript(engine)
     pcm = (samples * 32767).astype("<i2")
     for start in range(0, len(pcm), RATE):
@@ -393,7 +399,7 @@ def test_a_real_talk_comes_close_to_the_whole_recording(jfk: Path, keeps_up: boo
             transcript.step()
     step_through(transcript)
     said = transcript.flush()
-    assert differing_words(said.text, whole) <= 0.1 * len(whole.split())
+    assert differing_words(said.text, said_thrice) <= 0.1 * len(said_thrice.split())
     assert said.text.lower().count("ask not what your country") == 3
     starts = [word.start for line in said.segments for word in line.words]
     assert starts == sorted(starts) and said.segments[-1].end <= len(samples) / RATE

@@ -2,7 +2,8 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -80,6 +81,7 @@ class Stream(Job[Item, None]):
 
     def __init__(self, work: Work[Item, None]) -> None:
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._wake: Callable[[], Any] = _nothing  # tells a coroutine that listens
         super().__init__(work)
 
     @classmethod
@@ -94,10 +96,14 @@ class Stream(Job[Item, None]):
 
     def _run(self, work: Work[Item, None]) -> None:
         super()._run(work)
-        self._items.put(_END)
+        self._put(_END)
 
     def _send(self, item: Item) -> None:
+        self._put(item)
+
+    def _put(self, item: Any) -> None:
         self._items.put(item)
+        self._wake()
 
     def __iter__(self) -> Iterator[Item]:
         return (item for item in self.ticking(None) if item is not None)
@@ -116,14 +122,47 @@ class Stream(Job[Item, None]):
         self._items.put(_END)  # whoever asks once more is not kept waiting
         self.result()
 
+    async def batches(self, seconds: float) -> AsyncIterator[list[Item]]:
+        """For a coroutine: what has come since its last look; an empty list when nothing came for so long."""
+        import asyncio  # nobody else here needs it
+
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(woken.set)
+
+        self._wake = wake
+        ended = False
+        while not ended:
+            woken.clear()
+            items, ended = self._take()
+            if not items and not ended:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), seconds)
+                    continue
+            if items or not ended:
+                yield items
+        self.result()
+
     def drain(self) -> list[Item]:
         """All items that have come and were not heard yet. `result` raises the error behind them."""
+        return self._take()[0]
+
+    def _take(self) -> tuple[list[Item], bool]:
+        """What has come, and whether that was all."""
         items = []
         while not self._items.empty():
-            items.append(self._items.get())
-        if items and items[-1] is _END:
-            self._items.put(items.pop())
-        return items
+            item = self._items.get()
+            if item is _END:
+                self._items.put(item)  # for whoever asks once more
+                return items, True
+            items.append(item)
+        return items, False
+
+
+def _nothing() -> None:
+    """Nobody has to be woken."""
 
 
 def _ordinary(error: BaseException) -> Exception:

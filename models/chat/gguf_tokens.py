@@ -35,10 +35,12 @@ class Vocabulary:
     Attributes:
         control: which of its tokens are no text.
         reads_long_runs: whether letters, signs or spaces may follow one another without end.
+        size: how many tokens there are.
     """
 
     control: ControlTokens = ControlTokens(())
     reads_long_runs: bool = True
+    size: int = 0
 
     def reads(self, text: str) -> bool:
         """Whether llama.cpp makes tokens of this text, and does not crash."""
@@ -54,7 +56,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
             return Vocabulary()
         facts, _ = read_facts(reader, (_TOKENS, _KINDS))
     is_bpe = facts.get("tokenizer.ggml.model") == "gpt2"
-    return Vocabulary(_control_tokens(facts), not is_bpe or facts.get("tokenizer.ggml.pre") in _OWN_CODE)
+    reads_long_runs = not is_bpe or facts.get("tokenizer.ggml.pre") in _OWN_CODE
+    return Vocabulary(_control_tokens(facts), reads_long_runs, len(facts.get(_TOKENS, ())))
 
 
 def _control_tokens(facts: dict[str, Any]) -> ControlTokens:

@@ -260,6 +260,33 @@ class ChatEngine(Engine):
                 return self._count(whole_text(messages), openai_tools(tools))
             return self._count(*self._prepare(messages, tools))
 
+    def tokenize(self, text: str) -> list[int]:
+        """The token ids of a text to continue, as `stream` reads it: with what the tokenizer puts in front.
+
+        Raises:
+            BadInput: the tokens of this engine's model are not known here.
+            EngineClosed: the engine was unloaded.
+        """
+        with self.request():
+            return self._tokenize_text(whole_text(text))
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids. Raises as `tokenize`, and BadInput for an id that is no token."""
+        with self.request():
+            return self._detokenize(ids)
+
+    def _tokenize_text(self, text: str) -> list[int]:
+        raise self._no_tokens()
+
+    def _detokenize(self, ids: Sequence[int]) -> str:
+        raise self._no_tokens()
+
+    def _no_tokens(self) -> BadInput:
+        return BadInput(
+            f"The tokens of {self.checkpoint.name} are known only where it runs: send texts instead of ids.",
+            f"{self.checkpoint.name} 的 token 只在其运行之处可知：请发送文本，而不是 id。",
+        )
+
     def dropped(self, messages: Messages, options: ChatOptions | None = None, tools: Tools = ()) -> int:
         """How many of the oldest messages (the system prompt apart) no longer fit the context.
 
@@ -346,6 +373,14 @@ class ChatEngine(Engine):
         if own and all(message["role"] != "system" for message in merged):
             return [{"role": "system", "content": own}, *merged]
         return merged
+
+
+def no_token(name: str) -> BadInput:
+    """Of an id beyond the vocabulary."""
+    return BadInput(
+        f"{name} has no token of such an id: send ids of its own.",
+        f"{name} 没有该 id 的 token：请发送其自身的 id。",
+    )
 
 
 class SpeechEngine(Engine):

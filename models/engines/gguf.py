@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from models.chat.messages import plain_text, text_only, texts_in
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_options
 from models.chat.request import ChatRequest
 from models.chat.templates import refused, reported
-from models.engines.base import ChatEngine
+from models.engines.base import ChatEngine, no_token
 from models.errors import BadInput, CheckpointCorrupt, DoesNotFit, EngineFailed, ModelError, short
 from models.jobs import Stream
 from models.schema import (
@@ -166,6 +166,15 @@ class GgufEngine(ChatEngine):
         asked = {"content": text, "add_special": first, "parse_special": special}
         ids: list[int] = self._post("/tokenize", asked)["tokens"]
         return ids
+
+    def _tokenize_text(self, text: str) -> list[int]:
+        prompt = self._written(text, ())["prompt"]
+        return self._tokenize(prompt) if isinstance(prompt, str) else prompt
+
+    def _detokenize(self, ids: Sequence[int]) -> str:
+        if not all(0 <= token < self._vocabulary.size for token in ids):
+            raise no_token(self.checkpoint.name)
+        return str(self._post("/detokenize", {"tokens": list(ids)})["content"])
 
     def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         began = time.monotonic()

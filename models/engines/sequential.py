@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from models.chat.calls import cut_off
 from models.chat.request import ChatRequest
-from models.engines.base import ChatEngine
+from models.engines.base import ChatEngine, no_token
 from models.errors import BadInput, EngineFailed, ModelError, short
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, watched, weight_bytes
 from models.schema import (
@@ -98,6 +98,14 @@ class LibraryEngine(ChatEngine):
 
     def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         return len(self._prompt(messages, tools))
+
+    def _tokenize_text(self, text: str) -> list[int]:
+        return self._prompt(text)
+
+    def _detokenize(self, ids: Sequence[int]) -> str:
+        if not all(0 <= token < len(self.tokenizer) for token in ids):
+            raise no_token(self.checkpoint.name)
+        return str(self.tokenizer.decode(list(ids)))
 
     def _stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[Event]:
         prompt = self._prompt(request.messages, request.tools)

@@ -217,6 +217,12 @@ class IsolatedChatEngine(Isolated, ChatEngine):
             messages, tools, lambda: self._answer_of("count_tokens", messages, tools, about=_parts(messages))
         )
 
+    def _tokenize_text(self, text: str) -> list[int]:
+        return list(self._answer_of("tokenize", text, about=[text]))
+
+    def _detokenize(self, ids: Sequence[int]) -> str:
+        return str(self._answer_of("detokenize", list(ids)))
+
     def dropped(self, messages: Messages, options: ChatOptions | None = None, tools: Tools = ()) -> int:
         with self.request():
             return int(self._answer_of("dropped", messages, options, tools, about=_parts(messages)))

@@ -111,6 +111,14 @@ class Worker:
         engine: ChatEngine = self._engine
         return engine.count_tokens(*asked)
 
+    def _tokenize(self, call: Call, text: str) -> list[int]:
+        engine: ChatEngine = self._engine
+        return engine.tokenize(text)
+
+    def _detokenize(self, call: Call, ids: list[int]) -> str:
+        engine: ChatEngine = self._engine
+        return engine.detokenize(ids)
+
     def _dropped(self, call: Call, *asked: Any) -> int:
         engine: ChatEngine = self._engine
         return engine.dropped(*asked)

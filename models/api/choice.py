@@ -1,0 +1,145 @@
+"""Which engine a request's `model` names, and whether programs may have it loaded."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TypeVar, cast
+
+from models import catalog
+from models.api.refusals import Refused
+from models.api.settings import aliases, load_seconds, offered
+from models.engines.base import Engine
+from models.errors import Cancelled
+from models.jobs import Job
+from models.loader import Loader
+from models.permissions import model_paths
+from models.schema import Text
+
+Kind = TypeVar("Kind", bound=Engine)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A name that a request may give, and what is known of it."""
+
+    id: str
+    kind: str
+    loaded: bool
+    context_length: int
+
+
+class Engines:
+    """The engines of a loader, as programs name them.
+
+    They may have what is in memory already, the starters, and what the operator listed.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+        self._loads: dict[str, Job[None, Engine]] = {}
+        self._lock = threading.Lock()
+
+    def offers(self) -> list[Offer]:
+        """Every name, what is in memory first."""
+        loaded = {engine.checkpoint.name: engine for engine in self.loader.loaded()}
+        known = {name: engine.checkpoint for name, engine in loaded.items()}
+        known |= {
+            name: row for name, row in catalog.CHECKPOINTS.items() if name not in known and _may_load(name)
+        }
+        offers = {
+            name: Offer(
+                name,
+                checkpoint.kind,
+                name in loaded,
+                getattr(loaded.get(name), "context_length", checkpoint.context_length),
+            )
+            for name, checkpoint in known.items()
+        }
+        for name in (*offered(), *model_paths()):
+            if not offers.keys() & {name} and "*" not in name:
+                offers[name] = Offer(name, "chat", False, 0)
+        for alias, name in aliases().items():
+            if name in offers:
+                offers[alias] = Offer(
+                    alias, offers[name].kind, offers[name].loaded, offers[name].context_length
+                )
+        return list(offers.values())
+
+    def resolve(self, name: str) -> str:
+        """The checkpoint's own name. Raises Refused where there is none, or programs may not load it."""
+        name = aliases().get(name, name)
+        if any(engine.checkpoint.name == name for engine in self.loader.loaded()):
+            return name
+        if not _may_load(name):  # asked before anything is looked for: what is not offered tells nothing
+            raise Refused(
+                404,
+                Text(
+                    f"There is no model {name!r} for programs here: /v1/models lists those that there are.",
+                    f"此处没有可供程序使用的模型 {name!r}：/v1/models 列出了所有可用模型。",
+                ),
+                "model_not_found",
+                "model",
+            )
+        return catalog.find(name).name
+
+    @contextmanager
+    def using(self, name: str, kind: type[Kind], cancel: threading.Event) -> Iterator[Kind]:
+        """Hold the engine that a request names, loaded first if need be.
+
+        Raises:
+            Refused: there is none, it does something else, or loading takes longer than a request waits;
+                then it goes on for the next one.
+            ModelError: see `Loader.load`.
+        """
+        name = self.resolve(name)
+        if self.loader.find_loaded(name) is None:
+            self._wait_for_load(name, cancel)
+        with self.loader.using(name, cancel=cancel) as engine:
+            if not isinstance(engine, kind):
+                raise Refused(
+                    400,
+                    Text(
+                        f"{name} is a {engine.checkpoint.kind} model, which cannot do this: name another one.",
+                        f"{name} 是 {engine.checkpoint.kind} 模型，无法完成此请求：请指定其他模型。",
+                    ),
+                    "model_not_supported",
+                    "model",
+                )
+            yield cast(Kind, engine)
+
+    def _wait_for_load(self, name: str, cancel: threading.Event) -> None:
+        """Until it is loaded, by a job that all wait for who ask for it."""
+        with self._lock:
+            job = self._loads.get(name)
+            if job is None:
+                job = self._loads[name] = Job(lambda _, stop: self.loader.load(name, cancel=stop))
+        until = time.monotonic() + load_seconds()
+        try:
+            while not job.wait(0.05):
+                if cancel.is_set():
+                    raise Cancelled
+                if time.monotonic() > until:
+                    raise Refused(
+                        503,
+                        Text(
+                            f"{name} is still being loaded: ask again in a moment.",
+                            f"{name} 仍在加载：请稍后再试。",
+                        ),
+                        "model_loading",
+                        retry_after=10,
+                    )
+            job.result()
+        finally:
+            if not job.running:
+                with self._lock:
+                    self._loads.pop(name, None)
+
+
+def _may_load(name: str) -> bool:
+    known = catalog.CHECKPOINTS.get(name.lower())
+    if known is not None and known.starter:
+        return True
+    return name in model_paths() or any(fnmatchcase(name, pattern) for pattern in offered())

@@ -21,10 +21,30 @@ def navigate() -> None:
 if st.runtime.exists():
     navigate()
 else:
+    from collections.abc import AsyncIterator
+    from contextlib import asynccontextmanager
+
     from starlette.middleware import Middleware
 
+    from models.api.admission import Admission, told_of_end
+    from models.api.beside import Beside
     from pages.shared.security_policy import SecurityPolicy
     from pages.shared.visitor import VisitorCookie
 
     models.shared().isolated = True  # what a visitor sends can at worst end a worker
-    app = st.App(__file__, middleware=[Middleware(SecurityPolicy), Middleware(VisitorCookie)])
+    admission = Admission()
+
+    @asynccontextmanager
+    async def lifespan(_: st.App) -> AsyncIterator[None]:
+        with told_of_end(admission):
+            yield
+
+    app = st.App(
+        __file__,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(SecurityPolicy),
+            Middleware(VisitorCookie),
+            Middleware(Beside, admission=admission),
+        ],
+    )

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from models.api import audio, chat, metrics, tokens
+from models.api import audio, chat, messages, metrics, responses, tokens
 from models.api.access import Access
 from models.api.admission import Admission
 from models.api.choice import Engines, Offer
@@ -30,8 +30,8 @@ def create_app(admission: Admission | None = None, loader: Loader | None = None)
     )
     app.state.engines = Engines(loader or shared())
     app.state.admission = admission or Admission()
-    for router in (chat.router, audio.router, tokens.router, metrics.router):
-        app.include_router(router)
+    for part in (chat, messages, responses, audio, tokens, metrics):
+        app.include_router(part.router)
     app.add_middleware(metrics.Measured)
     app.add_middleware(Access)
     app.add_exception_handler(Exception, _failed)

@@ -21,7 +21,8 @@ Chunk = dict[str, Any]
 
 def write_request(given: ChatRequest) -> dict[str, Any]:
     """A streaming request: for chat/completions, or for completions when its messages are a text."""
-    return {**write_options(given.options), **write_conversation(given.messages, given.tools)}
+    form = {"response_format": dict(given.response_format)} if given.response_format else {}
+    return {**write_options(given.options), **write_conversation(given.messages, given.tools), **form}
 
 
 def write_options(options: ChatOptions) -> dict[str, Any]:

@@ -92,6 +92,14 @@ def response_type(response_format: Any) -> str:
     return str(kind)
 
 
+def schema_of(response_format: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The JSON schema that an answer is held to: of any object where none is given."""
+    if response_format["type"] == "json_object":
+        return {"type": "object"}
+    schema: Mapping[str, Any] = response_format["json_schema"]["schema"]
+    return schema
+
+
 def _has_schema(response_format: Mapping[str, Any]) -> bool:
     named = response_format.get("json_schema")
     return isinstance(named, Mapping) and isinstance(named.get("schema"), Mapping)

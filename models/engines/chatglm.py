@@ -41,6 +41,8 @@ class ChatGlmEngine(LibraryEngine):
         )
         # ChatGLM-6B's question sees itself whole: a longer one gives every token of it other states.
         self.reuses_prefix = self.tokenizer.generation != "chatglm"
+        if self.tokenizer.generation == "chatglm3":  # whose first line says which tool is called: none
+            self.before_answer = r"[ ]?\n[ ]?"
 
     def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         if isinstance(messages, str) or not self.has_chat_template:

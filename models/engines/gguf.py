@@ -20,7 +20,7 @@ from models.chat.calls import with_arguments
 from models.chat.gguf_tokens import LONGEST_RUN, Vocabulary, read_vocabulary
 from models.chat.messages import plain_text, text_only, texts_in
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_options
-from models.chat.request import ChatRequest
+from models.chat.request import RESPONSE_FORMATS, ChatRequest, schema_of
 from models.chat.templates import refused, reported
 from models.engines.base import ChatEngine, no_token
 from models.errors import BadInput, CheckpointCorrupt, DoesNotFit, EngineFailed, ModelError, short
@@ -47,6 +47,8 @@ PREFIX_CACHE_MIB = 256
 
 class GgufEngine(ChatEngine):
     """One GGUF file, answered by `placement.slots` slots of `placement.context` tokens each."""
+
+    response_formats = frozenset(RESPONSE_FORMATS)
 
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         self.has_chat_template = self.checkpoint.kind != "completion"
@@ -190,6 +192,8 @@ class GgufEngine(ChatEngine):
         server = self._server
         handle = server.handle_completions if "prompt" in asked else server.handle_chat_completions
         asked = {**write_options(request.options), **asked}
+        if request.response_format:
+            asked["json_schema"] = schema_of(request.response_format)
 
         def work(send: Callable[[Chunk], None], abandoned: threading.Event) -> None:
             def take(chunk: Chunk) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_request
-from models.chat.request import ChatRequest
+from models.chat.request import RESPONSE_FORMATS, ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import AccessDenied, EngineFailed, HubUnreachable, ModelError, UnsupportedCheckpoint
 from models.permissions import key_for
@@ -54,6 +54,7 @@ class RemoteEngine(ChatEngine):
     """
 
     has_chat_template = True
+    response_formats = frozenset(RESPONSE_FORMATS)
 
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         import httpx2

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.chat.calls import cut_off
-from models.chat.request import ChatRequest
+from models.chat.request import RESPONSE_FORMATS, ChatRequest, schema_of
 from models.engines.base import ChatEngine, no_token
 from models.errors import BadInput, EngineFailed, ModelError, short
 from models.pretrained.loading import does_not_fit, loading, out_of_memory, watched, weight_bytes
@@ -31,6 +31,7 @@ from models.schema import (
 )
 
 if TYPE_CHECKING:
+    from models.pretrained.constrained import Held
     from models.pretrained.generation import AnswerStream, PrefixCache
 
 TICK = 0.05  # seconds without a token after which it is looked whether the answer is still wanted
@@ -48,6 +49,9 @@ class LibraryEngine(ChatEngine):
 
     tokenizer: Any
     model: Any
+    response_formats = frozenset(RESPONSE_FORMATS)
+    # What a chat's answer may begin with, as a pattern: SentencePiece writes a space before every word.
+    before_answer = "[ ]?"
     # False where a conversation's attention states cannot be continued from their beginning.
     reuses_prefix = True
 
@@ -85,6 +89,8 @@ class LibraryEngine(ChatEngine):
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         from transformers import GenerationConfig
 
+        from models.pretrained.constrained import Grammars
+
         with loading(path, self.placement), watched(progress, cancel):
             self._read(path)
         self._end_ids = _end_ids(self.model, self.tokenizer)
@@ -95,6 +101,8 @@ class LibraryEngine(ChatEngine):
         self.context_length = min([length for length in lengths if length], default=2048)
         self.has_chat_template = bool(self.tokenizer.chat_template)
         self._prefix = self._prefix_cache()
+        rows = self.model.config.get_text_config().vocab_size
+        self._grammars = Grammars(self.tokenizer, rows, self._end_ids)
 
     def _count_tokens(self, messages: Messages | str, tools: Tools) -> int:
         return len(self._prompt(messages, tools))
@@ -136,7 +144,7 @@ class LibraryEngine(ChatEngine):
             )
 
     def _answer(self, request: ChatRequest, prompt: list[int], cancel: threading.Event) -> Iterator[Event]:
-        from models.pretrained.generation import Generation
+        from models.pretrained.generation import Choosing, Generation
 
         clock = _Clock(prompt_tokens=len(prompt))
         if cancel.is_set():
@@ -144,9 +152,11 @@ class LibraryEngine(ChatEngine):
             return
         continues = isinstance(request.messages, str) or not self.has_chat_template
         text = self._text(prompt, request, continues)
+        held = self._held(request, continues)
         cache, cached = self._prefix.take(self.model, prompt)
         inputs = partial(self._inputs, request.messages, prompt, cached)
-        generation = Generation(self.model, prompt, cache, request.options, self._end_ids, cancel, inputs)
+        choosing = Choosing(request.options, self._end_ids, held)
+        generation = Generation(self.model, prompt, cache, choosing, cancel, inputs)
         try:
             reason = yield from self._deltas(generation.ticking(TICK), text, clock, cancel)
         finally:
@@ -160,6 +170,13 @@ class LibraryEngine(ChatEngine):
         calls = () if reason == "cancelled" else text.calls
         yield from cut_off(calls) if reason == "length" else calls
         yield Done("tool_calls" if calls and reason == "stop" else reason, clock.usage(cached))
+
+    def _held(self, request: ChatRequest, continues: bool) -> "Held | None":
+        """What holds the answer to its form; None: any text will do."""
+        if request.response_format is None:
+            return None
+        before = LibraryEngine.before_answer if continues else self.before_answer
+        return self._grammars.hold(schema_of(request.response_format), before)
 
     def _deltas(
         self, tokens: Iterable[int | None], text: "AnswerStream", clock: "_Clock", cancel: threading.Event

@@ -7,6 +7,7 @@ of them; `PrefixCache` keeps the attention states of the last conversation for i
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -234,6 +235,24 @@ class _Ids(BaseStreamer):
         """The worker says when it has ended, also where it failed."""
 
 
+@dataclass(frozen=True)
+class Choosing:
+    """How the tokens of one answer are chosen.
+
+    Attributes:
+        end_ids: the ids that end it.
+        held: what leaves of the logits only those of an answer in its form.
+    """
+
+    options: ChatOptions
+    end_ids: Sequence[int]
+    held: LogitsProcessor | None = None
+
+    def processors(self, device: torch.device) -> LogitsProcessorList:
+        first = [self.held] if self.held else []
+        return LogitsProcessorList([*first, *sampling(self.options, device)])
+
+
 class Generation(Stream[int]):
     """One run of `generate`, and the ids that it makes as they come.
 
@@ -242,7 +261,7 @@ class Generation(Stream[int]):
 
     Args:
         prompt: token ids, not empty.
-        end_ids: the ids that end an answer; they are yielded too.
+        choosing: how tokens are chosen; the one that ends the answer is yielded too.
         stop: ends it as `close` does, and is not set by it.
         inputs: makes, in that thread, what the model is given beside the ids.
 
@@ -254,22 +273,20 @@ class Generation(Stream[int]):
         model: Any,  # a PreTrainedModel; its annotations hide `generate`
         prompt: Sequence[int],
         cache: Cache,
-        options: ChatOptions,
-        end_ids: Sequence[int],
+        choosing: Choosing,
         stop: threading.Event,
         inputs: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.ids = list(prompt)
         self.complete = False
         self._stop = stop
-        super().__init__(lambda send, _: self._generate(model, cache, options, list(end_ids), inputs, send))
+        super().__init__(lambda send, _: self._generate(model, cache, choosing, inputs, send))
 
     def _generate(
         self,
         model: Any,
         cache: Cache,
-        options: ChatOptions,
-        end_ids: list[int],
+        choosing: Choosing,
         inputs: Callable[[], Mapping[str, Any]],
         send: Callable[[int], None],
     ) -> None:
@@ -277,6 +294,7 @@ class Generation(Stream[int]):
             self.ids.append(token)
             send(token)
 
+        end_ids = list(choosing.end_ids)
         hooks = [
             layer.register_forward_pre_hook(self._abort_prefill)
             for layer in model.modules()
@@ -289,12 +307,12 @@ class Generation(Stream[int]):
                 attention_mask=torch.ones_like(ids),
                 past_key_values=cache,
                 generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
-                    max_new_tokens=options.max_new_tokens,
+                    max_new_tokens=choosing.options.max_new_tokens,
                     do_sample=False,
                     eos_token_id=end_ids or None,
                     pad_token_id=end_ids[0] if end_ids else 0,
                 ),
-                logits_processor=sampling(options, ids.device),
+                logits_processor=choosing.processors(ids.device),
                 stopping_criteria=StoppingCriteriaList([_Stop(self._stopped)]),
                 streamer=_Ids(put),
                 **inputs(),

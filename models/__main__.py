@@ -1,4 +1,4 @@
-"""The command line: `python -m models list | plan | get | chat | transcribe`.
+"""The command line: `python -m models list | plan | get | chat | transcribe | serve`.
 
 The answer goes to standard output, everything else to standard error. The exit code is 0 only when
 it worked, 2 for wrong arguments, 130 after Ctrl-C, 1 otherwise.
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, command: Callable[[argparse.Namespace], None], text: Text) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=say(text), description=say(text))
         sub.set_defaults(command=command)
-        if name != "list":
+        if name not in ("list", "serve"):
             sub.add_argument(
                 "name",
                 help=say(
@@ -106,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--precision", default="auto", help=say(PRECISION))
         sub.add_argument("--context", type=int, help=say(CONTEXT))
     add("get", get, Text("fetch a checkpoint", "下载模型"))
+    serve_parser = add("serve", serve, Text("models for programs, over HTTP", "通过 HTTP 为程序提供模型"))
+    serve_parser.add_argument(
+        "--host", default="127.0.0.1", help=say(Text("address to listen on", "监听地址"))
+    )
+    serve_parser.add_argument(
+        "--port", type=int, default=8000, help=say(Text("port to listen on", "监听端口"))
+    )
     chat_parser.add_argument(
         "--prompt",
         help=say(
@@ -208,6 +215,13 @@ def get(arguments: argparse.Namespace) -> None:
     with _cancelling() as cancel, _progress() as progress:
         path = models.shared().fetch(arguments.name, progress, cancel)
     print(path)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    from models.api.serving import serve
+
+    note(f"http://{arguments.host}:{arguments.port}/v1")
+    serve(arguments.host, arguments.port)
 
 
 def chat(arguments: argparse.Namespace) -> None:

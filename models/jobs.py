@@ -151,7 +151,7 @@ class Stream(Job[Item, None]):
 
     def _take(self) -> tuple[list[Item], bool]:
         """What has come, and whether that was all."""
-        items = []
+        items: list[Item] = []
         while not self._items.empty():
             item = self._items.get()
             if item is _END:

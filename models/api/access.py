@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 OPEN = ("/health",)  # that a load balancer may ask
+AUDIO = "/v1/audio/"  # whose files come as forms
 
 
 class Access:
@@ -31,11 +32,58 @@ class Access:
             await self._app(scope, receive, send)
             return
         request = HTTPConnection(scope)
+        body = _Body(receive)
         try:
             check(request)
-            await self._app(scope, _counted(receive), send)
+            _check_kind(scope, request)
+            # What the application makes of a body that was cut short is nobody's answer.
+            await self._app(scope, body.receive, lambda message: _unless(body.too_large, send, message))
+            if body.too_large:
+                raise _too_large()
         except Refused as refused:
             await respond(request, refused)(scope, receive, send)
+
+
+class _Body:
+    """A body that ends where it becomes too large: some clients do not say its size."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._taken = receive, 0
+        self.too_large = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        if self._taken > most_bytes():
+            self.too_large = True
+            raise _too_large()
+        return message
+
+
+async def _unless(skipped: bool, send: Send, message: Message) -> None:
+    if not skipped:
+        await send(message)
+
+
+def _too_large() -> Refused:
+    most = most_bytes() >> 20
+    return Refused(
+        413,
+        Text(f"The request is larger than {most} MB: send less.", f"请求超过 {most} MB：请减少内容。"),
+        "request_too_large",
+    )
+
+
+def _check_kind(scope: MutableMapping[str, Any], request: HTTPConnection) -> None:
+    """A page of another site may send texts and forms without asking, but no JSON: so JSON it has to be."""
+    if scope["method"] != "POST":
+        return
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = "multipart/form-data" if scope["path"].startswith(AUDIO) else "application/json"
+    if kind != wanted:
+        raise Refused(
+            415, Text(f"The body has to be {wanted}.", f"请求体必须为 {wanted}。"), "unsupported_media_type"
+        )
 
 
 def check(request: HTTPConnection) -> None:
@@ -90,25 +138,3 @@ def _is_loopback(host: str) -> bool:
 def _is_own_name(request: HTTPConnection) -> bool:
     host = request.url.hostname or ""
     return host == "localhost" or _is_loopback(host)
-
-
-def _counted(receive: Receive) -> Receive:
-    """`receive`, which raises Refused once the body is too large: some clients do not say its size."""
-    most, taken = most_bytes(), 0
-
-    async def count() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            raise Refused(
-                413,
-                Text(
-                    f"The request is larger than {most >> 20} MB: send less.",
-                    f"请求超过 {most >> 20} MB：请减少内容。",
-                ),
-                "request_too_large",
-            )
-        return message
-
-    return count

@@ -1,6 +1,8 @@
 """The ASGI application of the API, alone or beside the pages."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,11 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from models.api import audio, chat, messages, metrics, responses, tokens
+from models.api import audio, chat, docs, messages, metrics, responses, tokens
 from models.api.access import Access
-from models.api.admission import Admission
+from models.api.admission import Admission, told_of_end
 from models.api.choice import Engines, Offer
 from models.api.refusals import Refused, respond
+from models.errors import ModelError
 from models.loader import Loader, shared
 from models.schema import Text
 
@@ -27,20 +30,29 @@ def create_app(admission: Admission | None = None, loader: Loader | None = None)
         docs_url=None,  # both pages fetch scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=_lifespan,
     )
     app.state.engines = Engines(loader or shared())
     app.state.admission = admission or Admission()
-    for part in (chat, messages, responses, audio, tokens, metrics):
+    for part in (chat, messages, responses, audio, tokens, metrics, docs):
         app.include_router(part.router)
     app.add_middleware(metrics.Measured)
     app.add_middleware(Access)
-    app.add_exception_handler(Exception, _failed)
+    for kind in (Refused, ModelError, Exception):
+        app.add_exception_handler(kind, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _not_there)
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model:path}", retrieve_model, methods=["GET"])
     app.add_api_route("/health", health, methods=["GET"])
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Where it is served alone; beside the pages it is theirs that runs."""
+    with told_of_end(app.state.admission):
+        yield
 
 
 def list_models(request: Request) -> dict[str, Any]:

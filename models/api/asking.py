@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from models.api.asked import Asked
 from models.api.choice import Engines
-from models.api.reading import Asked
+from models.api.forcing import as_calls
 from models.engines.base import ChatEngine
 from models.jobs import Stream
 from models.schema import Event
@@ -33,7 +34,8 @@ def answers(
                 asked, options = each[number]
                 given = (asked.messages, options, cancel, asked.tools, asked.response_format)
                 try:
-                    for event in engine.stream(*given):
+                    events = engine.stream(*given)
+                    for event in as_calls(events) if asked.forced else events:
                         send((number, event))
                 except BaseException:
                     cancel.set()  # the request has failed: nobody wants the others

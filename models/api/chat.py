@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from models.api.answers import Reply
+from models.api.asked import Asked
 from models.api.asking import Numbered, answers
 from models.api.choice import Engines
 from models.api.forms import ChatForm, CompletionForm, EmbeddingsForm, Sampling
 from models.api.parts import complete
-from models.api.reading import Asked, chats, read_chat, read_completions
+from models.api.reading import chats, read_chat, read_completions
 from models.api.refusals import Refused
 from models.api.sending import event, events, heard, stream
 from models.engines.base import ChatEngine

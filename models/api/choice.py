@@ -4,9 +4,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TypeVar, cast
+from pathlib import Path
+from typing import TypeVar
 
 from models import catalog
 from models.api.refusals import Refused
@@ -43,36 +44,28 @@ class Engines:
         self._lock = threading.Lock()
 
     def offers(self) -> list[Offer]:
-        """Every name, what is in memory first."""
-        loaded = {engine.checkpoint.name: engine for engine in self.loader.loaded()}
-        known = {name: engine.checkpoint for name, engine in loaded.items()}
-        known |= {
-            name: row for name, row in catalog.CHECKPOINTS.items() if name not in known and _may_load(name)
-        }
-        offers = {
-            name: Offer(
-                name,
-                checkpoint.kind,
-                name in loaded,
-                getattr(loaded.get(name), "context_length", checkpoint.context_length),
-            )
-            for name, checkpoint in known.items()
-        }
-        for name in (*offered(), *model_paths()):
-            if not offers.keys() & {name} and "*" not in name:
-                offers[name] = Offer(name, "chat", False, 0)
+        """Every name that a request may give, what is in memory first."""
+        engines = {engine.checkpoint.name: engine for engine in self.loader.loaded()}
+        names = [*engines, *model_paths(), *(name for name in offered() if "*" not in name)]
+        names += [name for name in catalog.CHECKPOINTS if _may_load(name)]
+        offers = {}
+        for name in dict.fromkeys(names):
+            engine = engines.get(name)
+            known = engine.checkpoint if engine else catalog.CHECKPOINTS.get(name)
+            context = getattr(engine, "context_length", known.context_length if known else 0)
+            offers[_shown(name)] = Offer(_shown(name), known.kind if known else "chat", bool(engine), context)
         for alias, name in aliases().items():
             if name in offers:
-                offers[alias] = Offer(
-                    alias, offers[name].kind, offers[name].loaded, offers[name].context_length
-                )
+                offers[alias] = replace(offers[name], id=alias)
         return list(offers.values())
 
     def resolve(self, name: str) -> str:
         """The checkpoint's own name. Raises Refused where there is none, or programs may not load it."""
         name = aliases().get(name, name)
-        if any(engine.checkpoint.name == name for engine in self.loader.loaded()):
-            return name
+        loaded = [engine.checkpoint.name for engine in self.loader.loaded()]
+        for full in (*loaded, *model_paths()):
+            if name in (full, _shown(full)):
+                return catalog.find(full).name
         if not _may_load(name):  # asked before anything is looked for: what is not offered tells nothing
             raise Refused(
                 404,
@@ -102,13 +95,13 @@ class Engines:
                 raise Refused(
                     400,
                     Text(
-                        f"{name} is a {engine.checkpoint.kind} model, which cannot do this: name another one.",
-                        f"{name} 是 {engine.checkpoint.kind} 模型，无法完成此请求：请指定其他模型。",
+                        f"{_shown(name)} is a {engine.checkpoint.kind} model, which cannot do this: name another one.",
+                        f"{_shown(name)} 是 {engine.checkpoint.kind} 模型，无法完成此请求：请指定其他模型。",
                     ),
                     "model_not_supported",
                     "model",
                 )
-            yield cast(Kind, engine)
+            yield engine
 
     def _wait_for_load(self, name: str, cancel: threading.Event) -> None:
         """Until it is loaded, by a job that all wait for who ask for it."""
@@ -125,8 +118,8 @@ class Engines:
                     raise Refused(
                         503,
                         Text(
-                            f"{name} is still being loaded: ask again in a moment.",
-                            f"{name} 仍在加载：请稍后再试。",
+                            f"{_shown(name)} is still being loaded: ask again in a moment.",
+                            f"{_shown(name)} 仍在加载：请稍后再试。",
                         ),
                         "model_loading",
                         retry_after=10,
@@ -138,8 +131,11 @@ class Engines:
                     self._loads.pop(name, None)
 
 
+def _shown(name: str) -> str:
+    """A path without its folders: where something lies on this machine is nobody's business."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
 def _may_load(name: str) -> bool:
     known = catalog.CHECKPOINTS.get(name.lower())
-    if known is not None and known.starter:
-        return True
-    return name in model_paths() or any(fnmatchcase(name, pattern) for pattern in offered())
+    return bool(known and known.starter) or any(fnmatchcase(name, pattern) for pattern in offered())

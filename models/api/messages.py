@@ -14,13 +14,15 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from models.api.answers import write_call
+from models.api.asked import Asked
 from models.api.asking import Numbered, answers
 from models.api.choice import Engines
 from models.api.forms import Form
 from models.api.parts import complete
-from models.api.reading import Asked, chats, check
+from models.api.reading import chats, check, with_tools
 from models.api.refusals import Refused, unsupported
 from models.api.sending import event, heard, stream
+from models.chat.request import openai_tools
 from models.engines.base import ChatEngine
 from models.schema import Delta, Done, Event, Text, ToolCall
 
@@ -44,7 +46,9 @@ class MessagesForm(Form):
     tools: list[dict[str, Any]] | None = Field(
         None, description="Functions: name, description, input_schema."
     )
-    tool_choice: dict[str, Any] | None = Field(None, description='{"type": "auto"} or {"type": "none"}.')
+    tool_choice: dict[str, Any] | None = Field(
+        None, description='{"type": "auto"}, "none", "any", or "tool" with its name.'
+    )
     stream: bool | None = Field(None, description="Send the answer as it comes, as server-sent events.")
     thinking: dict[str, Any] | None = Field(None, description='Only {"type": "disabled"}.')
 
@@ -95,9 +99,6 @@ def read(form: MessagesForm) -> Asked:
     check(form)
     if form.thinking and form.thinking.get("type") != "disabled":
         raise unsupported("thinking")
-    kind = (form.tool_choice or {}).get("type", "auto")
-    if kind not in ("auto", "none"):
-        raise unsupported("tool_choice", Text('only "auto" and "none"', '仅支持 "auto" 与 "none"'))
     messages: list[dict[str, Any]] = []
     if form.system:
         messages.append({"role": "system", "content": _text(form.system)})
@@ -109,9 +110,19 @@ def read(form: MessagesForm) -> Asked:
         "top_k": form.top_k,
         "stop": tuple(filter(None, form.stop_sequences or ())),
     }
-    tools = [_tool(tool) for tool in form.tools or ()] if kind == "auto" else []
     known = {name: value for name, value in given.items() if value is not None}
-    return Asked(messages, known, form.max_tokens, tools)
+    asked = Asked(messages, known, form.max_tokens)
+    return with_tools(
+        asked, _choice(form.tool_choice), openai_tools([_tool(tool) for tool in form.tools or ()])
+    )
+
+
+def _choice(choice: Mapping[str, Any] | None) -> str | dict[str, Any]:
+    """Anthropic's tool_choice as OpenAI has it."""
+    kind = str((choice or {}).get("type", "auto"))
+    if kind == "tool":
+        return {"type": "function", "name": (choice or {}).get("name")}
+    return "required" if kind == "any" else kind
 
 
 def _text(content: str | list[dict[str, Any]]) -> str:

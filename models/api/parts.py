@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from models.api.asked import Asked
 from models.api.choice import Engines
-from models.api.reading import Asked
 from models.api.refusals import Refused, unsupported
 from models.api.settings import fetches_addresses
 from models.engines.base import SpeechEngine

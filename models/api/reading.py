@@ -1,56 +1,18 @@
 """What a request asks of an engine: its form, checked against what engines can do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
+from models.api.asked import Asked
+from models.api.forcing import force
 from models.api.forms import NO_EFFECT, ChatForm, CompletionForm, Form, Sampling
 from models.api.refusals import Refused, unsupported
+from models.chat.request import openai_tools
 from models.engines.base import ChatEngine
-from models.schema import ChatOptions, Text
+from models.schema import Text
 
 MOST_STOPS = 16
-LONGEST_ANSWER = next(spec.metadata["high"] for spec in fields(ChatOptions) if spec.name == "max_new_tokens")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One question for an engine.
-
-    Attributes:
-        messages: a conversation, or a text to continue.
-        most: tokens of the answer; None: as many as the context holds.
-    """
-
-    messages: list[dict[str, Any]] | str
-    given: Mapping[str, Any]
-    most: int | None
-    tools: Sequence[Mapping[str, Any]] = ()
-    response_format: Mapping[str, Any] | None = None
-
-    def options(self, engine: ChatEngine, number: int) -> ChatOptions:
-        """How the answer of this number is sampled, as long as the context allows.
-
-        Raises Refused where the conversation alone fills the context: nothing of it is left out in silence.
-        """
-        context = engine.context_length
-        left = context - engine.count_tokens(self.messages, self.tools)
-        if left < 1:
-            raise Refused(
-                400,
-                Text(
-                    f"The messages take {context - left} tokens and the context holds {context}: send fewer, "
-                    "or load the model with a longer context.",
-                    f"消息共 {context - left} 个 token，而上下文只有 {context}：请减少内容，或以更长的上下文加载模型。",
-                ),
-                "context_length_exceeded",
-                "prompt" if isinstance(self.messages, str) else "messages",
-            )
-        given = dict(self.given)
-        if number and "seed" in given:  # else all answers would be one
-            given["seed"] = (given["seed"] + number) % 2**31
-        most = min(self.most or left, left, LONGEST_ANSWER)
-        return replace(engine.default_options(), **given, max_new_tokens=most)
 
 
 def read_chat(form: ChatForm) -> Asked:
@@ -60,9 +22,9 @@ def read_chat(form: ChatForm) -> Asked:
         raise unsupported("logprobs")
     if form.modalities not in (None, ["text"]):
         raise unsupported("modalities", Text('only ["text"]', '仅支持 ["text"]'))
-    tools = _tools(form)
     most = form.max_completion_tokens or form.max_tokens
-    return Asked(form.messages, _sampling(form), most, tools, form.response_format)
+    asked = Asked(form.messages, _sampling(form), most, (), form.response_format)
+    return with_tools(asked, form.tool_choice, openai_tools(form.tools or ()))
 
 
 def chats(engine: ChatEngine, model: str) -> None:
@@ -126,18 +88,55 @@ def _sampling(form: Sampling) -> dict[str, Any]:
     return given
 
 
-def _tools(form: ChatForm) -> list[dict[str, Any]]:
-    choice = form.tool_choice
-    if choice == "none" or (choice is None and not form.tools):
-        return []
+def with_tools(
+    asked: Asked, choice: str | Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]
+) -> Asked:
+    """`asked`, with the tools of which the answer may call some, or has to. Raises Refused as `choose_tools`."""
+    chosen, forced = choose_tools(choice, tools)
+    if forced:
+        return force(asked, chosen)
+    if chosen and asked.response_format and asked.response_format.get("type") != "text":
+        raise unsupported("response_format", Text("not together with tools", "不能与 tools 同时使用"))
+    return replace(asked, tools=chosen)
+
+
+def choose_tools(
+    choice: str | Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]
+) -> tuple[Sequence[Mapping[str, Any]], bool]:
+    """Which tools an answer may call, and whether it has to.
+
+    Args:
+        choice: OpenAI's tool_choice.
+        tools: in OpenAI's form.
+
+    Raises:
+        Refused: it names a tool that is not there, or is of no known form.
+    """
     if choice in (None, "auto"):
-        return form.tools or []
-    raise unsupported("tool_choice", Text('only "auto" and "none"', '仅支持 "auto" 与 "none"'))
+        return tools, False
+    if choice == "none":
+        return (), False
+    if choice == "required" and tools:
+        return tools, True
+    if isinstance(choice, Mapping) and choice.get("type") == "function":
+        name = (choice.get("function") or choice).get("name")
+        named = [tool for tool in tools if tool["function"]["name"] == name]
+        if named:
+            return named, True
+    raise unsupported(
+        "tool_choice",
+        Text(
+            'it has to be "auto", "none", "required" or a function of tools',
+            '应为 "auto"、"none"、"required" 或 tools 中的某个函数',
+        ),
+    )
 
 
 def _prompts(prompt: str | list[str] | list[int] | list[list[int]], engine: ChatEngine) -> list[str]:
+    """The texts to continue. pydantic takes a list of whole numbers for ids, and no other list mixes kinds."""
     if isinstance(prompt, str):
         return [prompt]
-    if prompt and isinstance(prompt[0], int):
-        return [engine.detokenize(prompt)]  # type: ignore[arg-type]
-    return [part if isinstance(part, str) else engine.detokenize(part) for part in prompt]  # type: ignore[arg-type]
+    ids = [part for part in prompt if isinstance(part, int)]
+    if ids:
+        return [engine.detokenize(ids)]
+    return [part if isinstance(part, str) else engine.detokenize(part) for part in prompt if part]  # type: ignore[arg-type]

@@ -15,13 +15,15 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
 from models.api.answers import write_call
+from models.api.asked import Asked
 from models.api.asking import Numbered, answers
 from models.api.choice import Engines
 from models.api.forms import Form
 from models.api.parts import complete
-from models.api.reading import Asked, chats, check
+from models.api.reading import chats, check, with_tools
 from models.api.refusals import unsupported
 from models.api.sending import event, heard, stream
+from models.chat.request import openai_tools
 from models.engines.base import ChatEngine
 from models.schema import Delta, Done, Event, Text, ToolCall
 
@@ -43,7 +45,9 @@ class ResponsesForm(Form):
     tools: list[dict[str, Any]] | None = Field(
         None, description="Functions that the answer may call; tools of other types are passed over."
     )
-    tool_choice: str | dict[str, Any] | None = Field(None, description='"auto" or "none".')
+    tool_choice: str | dict[str, Any] | None = Field(
+        None, description='"auto", "none", "required" or {"type": "function", "name": …}.'
+    )
     parallel_tool_calls: bool | None = Field(None, description="Only a hint here.")
     text: dict[str, Any] | None = Field(None, description='{"format": …}: what the answer is held to.')
     stream: bool | None = Field(None, description="Send the answer as it comes, as server-sent events.")
@@ -91,8 +95,6 @@ def read(form: ResponsesForm) -> Asked:
             )
     if form.truncation not in (None, "disabled"):
         raise unsupported("truncation", Text('only "disabled"', '仅支持 "disabled"'))
-    if form.tool_choice not in (None, "auto", "none"):
-        raise unsupported("tool_choice", Text('only "auto" and "none"', '仅支持 "auto" 与 "none"'))
     messages: list[dict[str, Any]] = []
     if form.instructions:
         messages.append({"role": "system", "content": form.instructions})
@@ -102,8 +104,8 @@ def read(form: ResponsesForm) -> Asked:
     given = {"temperature": form.temperature, "top_p": form.top_p}
     known = {name: value for name, value in given.items() if value is not None}
     tools = [_tool(tool) for tool in form.tools or () if tool.get("type") == "function"]
-    tools = [] if form.tool_choice == "none" else tools
-    return Asked(messages, known, form.max_output_tokens, tools, _held(form.text))
+    asked = Asked(messages, known, form.max_output_tokens, (), _held(form.text))
+    return with_tools(asked, form.tool_choice, openai_tools(tools))
 
 
 def _messages(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -279,10 +281,10 @@ class ResponseReply:
     def _of_item(self, name: str) -> str:
         return self._event(name, output_index=len(self._output) - 1, item=self._output[-1])
 
-    def _of_text(self, name: str, **data: Any) -> str:
+    def _of_text(self, kind: str, **data: Any) -> str:
         where = {"item_id": self._output[-1]["id"], "output_index": len(self._output) - 1, "content_index": 0}
-        return self._event(name, **where, **data)
+        return self._event(kind, **where, **data)
 
-    def _event(self, name: str, **data: Any) -> str:
+    def _event(self, kind: str, /, **data: Any) -> str:
         self._number += 1
-        return event({"type": name, "sequence_number": self._number - 1, **data}, name)
+        return event({"type": kind, "sequence_number": self._number - 1, **data}, kind)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ PATIENCE = 5.0  # seconds for which a stream's status waits for the first news; 
 PING = 10.0  # seconds without an event after which a comment keeps the connection open
 
 
-async def heard(request: Request, begin: Callable[[], Stream[Item]]) -> AsyncIterator[list[Item]]:
+async def heard(request: Request, begin: Callable[[], Stream[Item]]) -> AsyncGenerator[list[Item]]:
     """What comes of the work, for as long as the client is there and the server goes on.
 
     Raises:

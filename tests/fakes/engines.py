@@ -13,7 +13,7 @@ from models.catalog import formats
 from models.chat.messages import text_only
 from models.chat.request import ChatRequest
 from models.engines.base import Audio, ChatEngine, SpeechEngine
-from models.pictures.reading import read_picture
+from models.pictures.reading import picture_bytes, read_picture
 from models.schema import (
     ChatOptions,
     Delta,
@@ -174,7 +174,7 @@ class FakeVisionEngine(FakeEngine):
 def _described(content: Any) -> str:
     if isinstance(content, str):
         return content
-    sizes = [read_picture(part["image"]).size for part in content if part["type"] == "image"]
+    sizes = [read_picture(picture_bytes(part)).size for part in content if part["type"] != "text"]
     texts = [part["text"] for part in content if part["type"] == "text"]
     return " ".join([*texts, *(f"{width}x{height}" for width, height in sizes)])
 

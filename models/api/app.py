@@ -40,8 +40,8 @@ def create_app(admission: Admission | None = None, loader: Loader | None = None)
     app.add_middleware(Access)
     for kind in (Refused, ModelError, Exception):
         app.add_exception_handler(kind, _failed)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _not_there)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_not_there)
     app.add_api_route("/v1/models", list_models, methods=["GET"])
     app.add_api_route("/v1/models/{model:path}", retrieve_model, methods=["GET"])
     app.add_api_route("/health", health, methods=["GET"])
@@ -85,9 +85,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     return respond(request, error)
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
     """A form with a wrong field: 400 as OpenAI has it, with the name of the field."""
-    assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
     message = str(first["msg"])
@@ -99,9 +98,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     )
 
 
-async def _not_there(request: Request, error: Exception) -> Response:
+async def _not_there(request: Request, error: HTTPException) -> Response:
     """What the framework refuses by itself: no such route, another method, a body that is no form."""
-    assert isinstance(error, HTTPException)
     path, method = request.url.path, request.method
     said = {
         404: Text(f"There is no {path} here: see /openapi.json.", f"没有 {path}：请参阅 /openapi.json。"),

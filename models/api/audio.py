@@ -26,10 +26,10 @@ from models.transcripts.formats import write
 router = APIRouter()
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
-_FIELDS = {
+_FIELDS = frozenset({
     "file", "model", "language", "prompt", "response_format", "temperature", "stream", "timestamp_granularities[]",
     "timestamp_granularities", "hotwords",
-}  # fmt: skip
+})  # fmt: skip
 _BLOCK = 1 << 20  # bytes
 
 

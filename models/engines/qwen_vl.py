@@ -62,7 +62,7 @@ class QwenVLEngine(LibraryEngine):
     def _prefix_cache(self) -> "PrefixCache":
         from models.qwen_vl.prefix import QwenPrefixCache
 
-        return QwenPrefixCache(self.model.config)
+        return QwenPrefixCache(self._room, self.model.config)
 
     def _prompt(self, messages: Messages | str, tools: Tools = ()) -> list[int]:
         """The makers' format has no place for tools."""

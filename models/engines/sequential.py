@@ -74,7 +74,12 @@ class LibraryEngine(ChatEngine):
     def _prefix_cache(self) -> "PrefixCache":
         from models.pretrained.generation import PrefixCache
 
-        return PrefixCache()
+        return PrefixCache(self._room)
+
+    @property
+    def _room(self) -> int:
+        """Tokens whose states there is memory for."""
+        return self.context_length * self.placement.slots
 
     def _precision(self) -> tuple[str, tuple[Text, ...]]:
         """What the weights are in memory, and what a person should know about it."""
@@ -153,7 +158,7 @@ class LibraryEngine(ChatEngine):
         continues = isinstance(request.messages, str) or not self.has_chat_template
         text = self._text(prompt, request, continues)
         held = self._held(request, continues)
-        cache, cached = self._prefix.take(self.model, prompt)
+        cache, cached = self._prefix.take(self.model, prompt, len(prompt) + request.options.max_new_tokens)
         inputs = partial(self._inputs, request.messages, prompt, cached)
         choosing = Choosing(request.options, self._end_ids, held)
         generation = Generation(self.model, prompt, cache, choosing, cancel, inputs)

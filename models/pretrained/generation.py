@@ -147,28 +147,46 @@ class TextStream(AnswerStream):
 
 
 class PrefixCache:
-    """Attention states of the last conversation, for the prompt that begins like it.
+    """Attention states of the last conversations, for the prompts that begin like them.
 
-    Sliding-window layers that are full have forgotten their beginning, so such a cache starts anew.
+    Sliding-window layers that are full have forgotten their beginning, so such a cache only goes on where it ends.
+
+    Args:
+        room: tokens that all of them may hold together: what the plan of the load reserved.
     """
 
-    def __init__(self) -> None:
-        self._ids: list[int] = []
-        self._cache: Cache | None = None
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._kept: list[tuple[list[int], Cache]] = []  # the one that was used last is the last
 
-    def take(self, model: PreTrainedModel, prompt: Sequence[int]) -> tuple[Cache, int]:
+    def take(self, model: PreTrainedModel, prompt: Sequence[int], most: int) -> tuple[Cache, int]:
         """A cache to generate with, and how many tokens of `prompt` it already holds.
 
-        It is no longer in here afterwards: a request that fails leaves nothing half-written behind.
+        It is no longer in here afterwards: a request that fails leaves nothing half-written behind. Others go,
+        those of the longest ago first, where they and `most` tokens of this conversation are more than there
+        is room for.
         """
-        cache, ids = self._cache, self._ids
-        self._cache, self._ids = None, []
-        # The last token of the prompt is always computed: its logits give the first new one.
-        common = common_prefix(ids, prompt[:-1])
-        common = 0 if cache is None else self._usable(cache, prompt, common)
-        if cache is None or common == 0 or not crop(cache, common):
-            return DynamicCache(config=model.config), 0
+        cache, common = self._continued(prompt) or (DynamicCache(config=model.config), 0)
+        while self._kept and most + sum(len(ids) for ids, _ in self._kept) > self._room:
+            del self._kept[0]
         return cache, common
+
+    def _continued(self, prompt: Sequence[int]) -> tuple[Cache, int] | None:
+        """The states of the longest beginning of `prompt`, cut to it and no longer in here.
+
+        A conversation of which more would be lost than gone on with stays: it is somebody else's.
+        """
+        # The last token of the prompt is always computed: its logits give the first new one.
+        shared = [
+            (self._usable(cache, prompt, common_prefix(ids, prompt[:-1])), number)
+            for number, (ids, cache) in enumerate(self._kept)
+        ]
+        for common, number in sorted(shared, reverse=True):
+            ids, cache = self._kept[number]
+            if common and 2 * common >= len(ids) and crop(cache, common):
+                del self._kept[number]
+                return cache, common
+        return None
 
     def _usable(self, cache: Cache, prompt: Sequence[int], common: int) -> int:
         """How many of the `common` first tokens `prompt` can be continued from."""
@@ -176,11 +194,10 @@ class PrefixCache:
 
     def keep(self, cache: Cache, ids: Sequence[int]) -> None:
         """Remember `cache`, which holds the states of the first tokens of `ids`."""
-        self._cache = cache
-        self._ids = list(ids[: cache.get_seq_length()])
+        self._kept.append((list(ids[: cache.get_seq_length()]), cache))
 
     def clear(self) -> None:
-        self._cache, self._ids = None, []
+        self._kept = []
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

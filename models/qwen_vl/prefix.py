@@ -12,8 +12,8 @@ from models.qwen_vl.vision import Sizes
 class QwenPrefixCache(PrefixCache):
     """Only states with the base that the whole prompt would have, and none from inside a picture."""
 
-    def __init__(self, config: QwenVLConfig) -> None:
-        super().__init__()
+    def __init__(self, room: int, config: QwenVLConfig) -> None:
+        super().__init__(room)
         self._config = config
 
     def _usable(self, cache: Cache, prompt: Sequence[int], common: int) -> int:

@@ -194,21 +194,47 @@ def test_a_window_that_has_forgotten_its_beginning_is_not_cut() -> None:
 
 
 def test_kept_states_are_given_once_and_hold_what_both_prompts_begin_with(tmp_path: Path) -> None:
-    model, kept, ids = load(save_llama(tmp_path)).model, PrefixCache(), [5, 6, 7, 8, 9]
+    model, kept, ids = load(save_llama(tmp_path)).model, PrefixCache(100), [5, 6, 7, 8, 9]
     kept.keep(filled(4), ids)  # of the last id there are no states yet
-    cache, known = kept.take(model, [5, 6, 7, 1, 2])
+    cache, known = kept.take(model, [5, 6, 7, 1, 2], 10)
     assert (known, cache.get_seq_length()) == (3, 3)
-    cache, known = kept.take(model, [5, 6, 7, 1, 2])  # whoever took them has them
+    cache, known = kept.take(model, [5, 6, 7, 1, 2], 10)  # whoever took them has them
     assert (known, cache.get_seq_length()) == (0, 0)
     kept.keep(filled(5), ids)
-    assert kept.take(model, ids)[1] == 4  # the last token of a prompt is always read
+    assert kept.take(model, ids, 10)[1] == 4  # the last token of a prompt is always read
     kept.keep(filled(4), ids)
-    assert kept.take(model, [*ids, 10])[1] == 4
+    assert kept.take(model, [*ids, 10], 10)[1] == 4
     kept.keep(filled(5), ids)
-    assert kept.take(model, [4, 6, 7])[1] == 0
+    assert kept.take(model, [4, 6, 7], 10)[1] == 0
     kept.keep(filled(5), ids)
     kept.clear()
-    assert kept.take(model, ids)[1] == 0
+    assert kept.take(model, ids, 10)[1] == 0
+
+
+def test_each_conversation_finds_its_own_states_again(tmp_path: Path) -> None:
+    model, kept = load(save_llama(tmp_path)).model, PrefixCache(100)
+    one, other = [1, 2, *range(10, 20)], [1, 2, *range(20, 30)]
+    for ids in (one, other):
+        kept.keep(filled(len(ids)), ids)
+    for _ in range(2):  # turn by turn
+        for ids in (one, other):
+            cache, known = kept.take(model, [*ids, 5, 6], 20)
+            assert (known, cache.get_seq_length()) == (len(ids), len(ids))
+            kept.keep(cache, ids)
+    assert kept.take(model, [1, 2, 7, 8], 20)[1] == 0  # a third takes nobody's away for two tokens
+    assert kept.take(model, [*one, 5], 20)[1] == len(one)
+
+
+def test_the_conversations_of_the_longest_ago_make_way(tmp_path: Path) -> None:
+    model, kept = load(save_llama(tmp_path)).model, PrefixCache(30)
+    old, new = list(range(10, 20)), list(range(20, 30))
+    kept.keep(filled(10), old)
+    kept.keep(filled(10), new)
+    kept.take(model, [1, 2, 3], 10)  # all have room
+    assert kept.take(model, [*old, 1], 10)[1] == 10
+    kept.keep(filled(10), old)
+    kept.take(model, [1, 2, 3], 11)
+    assert kept.take(model, [*new, 1], 10)[1] == 0 and kept.take(model, [*old, 1], 10)[1] == 10
 
 
 # --- stopped ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from models.jobs import Job
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
 from models.sound.spool import Spool
 from models.transcripts.recordings import Recording
+from pages.shared.speech import queue
 from pages.shared.speech import workspace as module
 from pages.shared.speech.live import Finished
 from pages.shared.speech.workspace import Workspace, _actions, _describe_error
@@ -94,9 +95,9 @@ def test_what_was_said_live_is_taken_over_once(workspace: Workspace) -> None:
 def test_a_translation_is_waited_for(workspace: Workspace) -> None:
     (recording,) = added(workspace, "a.wav")
     recording.state = "done"
-    assert not workspace.waiting
+    assert not workspace.queue.waiting
     recording.translate()
-    assert workspace.waiting
+    assert workspace.queue.waiting
 
 
 def test_work_is_begun_once_and_holds_its_engine(
@@ -106,14 +107,16 @@ def test_work_is_begun_once_and_holds_its_engine(
     stage.heard, stage.hold = [LINE], (0, threading.Event())
     added(workspace, "a.wav")
     workspace.start(choice, SpeechOptions())
-    job = workspace.job
+    job = workspace.queue.job
     workspace.start(choice, SpeechOptions())
-    assert job is not None and workspace.job is job and workspace.running
+    assert job is not None and workspace.queue.job is job and workspace.queue.running
     stage.hold[1].set()
     assert job.wait(WAIT) and workspace.recordings[0].state == "done"
     workspace.recordings[0].again()
     workspace.start(choice, SpeechOptions())
-    assert workspace.job is not job and workspace.job is not None and workspace.job.wait(WAIT)
+    assert (
+        workspace.queue.job is not job and workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
+    )
     assert len(stage.options) == 2
 
 
@@ -128,7 +131,7 @@ def test_an_engine_is_held_between_two_recordings(
 
     monkeypatch.setattr(module, "transcribe_all", look)
     workspace.start(lend(monkeypatch, engine), SpeechOptions())
-    assert workspace.job is not None and workspace.job.wait(WAIT)
+    assert workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
     assert held == [True] and not engine.leased
 
 
@@ -139,7 +142,7 @@ def test_only_what_nobody_foresaw_is_logged(
     stage.refused = {"a.wav": BadInput("No sound.", "没有声音。"), "b.wav": ZeroDivisionError("odd")}
     added(workspace, "a.wav", "b.wav")
     workspace.start(lend(monkeypatch, engine), SpeechOptions())
-    assert workspace.job is not None and workspace.job.wait(WAIT)
+    assert workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
     (record,) = caplog.records
     assert record.exc_info is not None and isinstance(record.exc_info[1], ZeroDivisionError)
 
@@ -151,15 +154,15 @@ def test_sound_and_tracks_are_looked_at_once(
     workspace.add("film.mkv", io.BytesIO(film.read_bytes()))
     workspace.add("letter.wav", io.BytesIO(b"Dear reader"))
     recording, letter = workspace.recordings
-    assert [track.number for track in workspace.tracks(recording)] == [1, 2]
-    assert workspace.tracks(letter) == ()  # why is said where it is transcribed
-    monkeypatch.setattr(module, "tracks", lambda _: pytest.fail("read again"))
-    assert len(workspace.tracks(recording)) == 2 and workspace.tracks(letter) == ()
-    sound = workspace.get_sound(recording)
-    assert workspace.get_sound(recording) is sound
-    workspace.choose(recording, 2)
+    assert [track.number for track in workspace.queue.tracks(recording)] == [1, 2]
+    assert workspace.queue.tracks(letter) == ()  # why is said where it is transcribed
+    monkeypatch.setattr(queue, "tracks", lambda _: pytest.fail("read again"))
+    assert len(workspace.queue.tracks(recording)) == 2 and workspace.queue.tracks(letter) == ()
+    sound = workspace.queue.get_sound(recording)
+    assert workspace.queue.get_sound(recording) is sound
+    workspace.queue.choose(recording, 2)
     assert recording.track == 2 and sound.cancel.is_set()
-    assert workspace.get_sound(recording) is not sound
+    assert workspace.queue.get_sound(recording) is not sound
 
 
 def test_what_is_removed_is_prepared_no_longer(workspace: Workspace, tmp_path: Path) -> None:
@@ -167,15 +170,15 @@ def test_what_is_removed_is_prepared_no_longer(workspace: Workspace, tmp_path: P
     for name in "ab":
         workspace.add(f"{name}.wav", io.BytesIO(wav))
     first, second = workspace.recordings
-    sounds = [workspace.get_sound(recording) for recording in (first, second)]
-    workspace.tracks(first)
+    sounds = [workspace.queue.get_sound(recording) for recording in (first, second)]
+    workspace.queue.tracks(first)
     workspace.remove(first)
     assert [sound.cancel.is_set() for sound in sounds] == [True, False]
-    assert first not in workspace._tracks and first not in workspace._sounds
-    workspace.job = Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None)
+    assert first not in workspace.queue._tracks and first not in workspace.queue._sounds
+    workspace.queue.job = Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None)
     workspace.close()
-    assert sounds[1].cancel.is_set() and workspace.job.cancel.is_set()
-    assert workspace.job.wait(WAIT)
+    assert sounds[1].cancel.is_set() and workspace.queue.job.cancel.is_set()
+    assert workspace.queue.job.wait(WAIT)
 
 
 @pytest.mark.parametrize("working", [True, False])
@@ -196,7 +199,7 @@ def test_what_is_under_way_is_left_alone(
     recording.state, recording.options = state, SpeechOptions() if begun else None
     recording.heard = [LINE]
     with Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None) as job:
-        workspace.job = job if working else None
+        workspace.queue.job = job if working else None
         # Where an engine was closed under it, what was begun waits, and nobody works on it.
         expected = while_working if working or while_working else ["remove"]
         assert list(_actions(workspace, recording)) == expected

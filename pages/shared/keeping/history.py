@@ -98,7 +98,7 @@ def watch(shown: Kept) -> None:
 
 
 def _show_failures(key: str, family: str, history: History) -> None:
-    for error in (st.session_state.pop(f"{key}.refused", None), history.failure):
+    for error in (histories.get_refusal(key), history.failure):
         if error is not None:
             st.warning(readable(sentence(error)), icon=":material/warning:")
     if st.session_state.get(f"{family}.unknown") and history.shown.state is None:

@@ -25,6 +25,7 @@ FACTS: Mapping[str, Any] = {
     "probability": float | None,
     "seconds": float,
 }  # of a recording, as they are
+SAID = ModelError  # what an error is that was kept: its sentences
 UNFORESEEN = (
     "Something went wrong that Quintet did not foresee: try again, and if it stays, report this: ",
     "发生了未预料的错误：请重试；若仍出现，请反馈：",
@@ -146,7 +147,7 @@ def _read_part(part: Any, recording: Recording, segments: list[Segment]) -> Reco
         raise ValueError("no such state")
     recording.options = None if part["options"] is None else _read(SpeechOptions, part["options"])
     if part["trouble"]:
-        recording.trouble = ModelError(*(_value(str, text) for text in part["trouble"]))
+        recording.trouble = SAID(*(_value(str, text) for text in part["trouble"]))
     table = dict(enumerate(segments))
     heard, lines, *past = (
         tuple(table[number] for number in numbers)

@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from models import loader
 from models.errors import BadInput, NotKept
+from models.jobs import Job
 from models.schema import Segment, SpeechOptions, Word
-from models.sound.spool import Spool
 from models.store.opening import open_store
 from models.store.store import Limits
+from models.transcripts import live
 from models.transcripts.recordings import Recording
 from pages.shared.keeping.keeper import keeper
 from pages.shared.speech.editing import apply_edit
 from pages.shared.speech.kept import read_content, words_of, write_content
-from pages.shared.speech.live import Finished
+from pages.shared.speech.live import LiveRecording
 from pages.shared.speech.queue import queues
 from tests.fakes.engines import Stage
 from tests.fakes.sounds import sine, write_sound
@@ -43,7 +45,7 @@ from tests.fakes.visitor import (
     untranslated,
     visit,
 )
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WAIT, until
 
 LINE = Segment(
     0.0, 1.5, " Hello", (Word(0.0, 1.5, " Hello", 0.5),), -0.25, 0.1, 1.5, 0.2, 100, (1, 2), ("quiet",), "A"
@@ -270,16 +272,44 @@ def test_two_servers_do_not_write_over_each_other(
     assert sorted(thing.words for thing in kept("recording")) == [" one", " two"]
 
 
-def test_what_was_said_live_is_kept(heard: Stage) -> None:
-    at = visit("whisper")
-    sound = Spool()
-    sound.append(bytes(64_000))
-    workspace = at.session_state["held.workspace"]
-    workspace.add_live(Finished("now.wav", sound, (LINE,), "de", 2.0))
+def speaking(at: AppTest, monkeypatch: pytest.MonkeyPatch) -> LiveRecording:
+    """Somebody speaks on that page, and the first words are text."""
+    monkeypatch.setattr(live, "WAIT", 0.001)
+    (engine,) = loader.shared().loaded()
+    transcript = live.LiveTranscript(engine)  # type: ignore[arg-type]
+    begun = LiveRecording("a", transcript, Job(transcript.run))
+    at.session_state["whisper.live.recording"] = begun
+    for _ in range(3):
+        transcript.feed(bytes(32_000))
+        until(lambda: transcript.now.recognised == transcript.received)
+    return begun
+
+
+def test_what_is_said_live_is_kept_while_it_is_said(heard: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard.heard = [Segment(0.0, 0.8, " good morning", (Word(0.0, 0.4, " good"), Word(0.4, 0.8, " morning")))]
+    at = click(visit("whisper"), "whisper.live.load")
+    begun = speaking(at, monkeypatch)
+    again(at)
+    keeper().save()  # as the thread does every second
+    (thing,) = kept("recording")
+    assert thing.words == " good morning" and thing.content["state"] == "running" and names(at) == []
+    begun.transcript.end()
+    begun.over = True
+    assert begun.job.wait(WAIT)
+    leave(again(again(at)))
+    new = visit("whisper")
+    assert lines(new) == [" good morning"] and shown(new).state == "done" and len(kept("recording")) == 1
+    assert shown(new).path.stat().st_size == 44 + 96_000 and shown(new).duration == 3.0
+
+
+def test_what_was_said_when_the_page_ended_is_a_recording(
+    heard: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = click(visit("whisper"), "whisper.live.load")
+    speaking(at, monkeypatch)
     leave(again(at))
     new = visit("whisper")
-    assert names(new) == ["now.wav"] and lines(new) == [" Hello"]
-    assert shown(new).path.stat().st_size == 44 + 64_000 and shown(new).duration == 2.0
+    assert shown(new).state == "done" and shown(new).path.stat().st_size == 44 + 96_000
 
 
 # --- the list --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from models.errors import BadInput
 from models.jobs import Job
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
-from models.sound.spool import Spool
+from models.transcripts.live import LiveText, LiveTranscript
 from models.transcripts.recordings import Recording
 from pages.shared.speech import queue
 from pages.shared.speech import workspace as module
-from pages.shared.speech.live import Finished
+from pages.shared.speech.live import Finished, LiveRecording
 from pages.shared.speech.workspace import Workspace, _actions, _describe_error
 from tests.fakes.engines import FakeSpeechEngine, Stage
 from tests.fakes.script import lend
@@ -78,18 +79,23 @@ def test_any_name_is_one_on_disk(workspace: Workspace, name: str, kept: str) -> 
     assert recording.path.read_bytes() == b"sound"
 
 
-def test_what_was_said_live_is_taken_over_once(workspace: Workspace) -> None:
-    sound = Spool()
-    sound.append(bytes(64_000))
-    said = [Finished(f"{name}.wav", sound, (LINE,), "de", 2.0) for name in "ab"]
-    workspace.add_live(said[0])
+def test_what_was_said_live_is_taken_over_once(workspace: Workspace, engine: FakeSpeechEngine) -> None:
+    said = []
+    for text in (" Hello.", " Goodbye."):
+        transcript = LiveTranscript(engine)
+        transcript.feed(bytes(64_000))
+        live = LiveRecording("a", transcript, Job(lambda _, cancel: LiveText()), over=True)
+        live.job.wait(WAIT)
+        live.finished = Finished(transcript.sound, (replace(LINE, text=text),), "de", 2.0)
+        said.append(live)
+    workspace.follow(said[0])
     workspace.recordings[0].state = "running"  # by now something else is watched
-    for finished in (said[0], said[1], said[1]):
-        workspace.add_live(finished)
-    assert [recording.name for recording in workspace.recordings] == ["a.wav", "b.wav"]
+    for live in (said[0], said[1], said[1]):
+        workspace.follow(live)
+    assert [recording.lines[0].text for recording in workspace.recordings] == [" Hello.", " Goodbye."]
     last = workspace.recordings[1]
-    assert workspace.shown is last and (last.state, last.lines, last.language) == ("done", (LINE,), "de")
-    assert (last.duration, last.position) == (2.0, 2.0)
+    assert workspace.shown is last and (last.state, last.language) == ("done", "de")
+    assert (last.duration, last.position, last.path.stat().st_size) == (2.0, 2.0, 64_044)
 
 
 def test_a_translation_is_waited_for(workspace: Workspace) -> None:

@@ -38,7 +38,7 @@ class RecordingHistory(History):
 
     @property
     def opened(self) -> list[Kept]:
-        return list(self._workspace.queue.kept.values())
+        return [*self._workspace.queue.kept.values(), *self._workspace.queue.live]
 
     @property
     def is_blank(self) -> bool:
@@ -52,7 +52,7 @@ class RecordingHistory(History):
         return shelf.entries(self.form.kind, "", query, most)
 
     def show(self, kept: Kept) -> None:
-        if isinstance(kept, KeptRecording):
+        if isinstance(kept, KeptRecording) and kept not in self._workspace.queue.live:
             self._workspace.shown = self._workspace.queue.take_in(kept)
             self.renaming = ""
 

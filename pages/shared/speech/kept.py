@@ -35,8 +35,8 @@ UNFORESEEN = (
 def broke_off() -> ModelError:
     """What is said of a recording that nobody recognises any more, though its end was not reached."""
     return ModelError(
-        "This broke off when the server or the page ended: what was recognised is kept, and can be gone on from.",
-        "服务器或页面结束，转写中断：已识别的部分已保留，可以继续。",
+        "This broke off when the server or the page ended: what was recognised is kept.",
+        "服务器或页面结束，转写中断：已识别的部分已保留。",
     )
 
 

@@ -35,11 +35,13 @@ class KeptRecording(Kept):
     def __init__(self, shelf: "Shelf", page: str, recording: Recording | None = None) -> None:
         self.recording = recording
         self.stop: Callable[[], None] = lambda: None  # the work on it
+        self.update: Callable[[], None] = lambda: None  # with what is said, as long as it is said live
         self._file = ""  # the digest of its sound, once it was kept
         super().__init__(shelf, page)
 
     @property
     def state(self) -> Any:
+        self.update()
         return (self.page, *map(_state, self.recording.parts)) if self.recording else None
 
     def write(self, state: Any) -> Written:

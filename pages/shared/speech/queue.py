@@ -5,7 +5,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,6 +20,7 @@ from models.temporary import temporary_folder
 from models.transcripts.recordings import Recording
 from pages.shared.loading import Work
 from pages.shared.speech.kept_recording import AWAY, QUEUED, KeptRecording
+from pages.shared.speech.live import LiveRecording
 
 if TYPE_CHECKING:
     from models.store.store import Shelf
@@ -39,6 +40,7 @@ class Queue:
         self.listening: float | None = None  # where a line begins that is recognised again
         self.refused: NotKept | None = None  # why one of them is not back
         self._shelf: Shelf | None = None
+        self._live: dict[LiveRecording, tuple[Recording, KeptRecording | None]] = {}  # somebody still speaks
         self._folder = tempfile.TemporaryDirectory(dir=temporary_folder())
         self._sounds: dict[Recording, Job[Any, Sound]] = {}
         self._tracks: dict[Recording, tuple[Track, ...]] = {}
@@ -62,8 +64,10 @@ class Queue:
         path = self._new_path(name)
         with path.open("wb") as file:
             shutil.copyfileobj(data, file)
-        recording = Recording(name, path)
-        if self._shelf:
+        return self._append(Recording(name, path))
+
+    def _append(self, recording: Recording) -> Recording:
+        if self._shelf and recording not in self.kept:
             self._keep(recording, self._shelf)
         self.recordings.append(recording)
         return recording
@@ -81,6 +85,36 @@ class Queue:
         self._forget_sound(recording)
         self._tracks.pop(recording, None)
         shutil.rmtree(recording.path.parent, ignore_errors=True)
+
+    # --- what is said live ------------------------------------------------------------------------------
+
+    def follow(self, live: LiveRecording) -> None:
+        """Keep what is said while it is said."""
+        if live.taken or live in self._live:
+            return
+        recording = Recording(live.name, Path("gone"), state="running")
+        kept = KeptRecording(self._shelf, QUEUED, recording) if self._shelf else None
+        if kept:
+            kept.update = partial(_write_down, live, recording)
+        self._live[live] = recording, kept
+
+    def take_over(self) -> list[Recording]:
+        """What has ended, as recordings that are done."""
+        return [self._finish(live) for live in list(self._live) if not live.open]
+
+    def _finish(self, live: LiveRecording) -> Recording:
+        live.taken, finished = True, live.finish()
+        recording, kept = self._live.pop(live)
+        recording.path = self._new_path(recording.name)
+        with recording.path.open("wb") as file:
+            shutil.copyfileobj(finished.sound.wav(), file)
+        recording.lines, recording.language = finished.segments, finished.language
+        recording.duration = recording.position = finished.duration
+        recording.state = "done"
+        if kept and not kept.deleted:
+            kept.update = lambda: None
+            self.kept[recording], kept.stop = kept, self.stop
+        return self._append(recording)
 
     # --- what is kept of them -------------------------------------------------------------------------
 
@@ -140,6 +174,11 @@ class Queue:
                 link_or_copy(file, folder / name)
         return {name: folder / name for name in files}
 
+    @property
+    def live(self) -> list[KeptRecording]:
+        """What is kept of what is being said."""
+        return [kept for _, kept in self._live.values() if kept]
+
     def save(self) -> None:
         for kept in list(self.kept.values()):
             kept.save()
@@ -174,10 +213,20 @@ class Queue:
 
     def close(self) -> None:
         self.stop()
+        for live in list(self._live):
+            live.job.cancel.set()
+            live.job.wait()
+            self._finish(live)
         self.save()
         for sound in self._sounds.values():
             sound.cancel.set()
         self._folder.cleanup()
+
+
+def _write_down(live: LiveRecording, recording: Recording) -> None:
+    now = live.transcript.now
+    recording.lines, recording.language = now.segments, now.language
+    recording.duration = live.transcript.received
 
 
 def _stand_for(source: Path, target: Path) -> None:

@@ -96,8 +96,7 @@ def _add_recordings(workspace: Workspace, choice: loading.Choice) -> None:
     upload, record, speak = st.tabs([tr("Upload", "上传"), tr("Record", "录音"), tr("Live", "实时")])
     with speak:
         language = st.session_state.get("set.whisper.language") or None
-        if finished := show_live_text("whisper.live", choice, SpeechOptions(language)):
-            workspace.add_live(finished)
+        workspace.follow(show_live_text("whisper.live", choice, SpeechOptions(language)))
     added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
         type=[*SOUND, *VIDEO],

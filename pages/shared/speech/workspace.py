@@ -16,7 +16,7 @@ from pages.shared.markdown import literal, readable
 from pages.shared.session import hold
 from pages.shared.speech.editing import apply_edit, check_version
 from pages.shared.speech.kept import sentences
-from pages.shared.speech.live import Finished
+from pages.shared.speech.live import LiveRecording
 from pages.shared.speech.queue import Queue, queues
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ class Workspace:
         self.error: BadInput | None = None  # with the last change of a transcript
         self.no_translation = ""  # why the model that is chosen cannot translate
         self.uploads = 0  # a new number empties the widgets
-        self._spoken: Finished | None = None  # live, and taken over
         self._is_shared = False
 
     @property
@@ -73,15 +72,12 @@ class Workspace:
             self.shown = recording
         return recording
 
-    def add_live(self, finished: Finished) -> None:
-        """What was said live, once, as a recording that is done."""
-        if finished is self._spoken:
-            return
-        self._spoken = finished
-        recording = self.shown = self.add(finished.name, finished.sound.wav())
-        recording.state, recording.language = "done", finished.language
-        recording.duration = recording.position = finished.duration
-        recording.lines = tuple(finished.segments)
+    def follow(self, live: LiveRecording | None) -> None:
+        """Have what is said live in the queue, once it has ended."""
+        if live is not None:
+            self.queue.follow(live)
+        for recording in self.queue.take_over():
+            self.shown = recording
 
     def remove(self, recording: Recording) -> None:
         at = self.recordings.index(recording)
@@ -215,7 +211,7 @@ def _actions(workspace: Workspace, recording: Recording) -> Sequence[str]:
     resumable = recording.state in ("stopped", "failed") and recording.heard
     return [
         *(["resume"] if resumable else []),
-        *(["again"] if begun else []),
+        *(["again"] if begun and recording.path.exists() else []),
         *(["remove"] if not _is_translating(workspace, recording) else []),
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from models import BadInput, ModelError, Segment, SpeechOptions
+from models import BadInput, ModelError, Segment, SpeechOptions, Word
 from models.errors import NotKept, short
 from models.transcripts.edit import Lines
 from models.transcripts.recordings import Recording, State
@@ -95,7 +95,10 @@ def sentences(error: Exception) -> tuple[str, str]:
 
 
 def _write(record: Any) -> Any:
-    """A dataclass by the names of its fields, without what is as it is by default."""
+    """A dataclass by the names of its fields, without what is as it is by default; a word, of which there are many
+    thousands, as a list of its own."""
+    if isinstance(record, Word):
+        return [record.start, record.end, record.text, record.probability]
     if is_dataclass(record):
         return {
             field.name: _write(value)
@@ -172,16 +175,21 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _value(hint: Any, value: Any) -> Any:
     """`value`, if it is of that type. Raises ValueError."""
+    if hint is Word:
+        start, end, text, probability = value
+        return Word(_plain(float, start), _plain(float, end), _plain(str, text), _plain(float, probability))
     if get_origin(hint) is UnionType:
         (inner,) = (part for part in get_args(hint) if part is not NoneType)
         return None if value is None else _value(inner, value)
     if get_origin(hint) is tuple and isinstance(value, list):
         return tuple(_value(get_args(hint)[0], part) for part in value)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _read(hint, value)
+    return _plain(hint, value)
+
+
+def _plain(hint: Any, value: Any) -> Any:
     if type(value) is not hint and not (hint is float and type(value) is int):
         raise ValueError("of another type")
-    if isinstance(value, str):
+    if hint is str:
         value.encode()  # JSON can hold half a surrogate pair, which no browser takes
     return float(value) if hint is float else value
 

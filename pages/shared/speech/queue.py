@@ -38,6 +38,7 @@ class Queue:
         self.kept: dict[Recording, KeptRecording] = {}  # where something is
         self.job: Work | None = None
         self.listening: float | None = None  # where a line begins that is recognised again
+        self.latest: Recording | None = None  # of what is back
         self.refused: NotKept | None = None  # why one of them is not back
         self._shelf: Shelf | None = None
         self._live: dict[LiveRecording, tuple[Recording, KeptRecording | None]] = {}  # somebody still speaks
@@ -84,7 +85,8 @@ class Queue:
         self.kept.pop(recording, None)
         self._forget_sound(recording)
         self._tracks.pop(recording, None)
-        shutil.rmtree(recording.path.parent, ignore_errors=True)
+        if (folder := recording.path.parent).parent == Path(self._folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
 
     # --- what is said live ------------------------------------------------------------------------------
 
@@ -100,11 +102,12 @@ class Queue:
 
     def take_over(self) -> list[Recording]:
         """What has ended, as recordings that are done."""
-        return [self._finish(live) for live in list(self._live) if not live.open]
+        with self._lock:
+            ended = {live: self._live.pop(live) for live in list(self._live) if not live.open}
+        return [self._finish(live, *followed) for live, followed in ended.items()]
 
-    def _finish(self, live: LiveRecording) -> Recording:
+    def _finish(self, live: LiveRecording, recording: Recording, kept: KeptRecording | None) -> Recording:
         live.taken, finished = True, live.finish()
-        recording, kept = self._live.pop(live)
         recording.path = self._new_path(recording.name)
         with recording.path.open("wb") as file:
             shutil.copyfileobj(finished.sound.wav(), file)
@@ -130,7 +133,8 @@ class Queue:
         for entry in sorted(entries, key=lambda entry: entry.created):
             try:
                 if kept := KeptRecording.load(shelf, entry.id):
-                    self.take_in(kept)
+                    recording = self.take_in(kept)
+                    self.latest = recording if entry is entries[0] else self.latest
             except NotKept as error:  # the others are back all the same
                 self.refused = error
 
@@ -213,10 +217,10 @@ class Queue:
 
     def close(self) -> None:
         self.stop()
-        for live in list(self._live):
+        for live, followed in self._live.items():
             live.job.cancel.set()
             live.job.wait()
-            self._finish(live)
+            self._finish(live, *followed)
         self.save()
         for sound in self._sounds.values():
             sound.cancel.set()

@@ -62,9 +62,11 @@ class Workspace:
             self.show_another()
 
     def show_another(self) -> None:
-        """Unless what is shown is there."""
+        """Unless what is shown is there: what is under way, or was worked on last."""
         if self.shown not in self.recordings:
-            self.shown = self.recordings[-1] if self.recordings else None
+            running = (recording for recording in self.recordings if recording.state == "running")
+            last = self.queue.latest if self.queue.latest in self.recordings else None
+            self.shown = next(running, last or (self.recordings[-1] if self.recordings else None))
 
     def add(self, name: str, data: IO[bytes]) -> Recording:
         recording = self.queue.add(name, data)

@@ -13,8 +13,8 @@ from pages.shared.asking import Chat
 from pages.shared.chat import show_chat
 from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
-from pages.shared.conversation.histories import follow_address
-from pages.shared.conversation.history import show_history
+from pages.shared.conversation.keeping import open_conversation, show_conversations
+from pages.shared.keeping.histories import follow_address
 from pages.shared.language import language, sentence, tr
 from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar
@@ -37,7 +37,7 @@ def chat_page(
     """
     frame.set_up_page(family, intro)
     place = st.sidebar.container()  # above what the page is answered with
-    follow_address(family)
+    follow_address(family, {"conversation": open_conversation})
     choice, values = show_sidebar(
         family, fields(ChatOptions), lambda row: tools.chosen_mode(family).options if calls_tools(row) else {}
     )
@@ -57,14 +57,18 @@ def chat_page(
         tools.choose_mode(family)
         mode = tools.chosen_mode(family)
         key = family if mode is tools.CHAT else f"{family}.{mode.name}"
-        show_chat(Chat(key, choice, options, show_history(key, family, place), tools.choose_toolbox(family)))
+        show_chat(
+            Chat(key, choice, options, show_conversations(key, family, place), tools.choose_toolbox(family))
+        )
     else:
         drawn = draw_example if choice.checkpoint and choice.checkpoint.starter else None
         if sees and questions.choose_mode(family) == questions.MANY:
             show_captions(choice, options, drawn)
         else:
             show_chat(
-                Chat(family, choice, options, show_history(family, family, place), Toolbox(), sees, drawn)
+                Chat(
+                    family, choice, options, show_conversations(family, family, place), Toolbox(), sees, drawn
+                )
             )
 
 

@@ -59,24 +59,6 @@ def app(go: threading.Event, tmp_path: Path) -> Iterator[Server]:
             server.stop()
 
 
-@pytest.fixture
-def new_browser(chromium: Any) -> Iterator[Any]:
-    """Opens a page in a browser of its own: `page.context.new_page()` is another tab."""
-    contexts = []
-
-    def opened(address: str) -> Any:
-        context = chromium.new_context(locale="en-US", viewport={"width": 1280, "height": 1400})
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-
-
 def messages(page: Any) -> Any:
     return page.get_by_test_id("stChatMessage")
 

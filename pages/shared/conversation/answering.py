@@ -67,6 +67,7 @@ class Answers:
         """The end of it was heard of."""
         self._works.pop(conversation, None)
         self._others.discard(conversation)
+        conversation.followers.discard(self)
 
     def close(self) -> None:
         for conversation in self._works:

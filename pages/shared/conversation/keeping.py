@@ -53,6 +53,10 @@ class KeptConversation(Kept):
         self.conversation = read_content(thing.content, files)
         return is_open(thing.content)
 
+    @property
+    def is_at_work(self) -> bool:
+        return self.conversation.writer is not None
+
     def fresh(self) -> Self:
         return type(self)(self.shelf, self.page, Conversation(system=self.conversation.system))
 

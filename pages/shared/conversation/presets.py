@@ -7,7 +7,7 @@ import streamlit as st
 
 from models.errors import NotKept
 from models.store.things import Changed, Thing
-from pages.shared.conversation.histories import get_shelf, note_failure
+from pages.shared.keeping.histories import get_shelf, note_failure
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import literal, readable
 

@@ -215,7 +215,7 @@ def markdown(data: bytes) -> None:
 def texts(data: bytes) -> None:
     with suppress(ValueError):
         text = decode(data)
-        assert "\0" not in text and text.encode()
+        assert "\0" not in text and text.encode().decode() == text
 
 
 def _gguf() -> bytes:

@@ -55,7 +55,8 @@ class KeptConversation(Kept):
 
     @property
     def is_at_work(self) -> bool:
-        return self.conversation.writer is not None
+        writer = self.conversation.writer
+        return writer is not None and writer.running
 
     def fresh(self) -> Self:
         return type(self)(self.shelf, self.page, Conversation(system=self.conversation.system))

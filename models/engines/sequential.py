@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.chat.calls import cut_off
+from models.chat.messages import begun_answer
 from models.chat.request import RESPONSE_FORMATS, ChatRequest, schema_of
 from models.engines.base import ChatEngine, no_token
 from models.errors import BadInput, EngineFailed, ModelError, short
@@ -52,6 +53,7 @@ class LibraryEngine(ChatEngine):
     response_formats = frozenset(RESPONSE_FORMATS)
     # What a chat's answer may begin with, as a pattern: SentencePiece writes a space before every word.
     before_answer = "[ ]?"
+    continues_answers = True
     # False where a conversation's attention states cannot be continued from their beginning.
     reuses_prefix = True
 
@@ -156,6 +158,7 @@ class LibraryEngine(ChatEngine):
             yield Done("cancelled", clock.usage(0))
             return
         continues = isinstance(request.messages, str) or not self.has_chat_template
+        continues = continues or bool(begun_answer(request.messages))
         text = self._text(prompt, request, continues)
         held = self._held(request, continues)
         cache, cached = self._prefix.take(self.model, prompt, len(prompt) + request.options.max_new_tokens)

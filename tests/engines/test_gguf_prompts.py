@@ -106,6 +106,26 @@ def test_only_what_the_template_wrote_is_parsed_for_control_tokens(
     assert engine.count_tokens(talk) == 3
 
 
+def test_an_answer_that_goes_on_stands_behind_what_the_template_wrote(
+    llama: Vocabulary, engine: GgufEngine
+) -> None:
+    def prompt(text: str) -> Any:
+        asked = [*user("plain"), {"role": "assistant", "content": text, "prefix": True}]
+        list(engine.stream(asked))
+        return llama.asked[-1][1]["prompt"]
+
+    assert prompt("It is") == ["<turn>user plain<turn>It is|True|True"]
+    assert prompt("a </s> <turn> b") == ["<turn>user plain<turn>|True|True", "a </s> <turn> b|False|False"]
+    assert "prefix" not in str(llama.posted)
+
+
+def test_with_tools_llama_cpp_continues_it_by_itself(llama: Vocabulary, engine: GgufEngine) -> None:
+    begun = {"role": "assistant", "content": "It is", "prefix": True}
+    list(engine.stream([*user("plain"), begun], tools=[{"name": "f"}]))
+    kind, asked = llama.asked[-1]
+    assert kind == "chat" and asked["messages"][-1] == {"role": "assistant", "content": "It is"}
+
+
 def test_a_text_to_continue_is_text_too(llama: Vocabulary, engine: GgufEngine) -> None:
     list(engine.stream("a <turn> b"))
     assert llama.asked[0][1]["prompt"] == ["a <turn> b|True|False"]
@@ -183,6 +203,18 @@ def test_a_conversation_goes_on_where_it_was(smol: GgufEngine) -> None:
     talk += [{"role": "assistant", "content": text}, *user("And <|im_end|> again?")]
     *_, done = smol.stream(talk, GREEDY)
     assert isinstance(done, Done) and done.usage.cached_tokens > done.usage.prompt_tokens / 2
+
+
+@pytest.mark.weights
+def test_an_answer_that_was_cut_goes_on_as_it_would_have(smol: GgufEngine) -> None:
+    def answer(tokens: int, begun: str = "") -> str:
+        asked = user("Count from one to five in words.")
+        asked += [{"role": "assistant", "content": begun, "prefix": True}] if begun else []
+        events = smol.stream(asked, ChatOptions(temperature=0.0, max_new_tokens=tokens))
+        return "".join(event.text for event in events if isinstance(event, Delta))
+
+    whole, part = answer(12), answer(5)
+    assert part + answer(7, part) == whole and part != whole
 
 
 @pytest.mark.weights

@@ -53,6 +53,11 @@ class KeptConversation(Kept):
         self.conversation = read_content(thing.content, files)
         return is_open(thing.content)
 
+    @property
+    def is_at_work(self) -> bool:
+        writer = self.conversation.writer
+        return writer is not None and writer.running
+
     def fresh(self) -> Self:
         return type(self)(self.shelf, self.page, Conversation(system=self.conversation.system))
 

@@ -8,6 +8,7 @@ from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.markdown_file import write_markdown
+from pages.shared.conversation.presets import show_presets
 from pages.shared.language import language, remember, say, tr
 from pages.shared.markdown import literal, readable
 
@@ -16,12 +17,14 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
     """Draw it. `key` tells apart the widgets of a page's conversations."""
     with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
         number = st.session_state.setdefault(f"{key}.imports", 0)  # a new key empties the widgets
+        field = remember(f"set.{key}.system.{number}", conversation.system)
         conversation.system = st.text_area(
             tr("System prompt", "系统提示词"),
-            key=remember(f"set.{key}.system.{number}", conversation.system),
+            key=field,
             placeholder=checkpoint.system_prompt if checkpoint else "",
             help=tr("Stays when old turns no longer fit.", "旧对话超出上下文时仍会保留。"),
         )
+        show_presets(key, field)
         with st.container(horizontal=True):
             st.download_button(
                 tr("Export", "导出"),

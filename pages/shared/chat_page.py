@@ -52,7 +52,7 @@ def chat_page(
         _explain_language(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
         sources.explain_waiting(family)
-        show_completion(choice, options)
+        show_completion(choice, options, place)
     elif choice.checkpoint and calls_tools(choice.checkpoint):
         tools.choose_mode(family)
         mode = tools.chosen_mode(family)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 from weakref import WeakSet
 
 from models.errors import NotKept
@@ -184,21 +184,30 @@ class Kept(ABC):
         self.looks = LOOKS if is_open else 0
 
 
+class Saved(Protocol):
+    """Whatever can be kept by its `save`, in any thread."""
+
+    def save(self) -> None: ...
+
+
 class Keeper:
     """Saves everything that somebody still holds, again and again."""
 
     def __init__(self) -> None:
-        self._kept: WeakSet[Kept] = WeakSet()
+        self._kept: WeakSet[Saved] = WeakSet()
         self._lock = threading.Lock()
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: Saved) -> None:
         with self._lock:
             self._kept.add(kept)
 
-    def save(self) -> None:
+    def held(self) -> list[Saved]:
+        """All of it, of every session of this process."""
         with self._lock:
-            held = list(self._kept)
-        for kept in held:
+            return list(self._kept)
+
+    def save(self) -> None:
+        for kept in self.held():
             try:
                 kept.save()
             except Exception:  # one that cannot be written is no reason to lose the others

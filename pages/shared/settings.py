@@ -73,7 +73,10 @@ class Settings:
         """Keep what has changed; for any thread. A failure is noted, and tried again after a while."""
         with self._lock:
             values = dict(self._values)
-            if self._shelf is None or values == self._saved or time.monotonic() < self._again:
+            if self._shelf is None or time.monotonic() < self._again:
+                return
+            if values == self._saved:
+                self.failure = None
                 return
             try:
                 self._write(self._shelf, values)

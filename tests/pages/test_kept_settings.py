@@ -30,6 +30,7 @@ from tests.fakes.visitor import (
     named_in_address,
     said,
     sentences,
+    sidebar,
     to,
     visit,
 )
@@ -223,3 +224,9 @@ def test_delete_all_is_as_if_nothing_had_been_set(keeping: Path) -> None:
     assert not [path for path in files if b"heron" in path.read_bytes() or b"bittern" in path.read_bytes()]
     alive(at.text_area[0].set_value("Afterwards").run())
     assert later("gemma").text_area[0].value == "Afterwards" and "llama2.new" not in keys(at)
+
+
+def test_why_they_are_not_kept_is_said_once(stage: Stage) -> None:
+    open_store().shelf(ADA).put(Thing(ID, "settings", "", "", {"quintet": 99, "settings": {}}))
+    assert sidebar(visit()).count("a newer Quintet") == 1
+    assert sidebar(visit("gemma")).count("a newer Quintet") == 1

@@ -200,7 +200,7 @@ def _show_table(family: str, album: Album) -> None:
             "name": st.column_config.TextColumn(tr("File", "文件"), width=100),
         },
         disabled=["picture", "name", "note"],
-        row_height=72,
+        row_height=88,
         hide_index=True,
         key=key,
         on_change=_apply_edits,

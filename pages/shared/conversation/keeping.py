@@ -50,7 +50,8 @@ class KeptConversation(Kept):
         return Written(title_of(turns), content, words_of(turns), files)
 
     def take(self, thing: Thing) -> bool:
-        self.conversation = read_content(thing.content, thing.files)
+        files = {name: file for name, file in thing.files.items() if isinstance(file, bytes)}
+        self.conversation = read_content(thing.content, files)
         return is_open(thing.content)
 
     def fresh(self) -> Self:

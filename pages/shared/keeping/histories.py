@@ -148,6 +148,17 @@ def _shelf_with_all_settings() -> "Shelf":
     return shelf
 
 
+def refuse(key: str, error: NotKept) -> None:
+    """Have the list say why something could not be done."""
+    st.session_state[f"{key}.refused"] = error, time.monotonic() + PATIENCE
+
+
+def get_refusal(key: str) -> NotKept | None:
+    """For a while: what follows may draw the page again at once."""
+    error, until = st.session_state.get(f"{key}.refused", (None, 0.0))
+    return error if time.monotonic() < until else None
+
+
 def get_histories() -> dict[str, History]:
     """Those of this session, by their keys."""
     found: dict[str, History] = st.session_state.setdefault("histories", {})
@@ -162,7 +173,7 @@ def begin_history(key: str, family: str, own: Kept) -> History:
     try:
         last = type(own).load(own.shelf, newest[0].id) if newest else None
     except NotKept as error:  # the others can be opened all the same
-        st.session_state[f"{key}.refused"] = error
+        refuse(key, error)
         last = None
     return History(key, last or own)
 
@@ -178,7 +189,7 @@ def follow_address(family: str, openers: Mapping[Kind, Callable[[Thing], None]])
         return
     state[f"{family}.followed"] = wanted
     with suppress(NotKept):  # said where the list would be
-        thing = get_shelf().get(wanted)
+        thing = get_shelf().get(wanted, read_files=False)
         home = thing.page.partition(".")[0] if thing else family
         if home != family:
             st.switch_page(f"pages/{home}.py", query_params={ADDRESS: wanted})
@@ -204,7 +215,7 @@ def attempt(key: str, action: Callable[..., None], *arguments: Any) -> None:
     try:
         action(key, *arguments)
     except NotKept as error:
-        st.session_state[f"{key}.refused"] = error
+        refuse(key, error)
 
 
 def begin(key: str) -> None:

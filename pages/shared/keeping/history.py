@@ -99,7 +99,7 @@ def watch(shown: Kept) -> None:
 
 
 def _show_failures(key: str, family: str, history: History) -> None:
-    errors = (st.session_state.pop(f"{key}.refused", None), history.failure, get_settings().failure)
+    errors = (histories.get_refusal(key), history.failure, get_settings().failure)
     for text in dict.fromkeys(sentence(error) for error in errors if error is not None):
         st.warning(readable(text), icon=":material/warning:")
     if st.session_state.get(f"{family}.unknown") and history.shown.state is None:

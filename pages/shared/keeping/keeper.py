@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 from weakref import WeakSet
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from models.store.store import Shelf
 
 INTERVAL = 1.0  # seconds between two looks at what has changed
+REST = 10.0  # times as long as such a look took: much text under way is kept less often
 PATIENCE = 10.0  # seconds after which keeping is tried again that has failed
 LOOKS = (
     120  # seconds in vain, as of a model that is being loaded, after which nobody goes on with it any more
@@ -35,6 +37,7 @@ class Form:
     search: Text
     none: Text  # nothing is found
     unknown: Text  # the address names none of this browser's
+    reads_files: bool = True  # else they are large, and paths are enough
 
 
 class Written(NamedTuple):
@@ -43,7 +46,7 @@ class Written(NamedTuple):
     title: str
     content: Any
     words: str
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes | Path]
 
 
 class Kept(ABC):
@@ -80,7 +83,7 @@ class Kept(ABC):
     @classmethod
     def load(cls, shelf: "Shelf", id: str) -> Self | None:
         """None where it is not kept (any more). Raises NotKept as `read`."""
-        thing = shelf.get(id)
+        thing = shelf.get(id, cls.form.reads_files)
         return cls.read(shelf, thing) if thing else None
 
     # --- what a kind of things is -----------------------------------------------------------------
@@ -162,7 +165,7 @@ class Kept(ABC):
                 return False
             if (revision := self.shelf.revision(self.id)) == self._revision:
                 return False
-            thing = self.shelf.get(self.id) if revision else None
+            thing = self.shelf.get(self.id, self.form.reads_files) if revision else None
             if thing is None:
                 self.deleted = True
             else:
@@ -215,8 +218,11 @@ class Keeper:
 
     def work(self, send: Callable[[None], None], cancel: threading.Event) -> None:
         """Until it is cancelled; of a Job."""
-        while not cancel.wait(INTERVAL):
+        pause = INTERVAL
+        while not cancel.wait(pause):
+            began = time.monotonic()
             self.save()
+            pause = max(INTERVAL, REST * (time.monotonic() - began))
 
 
 @cache

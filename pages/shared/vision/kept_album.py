@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import streamlit as st
@@ -90,7 +91,7 @@ def _write_row(row: Any) -> dict[str, Any]:
     return {"name": caption.name, "picture": caption.digest, "text": text, "trouble": said}
 
 
-def read_album(content: Any, files: Mapping[str, bytes]) -> Album:
+def read_album(content: Any, files: Mapping[str, bytes | Path]) -> Album:
     """What was kept. A picture whose file is gone leaves its caption.
 
     Raises:
@@ -102,7 +103,8 @@ def read_album(content: Any, files: Mapping[str, bytes]) -> Album:
             raise ValueError("of a newer version")
         album.prompt, album.prefix = read_text(content["prompt"]), read_text(content["prefix"])
         for row in content["captions"]:
-            caption = album.add(read_text(row["name"]), files.get(row["picture"], b""))
+            picture = files.get(row["picture"])
+            caption = album.add(read_text(row["name"]), picture if isinstance(picture, bytes) else b"")
             caption.text = read_text(row["text"])
             if (said := row["trouble"]) is not None:
                 caption.trouble = SAID(read_text(said["en"]), read_text(said["zh"]))

@@ -167,6 +167,7 @@ def album_of(page: Any, folder: Path, *names: str) -> None:
     for number, name in enumerate(names, 1):
         Image.new("RGB", (8 * number, 8), "white").save(folder / name)
     page.get_by_role("radio", name="Caption many").click()
+    page.get_by_text("Add pictures: each gets a caption.").wait_for()  # the last of the page: it is there whole
     uploader = page.locator(key("qwen_vl.album.0") + " input")
     uploader.set_input_files([folder / name for name in names])
     page.get_by_text(f"0 of {len(names)}").wait_for()

@@ -121,7 +121,7 @@ def imported(at: AppTest, content: bytes | str) -> AppTest:
 
 # The same in both languages: names of things, and codes.
 NAMES = re.compile(
-    rf"English|中文|Language / 语言|{'|'.join(page.title for page in frame.PAGES)}|Qwen|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
+    rf"English|中文|Language / 语言|{'|'.join(page.title for page in frame.PAGES)}|Qwen|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|CSV|JSON|fake"
     r"|https://|★|:material/|\d|/|<div|fp32|bf16|int[48]"
 )
 

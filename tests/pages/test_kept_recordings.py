@@ -482,7 +482,9 @@ def test_a_page_costs_no_more_for_what_is_only_kept(
 ) -> None:
     at = again(transcribe(add(visit("whisper"), "talk.wav", data=wav)))
     at = click(again(at), "whisper.new")
-    monkeypatch.setattr("models.store.store.Shelf.get", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(
+        "models.store.store.Shelf.get", lambda _, id, *__: None if id == "settings" else pytest.fail("read")
+    )
     monkeypatch.setattr("models.store.store.Shelf.put", lambda *_: pytest.fail("written"))
     assert listed(again(at), "whisper") == ["talk.wav"]
     leave(at)

@@ -13,7 +13,8 @@ from pages.shared.conversation.kept import is_open, read_content, title_of, word
 from pages.shared.keeping.histories import History, attempt, begin_history, reopen
 from pages.shared.keeping.history import show_history
 from pages.shared.keeping.keeper import Form, Kept, Written
-from pages.shared.tools import CHAT, MODES
+from pages.shared.language import forget
+from pages.shared.settings import get_settings
 
 if TYPE_CHECKING:
     from models.store.store import Shelf
@@ -59,7 +60,8 @@ class KeptConversation(Kept):
         return writer is not None and writer.running
 
     def fresh(self) -> Self:
-        return type(self)(self.shelf, self.page, Conversation(system=self.conversation.system))
+        system = get_settings().get_text(f"{self.page}.system", self.conversation.system)
+        return type(self)(self.shelf, self.page, Conversation(system=system))
 
     def settle(self) -> None:
         self.conversation.settle()
@@ -68,8 +70,10 @@ class KeptConversation(Kept):
 def open_conversation(thing: Thing) -> None:
     """That the page's address names: in its mode."""
     family, _, mode = thing.page.partition(".")
-    if mode or st.session_state.get(f"set.{family}.mode") in MODES:
-        st.session_state[f"set.{family}.mode"] = mode or CHAT.name
+    if mode:
+        st.session_state[f"set.{family}.mode"] = mode
+    else:
+        forget(f"set.{family}.mode")
     attempt(thing.page, reopen, thing.id, KeptConversation)
 
 
@@ -90,7 +94,8 @@ def _begin(key: str, family: str, shelf: "Shelf") -> History:
 
 def _of_session(key: str) -> Conversation:
     """The one that a session has where nothing is kept."""
-    found: Conversation = st.session_state.setdefault(f"{key}.conversation", Conversation())
+    system = get_settings().get_text(f"{key}.system")
+    found: Conversation = st.session_state.setdefault(f"{key}.conversation", Conversation(system=system))
     return found
 
 

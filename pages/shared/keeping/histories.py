@@ -14,6 +14,7 @@ import streamlit as st
 from models.errors import NotKept
 from models.store.things import Entry, Kind, Thing
 from pages.shared.keeping.keeper import Kept, keeper
+from pages.shared.settings import Settings, forget_settings, get_settings
 from pages.shared.visitor import open_shelf
 
 if TYPE_CHECKING:
@@ -135,6 +136,23 @@ def note_failure(error: NotKept) -> None:
         st.session_state["not_kept"] = error, time.monotonic() + PATIENCE
 
 
+def recall_settings() -> None:
+    """Begin with what the visitor set in earlier sessions, and have kept what is set in this one."""
+    settings = get_settings()
+    settings.open(_shelf_with_all_settings)
+    if settings.is_open:
+        keeper().add(settings)
+
+
+def _shelf_with_all_settings() -> "Shelf":
+    """The session before, of a page that was reloaded, may have set something just now."""
+    shelf = get_shelf()
+    for other in keeper().held():
+        if isinstance(other, Settings):
+            other.save()
+    return shelf
+
+
 def refuse(key: str, error: NotKept) -> None:
     """Have the list say why something could not be done."""
     st.session_state[f"{key}.refused"] = error, time.monotonic() + PATIENCE
@@ -172,9 +190,9 @@ def follow_address(family: str, openers: Mapping[Kind, Callable[[Thing], None]])
     """Show what the page's address names, if it is the visitor's: on its page, by the opener of its kind."""
     state = st.session_state
     wanted = st.query_params.get(ADDRESS, "")
-    if not wanted or wanted == state.get(f"{family}.address"):
+    if not wanted or wanted == state.get(f"{family}.followed"):
         return
-    state[f"{family}.address"] = wanted
+    state[f"{family}.followed"] = wanted
     with suppress(NotKept):  # said where the list would be
         thing = get_shelf().get(wanted, read_files=False)
         home = thing.page.partition(".")[0] if thing else family
@@ -191,7 +209,7 @@ def name_in_address(family: str, shown: Kept) -> None:
     if not shown.is_kept:
         st.query_params.pop(ADDRESS, None)
     elif st.query_params.get(ADDRESS) != shown.id:
-        st.query_params[ADDRESS] = st.session_state[f"{family}.address"] = shown.id
+        st.query_params[ADDRESS] = st.session_state[f"{family}.followed"] = shown.id
 
 
 # --- what is clicked, before the page is drawn ---------------------------------------------------
@@ -257,6 +275,7 @@ def delete_all(key: str) -> None:
     """Whatever is kept of this visitor, on every page."""
     for history in get_histories().values():
         history.clear()
+    forget_settings()
     get_shelf().clear()
     st.session_state["histories"] = {}
     for name in [name for name in st.session_state if str(name).rpartition(".")[2] in get_args(Kind)]:

@@ -13,6 +13,7 @@ from pages.shared.keeping.histories import History, attempt
 from pages.shared.keeping.keeper import Kept
 from pages.shared.language import say, sentence, tr
 from pages.shared.markdown import literal, readable
+from pages.shared.settings import get_settings
 
 if TYPE_CHECKING:
     from models.store.store import Shelf
@@ -98,9 +99,9 @@ def watch(shown: Kept) -> None:
 
 
 def _show_failures(key: str, family: str, history: History) -> None:
-    for error in (histories.get_refusal(key), history.failure):
-        if error is not None:
-            st.warning(readable(sentence(error)), icon=":material/warning:")
+    errors = (histories.get_refusal(key), history.failure, get_settings().failure)
+    for text in dict.fromkeys(sentence(error) for error in errors if error is not None):
+        st.warning(readable(text), icon=":material/warning:")
     if st.session_state.get(f"{family}.unknown") and history.shown.state is None:
         st.info(say(history.form.unknown))
 

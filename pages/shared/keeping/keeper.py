@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 from weakref import WeakSet
 
 from models.errors import NotKept
@@ -196,29 +196,41 @@ class Kept(ABC):
         self.looks = LOOKS if is_open else 0
 
 
+class Saved(Protocol):
+    """Whatever can be kept by its `save`, in any thread."""
+
+    def save(self) -> None: ...
+
+
 class Keeper:
     """Saves everything that somebody still holds, again and again."""
 
     def __init__(self) -> None:
-        self._kept: WeakSet[Kept] = WeakSet()
+        self._kept: WeakSet[Saved] = WeakSet()
         self._lock = threading.Lock()
 
-    def add(self, kept: Kept) -> None:
+    def add(self, kept: Saved) -> None:
         with self._lock:
             self._kept.add(kept)
 
     def find_at_work(self, id: str) -> Kept | None:
         """That of this id into which something is being written."""
         return next(
-            (kept for kept in self._held() if kept.id == id and kept.is_at_work and not kept.deleted), None
+            (
+                kept
+                for kept in self.held()
+                if isinstance(kept, Kept) and kept.id == id and kept.is_at_work and not kept.deleted
+            ),
+            None,
         )
 
-    def _held(self) -> list[Kept]:
+    def held(self) -> list[Saved]:
+        """All of it, of every session of this process."""
         with self._lock:
             return list(self._kept)
 
     def save(self) -> None:
-        for kept in self._held():
+        for kept in self.held():
             try:
                 kept.save()
             except Exception:  # one that cannot be written is no reason to lose the others

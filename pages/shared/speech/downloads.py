@@ -49,7 +49,7 @@ def _choose_form(family: str) -> Form:
             min_value=5,
             max_value=200,
             placeholder=tr("no limit", "不限"),
-            key=remember(f"set.{family}.max_line_width", None),
+            key=remember(f"set.{family}.max_line_width", None, [None, *range(5, 201)].__contains__),
             help=tr(
                 "Of subtitles (srt, vtt). Usual: 42, and 16 for Chinese.",
                 "用于字幕（srt、vtt）。常用：西文 42，中文 16。",
@@ -60,7 +60,7 @@ def _choose_form(family: str) -> Form:
             min_value=1,
             max_value=10,
             placeholder=tr("no limit", "不限"),
-            key=remember(f"set.{family}.max_line_count", None),
+            key=remember(f"set.{family}.max_line_count", None, [None, *range(1, 11)].__contains__),
             disabled=width is None,
         )
     times = st.checkbox(

@@ -95,7 +95,7 @@ def _show_results(workspace: Workspace) -> None:
 def _add_recordings(workspace: Workspace, choice: loading.Choice) -> None:
     upload, record, speak = st.tabs([tr("Upload", "上传"), tr("Record", "录音"), tr("Live", "实时")])
     with speak:
-        language = st.session_state.get("set.whisper.language") or None
+        language = st.session_state[_remember_language()] or None
         workspace.follow(show_live_text("whisper.live", choice, SpeechOptions(language)))
     added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
@@ -125,10 +125,14 @@ def _choose_language() -> str | None:
             tr("Spoken language", "语音语言"),
             list(names),
             format_func=names.__getitem__,
-            key=remember("set.whisper.language", ""),
+            key=_remember_language(),
         )
         or None
     )
+
+
+def _remember_language() -> str:
+    return remember("set.whisper.language", "", ["", *LANGUAGES].__contains__)
 
 
 def _warn(workspace: Workspace, choice: loading.Choice, options: SpeechOptions) -> None:

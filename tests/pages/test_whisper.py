@@ -250,7 +250,7 @@ def test_a_video_shows_its_picture_with_the_subtitles_of_its_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(st, "video", lambda path, kind, subtitles: shown.append((path, kind, subtitles)))
+    monkeypatch.setattr(st, "video", lambda path, kind, subtitles, **_: shown.append((path, kind, subtitles)))
     stage.heard = [Segment(0.0, 4.0, " eins zwei drei vier")]
     film = write_film(tmp_path / "film.mp4", 0.5, "libx264", "aac").read_bytes()
     at = add(visit("whisper"), ("film.mp4", film))

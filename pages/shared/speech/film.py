@@ -10,6 +10,7 @@ from models.transcripts.recordings import Recording
 from pages.shared.language import tr
 from pages.shared.speech.downloads import chosen_form
 
+WIDTH = 560  # pixels, so that the lines below stay in sight
 _KEY = "quintet-film"
 SELECTOR = f".st-key-{_KEY} video"  # of the browser's element, which the transcript plays
 
@@ -19,7 +20,8 @@ def show_film(family: str, recording: Recording, sound: Sound | None) -> None:
     if sound is None or not sound.film or recording.busy:
         return
     with st.container(key=_KEY):
-        st.video(str(recording.path), sound.film, subtitles=_subtitles(family, recording) or None)
+        subtitles = _subtitles(family, recording) or None
+        st.video(str(recording.path), sound.film, subtitles=subtitles, width=WIDTH)
 
 
 def _subtitles(family: str, recording: Recording) -> dict[str, Any]:

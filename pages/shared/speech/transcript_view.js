@@ -134,6 +134,7 @@ class View {
     this.find(".error").hidden = !data.error;
     this.canvas.setAttribute("aria-label", words.wave);
     this.find(".replace").textContent = words.replace;
+    this.find(".undo").textContent = `↶ ${words.undo}`; // also of a line that was deleted
     this.find("input.search").placeholder = words.search;
     this.find(".with").placeholder = words.with;
     const atEnd = this.list.scrollTop + this.list.clientHeight > this.list.scrollHeight - 20;

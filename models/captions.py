@@ -19,6 +19,7 @@ from models.pictures.reading import check
 from models.schema import ChatOptions, Delta, Done
 
 FORMATS = ("csv", "json", "zip")
+NOTES = "notes.csv"  # in a zip
 MIME: Mapping[str, str] = MappingProxyType(
     {"csv": "text/csv", "json": "application/json", "zip": "application/zip"}
 )
@@ -36,6 +37,12 @@ class Caption:
     picture: bytes
     text: str = ""
     trouble: BadInput | None = None
+
+    def note(self, language: str) -> str:
+        """What there is to say of it beside its caption, in "en" or "zh": why there is none."""
+        if self.trouble is None:
+            return ""
+        return self.trouble.zh if language == "zh" else self.trouble.en
 
 
 def caption_many(
@@ -93,32 +100,50 @@ def _say(
 # --- files ---------------------------------------------------------------------------------------
 
 
-def write(captions: Sequence[Caption], format: str, prefix: str = "") -> bytes:
-    """All pictures that have a caption, as one file.
+def write(captions: Sequence[Caption], format: str, prefix: str = "", language: str = "en") -> bytes:
+    """All pictures that have a caption, or a reason why they have none, as one file.
 
     Args:
         format: "csv" with a heading, in which a cell that a spreadsheet would calculate begins with an
-            apostrophe, as they write text; "json", a list of {"file", "caption"}; or "zip", each picture and
-            beside it its caption as .txt, as tools that train on pictures read them.
+            apostrophe, as they write text; "json", a list of {"file", "caption", "note"}; or "zip", each picture
+            and beside it its caption as .txt, as tools that train on pictures read them, and the rows that
+            have a note as notes.csv.
         prefix: comes before every caption; a trigger word, for example.
+        language: of the notes, "en" or "zh".
     """
-    done = [caption for caption in captions if caption.text]
-    names = file_names([caption.name for caption in done])
-    texts = [prefix + caption.text for caption in done]
-    file = io.BytesIO()
+    ended = [caption for caption in captions if caption.text or caption.trouble]
+    _, *names = file_names([NOTES, *(caption.name for caption in ended)])
+    rows = [
+        {
+            "file": name,
+            "caption": prefix + caption.text if caption.text else "",
+            "note": caption.note(language),
+        }
+        for name, caption in zip(names, ended, strict=True)
+    ]
     if format == "zip":
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, text, caption in zip(names, texts, done, strict=True):
-                archive.writestr(name, caption.picture)
-                archive.writestr(
-                    str(PurePosixPath(name).with_suffix(".txt")), f"{text}\n".encode(errors="replace")
-                )
-        return file.getvalue()
-    rows = [{"file": name, "caption": text} for name, text in zip(names, texts, strict=True)]
+        return _write_zip(rows, [caption.picture for caption in ended])
     if format == "json":
         return json.dumps(rows, ensure_ascii=False, indent=1).encode(errors="replace")
+    return _write_table(rows)
+
+
+def _write_zip(rows: Sequence[Mapping[str, str]], pictures: Sequence[bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for row, picture in zip(rows, pictures, strict=True):
+            if row["caption"]:
+                text = f"{row['caption']}\n".encode(errors="replace")
+                archive.writestr(row["file"], picture)
+                archive.writestr(str(PurePosixPath(row["file"]).with_suffix(".txt")), text)
+        if noted := [row for row in rows if row["note"]]:
+            archive.writestr(NOTES, _write_table(noted))
+    return file.getvalue()
+
+
+def _write_table(rows: Sequence[Mapping[str, str]]) -> bytes:
     table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, ("file", "caption"))
+    writer = csv.DictWriter(table, ("file", "caption", "note"))
     writer.writeheader()
     writer.writerows({column: _as_text(cell) for column, cell in row.items()} for row in rows)
     return table.getvalue().encode("utf-8-sig", "replace")  # spreadsheets take the mark for UTF-8

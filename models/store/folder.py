@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from models.errors import BadInput
 
@@ -37,6 +38,44 @@ class Folder:
             partial.unlink(missing_ok=True)
             raise
 
+    def stage(self, source: Path) -> Path:
+        """A copy of a file beside the owners' folders, for `place`: however large it is, nobody waits for it.
+
+        Where the disk can, it is the same file under another name, so `source` must not be changed any more.
+        Raises OSError.
+        """
+        self._root.mkdir(mode=0o700, exist_ok=True)
+        staged = self._root / f"{uuid4().hex}.part"
+        try:
+            link_or_copy(source, staged)
+            staged.chmod(0o600)
+            with staged.open("rb+") as file:
+                os.fsync(file.fileno())
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
+        return staged
+
+    def place(self, owner: str, name: str, staged: Path | None) -> None:
+        """Move in what was staged; None: the file was there. Raises OSError, also where it is gone by now."""
+        path = self._path(owner, name)
+        if path.exists():
+            return
+        if staged is None:
+            raise FileNotFoundError(name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        staged.replace(path)
+
+    def path(self, owner: str, name: str) -> Path | None:
+        """Where a file lies; None where it is gone."""
+        found = self._path(owner, name)
+        return found if found.exists() else None
+
+    def tidy(self) -> None:
+        """Remove what a killed process has staged."""
+        for staged in self._root.glob("*.part"):
+            staged.unlink(missing_ok=True)
+
     def read(self, owner: str, name: str) -> bytes | None:
         """None where it is gone: somebody tidied up."""
         try:
@@ -64,3 +103,11 @@ class Folder:
         if not all(map(_DIGEST.fullmatch, names)):
             raise BadInput("A kept file is called by its digest.", "保存的文件以其摘要命名。")
         return self._root.joinpath(*names)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name, or on another disk a copy. Raises OSError."""
+    try:
+        os.link(source.resolve(), target)  # of what a symbolic link leads to
+    except OSError:
+        shutil.copyfile(source, target)

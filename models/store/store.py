@@ -4,16 +4,17 @@ import hashlib
 import json
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, Row, delete, event, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
 from models.errors import NotKept
+from models.store.connections import connect
 from models.store.failures import sentences
 from models.store.folder import Folder
 from models.store.tables import STEPS, files, migrate, things, version, visitors
@@ -42,7 +43,7 @@ class Store:
     def __init__(self, url: sqlalchemy.URL, folder: Path, limits: Limits, patience: float = PATIENCE) -> None:
         self.limits = limits
         self.folder = Folder(folder)
-        self._engine = _engine(url, patience)
+        self._engine = connect(url, patience)
         self._unscrubbed = False
         try:
             self._tidy_up()
@@ -57,6 +58,8 @@ class Store:
         if done < len(STEPS):
             with self.writing() as connection:
                 migrate(connection)
+        with sentences():
+            self.folder.tidy()
         for owner in self.folder.owners():
             self.sweep(owner)
         self.scrub()
@@ -98,12 +101,12 @@ class Store:
             self._unscrubbed = bool(busy)
 
 
+@dataclass(frozen=True)
 class Shelf:
     """What one visitor keeps. Nothing of anybody else's can be reached from it. Every method raises NotKept."""
 
-    def __init__(self, store: Store, owner: str) -> None:
-        self._store = store
-        self._owner = owner
+    _store: Store
+    _owner: str
 
     def entries(
         self, kind: Kind, page: str = "", query: str = "", limit: int = 20, offset: int = 0
@@ -136,15 +139,20 @@ class Shelf:
         with self._store.reading() as connection:
             return int(connection.scalar(self._of(select(things.c.revision), id)) or 0)
 
-    def get(self, id: str) -> Thing | None:
-        """With those of its files that are there."""
+    def get(self, id: str, read_files: bool = True) -> Thing | None:
+        """With those of its files that are there.
+
+        Args:
+            read_files: else they are given by their paths, where they lie as long as they are kept.
+        """
         with self._store.reading() as connection:
             row = connection.execute(self._of(select(things), id)).one_or_none()
             if row is None:
                 return None
             named = select(files.c.digest).where(files.c.owner == self._owner, files.c.thing == id)
             digests = connection.scalars(named).all()
-            read = {name: self._store.folder.read(self._owner, name) for name in digests}
+            find = self._store.folder.read if read_files else self._store.folder.path
+            found = {name: find(self._owner, name) for name in digests}
         return Thing(
             id,
             row.kind,
@@ -152,7 +160,7 @@ class Shelf:
             row.title,
             json.loads(row.content),
             row.words,
-            {name: data for name, data in read.items() if data is not None},
+            {name: file for name, file in found.items() if file is not None},
             row.revision,
             row.created,
             bool(row.named),
@@ -164,31 +172,67 @@ class Shelf:
         Raises:
             Changed: somebody else put or deleted it since.
         """
-        values = _values(thing)
+        staged: dict[str, Path] = {}
         try:
+            with sentences():
+                values = _values(thing, self._sizes(thing.files))
+                self._stage(thing, staged)
             with self._store.writing(self._owner) as connection:
                 before = connection.execute(self._of(select(things), thing.id)).one_or_none()
                 if thing.revision != (before.revision if before else 0):
                     raise Changed
-                dropped = self._write(connection, thing, values, before)
+                dropped = self._write(connection, thing, values, before, staged)
         except NotKept:
             if thing.files:
                 with suppress(NotKept):
                     self._store.sweep(self._owner)
             raise
+        finally:
+            for path in staged.values():
+                path.unlink(missing_ok=True)
         if dropped:
             self._store.sweep(self._owner)
         if before and values["size"] < before.size:
             self._store.scrub()
         return thing.revision + 1
 
+    def _sizes(self, named: Mapping[str, bytes | Path]) -> int:
+        """Bytes of these files: as they are kept, or as they come."""
+        folder = self._store.folder
+        return sum(
+            len(file) if isinstance(file, bytes) else (folder.path(self._owner, name) or file).stat().st_size
+            for name, file in named.items()
+        )
+
+    def _stage(self, thing: Thing, staged: dict[str, Path]) -> None:
+        """Bring large files near before anybody has to wait: if there is room for them, and they are not there yet."""
+        folder = self._store.folder
+        new = {
+            name: file
+            for name, file in thing.files.items()
+            if isinstance(file, Path) and not folder.path(self._owner, name)
+        }
+        if new:
+            with self._store.reading() as connection:
+                self._check_room(connection, self._sizes(new))
+        for name, file in new.items():
+            staged[name] = folder.stage(file)
+
     def _write(
-        self, connection: Connection, thing: Thing, values: dict[str, Any], before: Row[Any] | None
+        self,
+        connection: Connection,
+        thing: Thing,
+        values: dict[str, Any],
+        before: Row[Any] | None,
+        staged: Mapping[str, Path],
     ) -> bool:
         """Rows and files of a thing; whether some files are no longer needed."""
         self._take(connection, values["size"] - (before.size if before else 0))
-        for name, data in thing.files.items():
-            self._store.folder.write(self._owner, name, data)
+        for name, file in thing.files.items():
+            if isinstance(file, bytes):
+                self._store.folder.write(self._owner, name, file)
+            else:
+                self._store.folder.place(self._owner, name, staged.get(name))
         if before:
             if before.named:
                 del values["title"], values["searched"]
@@ -212,6 +256,14 @@ class Shelf:
 
     def _take(self, connection: Connection, more: int) -> None:
         """Note that the visitor keeps so many bytes more (or less)."""
+        taken = self._check_room(connection, more)
+        if taken is None:
+            connection.execute(insert(visitors).values(id=self._owner, size=more))
+        else:
+            connection.execute(update(visitors).where(visitors.c.id == self._owner).values(size=taken + more))
+
+    def _check_room(self, connection: Connection, more: int) -> int | None:
+        """What the visitor keeps already, if that is anything. Raises NotKept where there is no room for more."""
         limits = self._store.limits
         taken = connection.scalar(select(visitors.c.size).where(visitors.c.id == self._owner))
         if more > 0 and (taken or 0) + more > limits.visitor:
@@ -225,10 +277,7 @@ class Shelf:
                 "This server keeps as much as it may for all its visitors: export what matters to you.",
                 "此服务器为所有访问者保存的内容已达上限：请导出重要内容。",
             )
-        if taken is None:
-            connection.execute(insert(visitors).values(id=self._owner, size=more))
-        else:
-            connection.execute(update(visitors).where(visitors.c.id == self._owner).values(size=taken + more))
+        return taken
 
     def rename(self, id: str, title: str) -> None:
         """The visitor's own title, which later changes of the thing leave as it is."""
@@ -273,7 +322,7 @@ def _titles(title: str) -> dict[str, str]:
     return {"title": short, "searched": fold(short)}
 
 
-def _values(thing: Thing) -> dict[str, Any]:
+def _values(thing: Thing, files_size: int) -> dict[str, Any]:
     """The columns of a thing that change when it is put."""
     content = json.dumps(thing.content, ensure_ascii=False).encode(errors="replace")
     return {
@@ -282,33 +331,7 @@ def _values(thing: Thing) -> dict[str, Any]:
         **_titles(thing.title),
         "revision": thing.revision + 1,
         "updated": time.time(),
-        "size": len(content) + sum(map(len, thing.files.values())),
+        "size": len(content) + files_size,
         "words": fold(thing.words),
         "content": content.decode(),
     }
-
-
-def _engine(url: sqlalchemy.URL, patience: float) -> Engine:
-    """Errors leave out what was to be written: they go to the log."""
-    if url.get_backend_name() == "postgresql":
-        wait = {
-            "connect_timeout": max(1, round(patience)),
-            "options": f"-c lock_timeout={round(patience * 1000)}",
-        }
-        return sqlalchemy.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=wait)
-    engine = sqlalchemy.create_engine(url, hide_parameters=True, connect_args={"timeout": patience})
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # transactions are begun below, and not by sqlite3's own guess
-    for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
-        connection.execute(f"PRAGMA {setting}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Whoever is going to write waits for its turn before it reads."""
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

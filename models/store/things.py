@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from models.errors import NotKept
@@ -39,7 +40,8 @@ class Thing:
     """Something to keep, or as it was kept.
 
     `content` is JSON, whose form is its page's affair; `words` what a search finds beside the title. `files` are
-    by their digests (`digest`), which is how `content` speaks of them. `revision` counts how often it was put, and
+    by their digests (`digest`), which is how `content` speaks of them; of a large one the path, and it must not be
+    changed any more. `revision` counts how often it was put, and
     is 0 for what is new: so nobody writes over what another tab has put since.
     """
 
@@ -49,7 +51,7 @@ class Thing:
     title: str
     content: Any
     words: str = ""
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
     revision: int = 0
     created: float | None = None  # None: now
     named: bool = False  # by the visitor: later changes leave the title as it is
@@ -63,3 +65,9 @@ def new_id() -> str:
 def digest(data: bytes) -> str:
     """What a file is called: SHA-256, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(path: Path) -> str:
+    """The same of a file that is read piece by piece. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

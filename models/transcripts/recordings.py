@@ -42,7 +42,13 @@ class Recording:
     seconds: float = 0.0  # spent
     trouble: Exception | None = None
     translation: "Recording | None" = None
-    _past: list[Lines] = field(default_factory=list)
+    past: list[Lines] = field(default_factory=list)  # what the lines were before each correction
+
+    @property
+    def parts(self) -> tuple["Recording", ...]:
+        """The recording, and its translation where there is one."""
+        translation = self.translation  # another thread may look
+        return (self, translation) if translation else (self,)
 
     @property
     def busy(self) -> bool:
@@ -51,16 +57,16 @@ class Recording:
 
     def change(self, lines: Lines) -> None:
         """Take corrected lines over."""
-        self._past = [*self._past[-STEPS_BACK:], self.lines]
+        self.past = [*self.past[-STEPS_BACK:], self.lines]
         self.lines = lines
         self.version += 1
 
     @property
     def changed(self) -> bool:
-        return bool(self._past)
+        return bool(self.past)
 
     def undo(self) -> None:
-        self.lines = self._past.pop()
+        self.lines = self.past.pop()
         self.version += 1
 
     def again(self) -> None:
@@ -79,7 +85,7 @@ class Recording:
 
     def _wait(self) -> None:
         self.state, self.trouble, self.left = "waiting", None, None
-        self._past = []
+        self.past = []
         self.version += 1
 
     @property

@@ -7,19 +7,21 @@ import streamlit as st
 
 import models
 from models import BadInput, ChatOptions, Checkpoint
+from models.store.things import Kind, Thing
 from models.tools import Toolbox
 from pages.shared import frame, tools
 from pages.shared.asking import Chat
 from pages.shared.chat import show_chat
 from pages.shared.conversation import sources
 from pages.shared.conversation.completion import show_completion
-from pages.shared.conversation.histories import follow_address
-from pages.shared.conversation.history import show_history
+from pages.shared.conversation.keeping import open_conversation, show_conversations
+from pages.shared.keeping.histories import follow_address
 from pages.shared.language import language, sentence, tr
 from pages.shared.markdown import readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.vision import questions
 from pages.shared.vision.captions import show_captions
+from pages.shared.vision.kept_album import open_album
 
 
 def chat_page(
@@ -37,7 +39,8 @@ def chat_page(
     """
     frame.set_up_page(family, intro)
     place = st.sidebar.container()  # above what the page is answered with
-    follow_address(family)
+    openers: dict[Kind, Callable[[Thing], None]] = {"conversation": open_conversation}
+    follow_address(family, openers | {"album": open_album} if sees else openers)
     choice, values = show_sidebar(
         family, fields(ChatOptions), lambda row: tools.chosen_mode(family).options if calls_tools(row) else {}
     )
@@ -52,19 +55,23 @@ def chat_page(
         _explain_language(choice.checkpoint)
     if choice.checkpoint and choice.checkpoint.kind == "completion":
         sources.explain_waiting(family)
-        show_completion(choice, options)
+        show_completion(choice, options, place)
     elif choice.checkpoint and calls_tools(choice.checkpoint):
         tools.choose_mode(family)
         mode = tools.chosen_mode(family)
         key = family if mode is tools.CHAT else f"{family}.{mode.name}"
-        show_chat(Chat(key, choice, options, show_history(key, family, place), tools.choose_toolbox(family)))
+        show_chat(
+            Chat(key, choice, options, show_conversations(key, family, place), tools.choose_toolbox(family))
+        )
     else:
         drawn = draw_example if choice.checkpoint and choice.checkpoint.starter else None
         if sees and questions.choose_mode(family) == questions.MANY:
-            show_captions(choice, options, drawn)
+            show_captions(choice, options, place, drawn)
         else:
             show_chat(
-                Chat(family, choice, options, show_history(family, family, place), Toolbox(), sees, drawn)
+                Chat(
+                    family, choice, options, show_conversations(family, family, place), Toolbox(), sees, drawn
+                )
             )
 
 

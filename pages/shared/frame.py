@@ -8,7 +8,8 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from pages.shared.arrival import arrive
-from pages.shared.language import keep_settings
+from pages.shared.keeping.histories import recall_settings
+from pages.shared.language import keep_settings, remember_language
 from pages.shared.markdown import STYLE
 from pages.shared.widgets_style import show_style
 
@@ -43,6 +44,8 @@ def set_up_page(family: str, intro: str, layout: Literal["centered", "wide"] = "
     # Without an icon: browsers would fetch Streamlit's from elsewhere.
     st.set_page_config(page_title=f"{this.title} · Quintet", layout=layout)
     keep_settings()
+    recall_settings()
+    remember_language()
     st.html(STYLE)
     show_style()
     with st.sidebar:

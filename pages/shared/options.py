@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import Field
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -30,7 +31,8 @@ def choose(family: str, specs: Sequence[Field[Any]], defaults: Mapping[str, Any]
 
 def _choose(family: str, spec: Field[Any], default: Any) -> Any:
     label, help = say(spec.metadata["label"]), say(spec.metadata["help"])
-    key = remember(f"set.{family}.{spec.name}.{default}", _widget_value(spec, default))
+    usual = _widget_value(spec, default)
+    key = remember(f"set.{family}.{spec.name}.{default}", usual, partial(_holds, spec, usual))
     low, high, step = (spec.metadata[name] for name in ("low", "high", "step"))
     if choices := spec.metadata["choices"]:
         names = {choice: say(name) for choice, name in choices.items()}
@@ -42,10 +44,27 @@ def _choose(family: str, spec: Field[Any], default: Any) -> Any:
         return tuple(line for line in lines.splitlines() if line)
     if low is None:
         return st.text_input(label, key=key, help=help) or spec.default
-    if default is None or high > 2000:
+    if _can_be_empty(spec, default):
         value = st.number_input(label, low, high, None, step, key=key, help=help)
-        return default if value is None else value  # the field can be emptied
+        return default if value is None else value
     return st.slider(label, low, high, step=step, key=key, help=help)
+
+
+def _can_be_empty(spec: Field[Any], default: Any) -> bool:
+    """Whether a number has a field, and no slider."""
+    return default is None or spec.metadata["high"] > 2000
+
+
+def _holds(spec: Field[Any], usual: Any, value: Any) -> bool:
+    """Whether the option's widget can hold a value, which is `usual` unless it was set."""
+    low, high, choices = (spec.metadata[name] for name in ("low", "high", "choices"))
+    if choices:
+        return value in list(choices)
+    if low is None:
+        return type(value) is type(usual)
+    if value is None:
+        return _can_be_empty(spec, usual)
+    return type(value) is type(low) and low <= value <= high
 
 
 def _widget_value(spec: Field[Any], default: Any) -> Any:

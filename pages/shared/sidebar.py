@@ -9,7 +9,7 @@ import models
 from models import BadInput, ChatEngine, Checkpoint, Device, Engine, ModelError, Plan, Text
 from pages.shared import options
 from pages.shared.frame import KINDS
-from pages.shared.language import LANGUAGES, language, remember, say, sentence, tr
+from pages.shared.language import LANGUAGES, language, remember, remember_language, say, sentence, tr
 from pages.shared.loading import Choice, forget_failure, loader
 from pages.shared.markdown import literal, readable
 from pages.shared.memory import show_memory
@@ -69,7 +69,7 @@ def _choose_language() -> None:
         "Language / 语言",
         list(LANGUAGES),
         format_func=LANGUAGES.__getitem__,
-        key=remember("set.language", language()),
+        key=remember_language(),
         label_visibility="collapsed",
         required=True,
     )
@@ -109,9 +109,11 @@ def _offer(family: str, default: str) -> str:
     """The key of the chosen checkpoint. Until one is chosen, it is the one that the page's language begins with."""
     key, offered = f"set.{family}.checkpoint", f"{family}.offered"
     state = st.session_state
-    if key not in state or state[key] == state.get(offered):
-        state[key] = state[offered] = default
-    return key
+    if state.get(key) == state.get(offered):
+        state.pop(key, None)
+        remember(key, default, lambda name: isinstance(name, str) and _describe(family, name)[1] is None)
+        state[offered] = default
+    return remember(key, default)
 
 
 def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
@@ -169,7 +171,7 @@ def _choose_device(family: str, devices: Sequence[Device]) -> str:
         tr("Device", "设备"),
         list(titles),
         format_func=titles.__getitem__,
-        key=remember(f"set.{family}.device", "auto"),
+        key=remember(f"set.{family}.device", "auto", list(titles).__contains__),
     )
 
 
@@ -184,7 +186,7 @@ def _choose_precision(family: str, checkpoint: Checkpoint | None, devices: Seque
         tr("Precision", "精度"),
         choices,
         format_func=lambda name: titles.get(name, name),
-        key=remember(f"set.{family}.precision.{'.'.join(choices)}", "auto"),
+        key=remember(f"set.{family}.precision.{'.'.join(choices)}", "auto", choices.__contains__),
         help=tr(
             "auto takes the best that fits. Quantised files keep their own precision.",
             "自动选择可容纳的最佳精度。已量化的文件保持自身精度。",
@@ -204,7 +206,7 @@ def _choose_context(family: str, checkpoint: Checkpoint | None) -> int | None:
         st.select_slider(
             tr("Context length (tokens)", "上下文长度（token）"),
             lengths,
-            key=remember(f"set.{family}.context.{most}", min(most, USUAL_CONTEXT)),
+            key=remember(f"set.{family}.context.{most}", min(most, USUAL_CONTEXT), lengths.__contains__),
         )
     )
 

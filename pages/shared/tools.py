@@ -1,8 +1,10 @@
 """What a model may call on a chat page: nothing, chosen tools, or Python of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 import streamlit as st
 
@@ -56,7 +58,11 @@ MODES = {mode.name: mode for mode in (CHAT, TOOL, CODE)}
 
 def chosen_mode(family: str) -> Mode:
     """The one that the visitor chose."""
-    return MODES[st.session_state.get(f"set.{family}.mode", CHAT.name)]
+    return MODES[st.session_state[_remember_mode(family)]]
+
+
+def _remember_mode(family: str) -> str:
+    return remember(f"set.{family}.mode", CHAT.name, list(MODES).__contains__)
 
 
 def choose_mode(family: str) -> None:
@@ -64,7 +70,7 @@ def choose_mode(family: str) -> None:
         tr("Mode", "模式"),
         list(MODES),
         format_func=lambda name: say(MODES[name].title),
-        key=remember(f"set.{family}.mode", CHAT.name),
+        key=_remember_mode(family),
         label_visibility="collapsed",
         required=True,
     )
@@ -98,7 +104,7 @@ def _choose_tools(family: str) -> Toolbox | None:
                 tr("The model may call", "模型可以调用"),
                 list(ready),
                 selection_mode="multi",
-                key=remember(f"set.{family}.tools", list(ready)),
+                key=remember(f"set.{family}.tools", list(ready), partial(_are_among, ready)),
             )
             for tool in map(ready.__getitem__, chosen):
                 st.caption(f"`{tool.name}` {tool.description}")
@@ -108,6 +114,10 @@ def _choose_tools(family: str) -> Toolbox | None:
     except ModelError as error:
         st.error(readable(sentence(error)))
         return None
+
+
+def _are_among(ready: Collection[str], chosen: Any) -> bool:
+    return isinstance(chosen, list) and all(name in list(ready) for name in chosen)
 
 
 def _read_pasted(family: str) -> list[Tool]:

@@ -8,6 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from models import loader
 from models.jobs import Job
+from models.store.opening import open_store
+from models.store.things import Kind, Thing
 from pages.shared import frame
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Step
@@ -119,7 +121,7 @@ def imported(at: AppTest, content: bytes | str) -> AppTest:
 
 # The same in both languages: names of things, and codes.
 NAMES = re.compile(
-    rf"English|中文|Language / 语言|{'|'.join(page.title for page in frame.PAGES)}|Qwen|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|fake"
+    rf"English|中文|Language / 语言|{'|'.join(page.title for page in frame.PAGES)}|Qwen|CPU|Top [pk]|Min p|txt|srt|vtt|tsv|json|CSV|JSON|fake"
     r"|https://|★|:material/|\d|/|<div|fp32|bf16|int[48]"
 )
 
@@ -148,3 +150,56 @@ def in_mode(name: str) -> AppTest:
 
 def steps(at: AppTest, mode: str) -> tuple[Step, ...]:
     return conversation(at, f"chatglm.{mode}").turns[-1].answers[-1].steps
+
+
+# --- what is kept for a visitor (fixture `browser`) --------------------------------------------------
+
+ADA, BOB = "a" * 43, "b" * 43  # secrets of two browsers
+
+
+class Browser:
+    """Whose cookie the visits come with."""
+
+    secret = ADA
+
+
+def again(at: AppTest) -> AppTest:
+    return alive(at.run())
+
+
+def listed(at: AppTest, key: str = "llama2") -> list[str]:
+    """The titles of the list, from above."""
+    return [button.label for button in _entries(at, key)]
+
+
+def _entries(at: AppTest, key: str) -> list[Any]:
+    return [button for button in at.button if str(button.key).startswith(f"{key}.open.")]
+
+
+def open_listed(at: AppTest, title: str, key: str = "llama2") -> AppTest:
+    button = next(button for button in _entries(at, key) if button.label == title)
+    return alive(button.click().run())
+
+
+def choose_from_menu(at: AppTest, title: str, action: str, key: str = "llama2") -> AppTest:
+    """Of an entry of the list."""
+    button = next(button for button in _entries(at, key) if button.label == title)
+    menu = at.menu_button(key=str(button.key).replace(".open.", ".menu."))
+    return alive(menu.set_value(action).run())
+
+
+def named_in_address(at: AppTest) -> str:
+    """The id of what the page shows."""
+    value = at.query_params["c"]
+    return value if isinstance(value, str) else value[0]
+
+
+def sidebar(at: AppTest) -> str:
+    kinds = (at.sidebar.caption, at.sidebar.warning, at.sidebar.info)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def kept(kind: Kind = "conversation") -> list[Thing]:
+    """All of that kind that the store has of the browser."""
+    shelf = open_store().shelf(Browser.secret)
+    return [thing for entry in shelf.entries(kind) if (thing := shelf.get(entry.id))]

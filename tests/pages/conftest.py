@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.runtime.context import ContextProxy
 
-from tests.fakes.browser import browser
+from pages.shared.visitor import COOKIE
+from tests.fakes.browser import browser as start_browser
 from tests.fakes.script import leave_browser
 from tests.fakes.server import served
+from tests.fakes.visitor import ADA, Browser
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    with browser() as opened:
+    with start_browser() as opened:
         yield opened
 
 
@@ -21,6 +24,14 @@ def chromium() -> Iterator[Any]:
 def session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """That of a script without a browser."""
     return leave_browser(monkeypatch)
+
+
+@pytest.fixture
+def browser(keeping: Path, stage: Any, monkeypatch: pytest.MonkeyPatch) -> type[Browser]:
+    """What visitors make is kept, for the browser that this says."""
+    monkeypatch.setattr(Browser, "secret", ADA)
+    monkeypatch.setattr(ContextProxy, "cookies", property(lambda self: {COOKIE: Browser.secret}))
+    return Browser
 
 
 @pytest.fixture(scope="module")
@@ -51,5 +62,23 @@ def visit(chromium, address):
         return page
 
     yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def new_browser(chromium: Any) -> Iterator[Any]:
+    """Opens a page in a browser of its own: `page.context.new_page()` is another tab."""
+    contexts = []
+
+    def opened(address: str) -> Any:
+        context = chromium.new_context(locale="en-US", viewport={"width": 1280, "height": 1400})
+        context.set_default_timeout(60_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(address)
+        return page
+
+    yield opened
     for context in contexts:
         context.close()

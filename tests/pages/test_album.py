@@ -12,8 +12,8 @@ from PIL import Image
 
 from models.errors import BadInput
 from models.schema import ChatOptions, Delta, Done, Usage
-from pages.shared.vision import captions
-from pages.shared.vision.captions import THUMBNAIL, Album
+from pages.shared.vision import album as module
+from pages.shared.vision.album import THUMBNAIL, Album
 from tests.fakes.script import lend
 from tests.fakes.waiting import until
 
@@ -27,7 +27,7 @@ def png(side: int = 8) -> bytes:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(captions, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -66,7 +66,7 @@ def test_the_time_left_counts_only_what_this_run_has_done(
     clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     album, engine = album_of(10), Gate()
-    monkeypatch.setattr(captions, "ChatEngine", Gate)
+    monkeypatch.setattr(module, "ChatEngine", Gate)
     choice = lend(monkeypatch, engine)
     for caption in album.captions[:4]:
         caption.text = "from an earlier run"

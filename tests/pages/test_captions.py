@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import threading
 import zipfile
 from typing import Any
@@ -15,7 +16,8 @@ from models.captions import Caption, write
 from models.errors import BadInput, EngineFailed
 from models.file_names import file_names
 from pages.shared.vision import questions
-from pages.shared.vision.captions import DRAWN, Album
+from pages.shared.vision.album import Album
+from pages.shared.vision.captions import DRAWN, LISTED
 from tests.fakes.engines import FakeVisionEngine, Stage
 from tests.fakes.visitor import alive, click, sentences, visit
 from tests.fakes.waiting import until
@@ -86,9 +88,30 @@ def test_many_pictures_get_their_captions_and_two_bad_ones_a_sentence(
     expected = [(f"{n}.png", "" if n in (3, 7) else f"{PROMPT} {n + 1}x5") for n in range(20)]
     assert rows(at) == expected
     assert [n for n, caption in enumerate(album(at).captions) if caption.trouble] == [3, 7]
-    assert "20 of 20" in at.main.get("progress")[0].proto.text and not sentences(at)
+    assert at.main.get("progress")[0].proto.text == "20 of 20: 18 done, 2 failed" and not sentences(at)
     assert at.button(key="qwen_vl.caption").disabled
-    assert len(json.loads(downloads["captions.json"])) == 18
+    (failed,) = (expander for expander in at.main.expander if expander.label == "2 failed")
+    assert [text.value.partition(": ")[0] for text in failed.markdown] == ["3\\.png", "7\\.png"]
+    exported = json.loads(downloads["captions.json"])
+    assert len(exported) == 20 and [row["file"] for row in exported if row["note"]] == ["3.png", "7.png"]
+    assert all(
+        row["note"] in text.value
+        for row, text in zip((exported[3], exported[7]), failed.markdown, strict=True)
+    )
+
+
+def test_what_failed_is_said_in_chinese_too(stage: Stage, downloads: dict[str, Any]) -> None:
+    at = many(("a.png", png()), ("b.png", b"bad"))
+    finished(alive(at.segmented_control(key="set.language").set_value("zh").run()))
+    assert at.main.get("progress")[0].proto.text == "2 / 2：完成 1，失败 1"
+    assert [expander.label for expander in at.main.expander if "失败" in expander.label] == ["1 张失败"]
+    assert re.search("[\u4e00-\u9fff]", downloads["captions.csv"].decode("utf-8-sig").splitlines()[2])
+
+
+def test_of_very_many_that_failed_the_first_are_listed(stage: Stage) -> None:
+    at = many(*((f"{n}.png", b"bad") for n in range(LISTED + 3)))
+    (failed,) = (expander for expander in at.main.expander if expander.label == f"{LISTED + 3} failed")
+    assert len(failed.markdown) == LISTED and failed.caption[0].value == "3 more are in the files."
 
 
 def test_the_prompt_and_the_prefix_are_the_visitors(stage: Stage, downloads: dict[str, Any]) -> None:
@@ -97,9 +120,9 @@ def test_the_prompt_and_the_prefix_are_the_visitors(stage: Stage, downloads: dic
     at.text_input(key="set.qwen_vl.prefix").set_value("ohwx, ")
     finished(alive(at.run()))
     assert downloads["captions.csv"].decode("utf-8-sig").splitlines() == [
-        "file,caption",
-        'cat.png,"ohwx, Only colours. 40x20"',
-        'cat-2.jpg,"ohwx, Only colours. 10x10"',
+        "file,caption,note",
+        'cat.png,"ohwx, Only colours. 40x20",',
+        'cat-2.jpg,"ohwx, Only colours. 10x10",',
     ]
     with zipfile.ZipFile(io.BytesIO(downloads["captions.zip"])) as archive:
         assert sorted(archive.namelist()) == ["cat-2.jpg", "cat-2.txt", "cat.png", "cat.txt"]
@@ -156,7 +179,7 @@ def test_edits_are_kept_and_captions_survive_another_page(stage: Stage, download
     assert rows(at) == [("a.png", f"{PROMPT} 40x20"), ("b.png", "mine")]
     alive(at.switch_page("pages/whisper.py").run())
     alive(at.switch_page("pages/qwen_vl.py").run())
-    assert json.loads(downloads["captions.json"])[1] == {"file": "b.png", "caption": "mine"}
+    assert json.loads(downloads["captions.json"])[1] == {"file": "b.png", "caption": "mine", "note": ""}
 
 
 def test_remove_all(stage: Stage) -> None:
@@ -193,14 +216,10 @@ def test_file_names_stay_in_the_folder_and_differ(names: list[str], safe: list[s
     assert file_names(names) == safe
 
 
-def test_only_pictures_with_a_caption_are_written() -> None:
-    captions = [
-        Caption("a.png", b"A", 'a "red", ball\nand a box'),
-        Caption("b.png", b"B"),
-        Caption("c.png", b"C", trouble=BadInput("It is none.", "不是图片。")),
-    ]
+def test_pictures_that_were_not_asked_about_are_not_written() -> None:
+    captions = [Caption("a.png", b"A", 'a "red", ball\nand a box'), Caption("b.png", b"B")]
     table = csv.DictReader(io.StringIO(write(captions, "csv").decode("utf-8-sig")))
-    assert list(table) == [{"file": "a.png", "caption": 'a "red", ball\nand a box'}]
+    assert list(table) == [{"file": "a.png", "caption": 'a "red", ball\nand a box', "note": ""}]
     assert [row["file"] for row in json.loads(write(captions, "json"))] == ["a.png"]
     with zipfile.ZipFile(io.BytesIO(write(captions, "zip", "my "))) as archive:
         assert archive.namelist() == ["a.png", "a.txt"]

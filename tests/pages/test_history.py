@@ -6,87 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from models.store.opening import open_store
 from models.store.store import Limits
 from models.store.things import Thing
-from pages.shared.conversation import histories, keeping
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.visitor import COOKIE
+from pages.shared.keeping import histories
+from pages.shared.keeping.keeper import keeper
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import (
+    ADA,
+    BOB,
+    Browser,
+    again,
     alive,
     ask,
+    choose_from_menu,
     click,
     conversation,
     imported,
     in_mode,
+    kept,
     keys,
+    listed,
+    named_in_address,
+    open_listed,
     said,
     shown,
+    sidebar,
     texts,
     to,
     untranslated,
     visit,
 )
 
-ADA, BOB = "a" * 43, "b" * 43
-
-
-class Browser:
-    """Whose cookie the visits come with."""
-
-    secret = ADA
-
-
-@pytest.fixture(autouse=True)
-def browser(keeping: Path, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> type[Browser]:
-    cookies = property(lambda self: {COOKIE: Browser.secret})
-    monkeypatch.setattr(Browser, "secret", ADA)
-    monkeypatch.setattr(ContextProxy, "cookies", cookies)
-    return Browser
-
-
-def again(at: AppTest) -> AppTest:
-    return alive(at.run())
-
-
-def titles(at: AppTest, key: str = "llama2") -> list[str]:
-    """Of the list, from above."""
-    return [button.label for button in at.button if str(button.key).startswith(f"{key}.open.")]
-
-
-def opened(at: AppTest, title: str, key: str = "llama2") -> AppTest:
-    button = next(b for b in at.button if str(b.key).startswith(f"{key}.open.") and b.label == title)
-    return alive(button.click().run())
-
-
-def chosen(at: AppTest, title: str, action: str, key: str = "llama2") -> AppTest:
-    """Choose from the menu of an entry."""
-    button = next(b for b in at.button if str(b.key).startswith(f"{key}.open.") and b.label == title)
-    menu = at.menu_button(key=str(button.key).replace(".open.", ".menu."))
-    return alive(menu.set_value(action).run())
-
-
-def named(at: AppTest) -> str:
-    """What the page's address says of the conversation."""
-    value = at.query_params["c"]
-    return value if isinstance(value, str) else value[0]
-
-
-def sidebar(at: AppTest) -> str:
-    return "\n".join(
-        element.value
-        for kind in (at.sidebar.caption, at.sidebar.warning, at.sidebar.info)
-        for element in kind
-    )
-
-
-def kept() -> list[Thing]:
-    shelf = open_store().shelf(Browser.secret)
-    return [thing for entry in shelf.entries("conversation") if (thing := shelf.get(entry.id))]
+pytestmark = pytest.mark.usefixtures("browser")
 
 
 # --- found again ---------------------------------------------------------------------------------
@@ -96,10 +51,10 @@ def test_a_conversation_is_back_in_every_tab_and_in_no_other_browser(browser: ty
     first = again(ask(visit(), "What is a heron?"))
     for tab in (visit(), visit()):
         assert said(tab) == said(first) and shown(tab) == shown(first)
-        assert titles(tab) == ["What is a heron?"]
+        assert listed(tab) == ["What is a heron?"]
     browser.secret = BOB
     other = visit()
-    assert said(other) == [] and titles(other) == [] and kept() == []
+    assert said(other) == [] and listed(other) == [] and kept() == []
 
 
 def test_each_page_has_its_own(glm: Stage) -> None:
@@ -108,7 +63,7 @@ def test_each_page_has_its_own(glm: Stage) -> None:
     again(ask(to(at, "chatglm"), "on another"))
     new = visit()
     new.query_params.clear()
-    assert titles(to(new, "chatglm"), "chatglm") == ["on another"]
+    assert listed(to(new, "chatglm"), "chatglm") == ["on another"]
     assert said(visit())[0][0] == "on the first page"
 
 
@@ -130,7 +85,7 @@ def test_an_answer_is_kept_while_it_comes(stage: Stage, monkeypatch: pytest.Monk
 
     def look(self: Any, text: str) -> None:
         write(self, text)
-        keeping.keeper().save()  # as the thread does every second
+        keeper().save()  # as the thread does every second
         found.append(kept()[0].content["turns"][-1]["answers"][-1])
 
     write = Conversation.write
@@ -169,13 +124,13 @@ def test_tabs_that_go_their_own_ways_both_stay() -> None:
     again(two)
     assert [question for question, _ in said(one)] == ["first", "from the first tab"]
     assert [question for question, _ in said(two)] == ["first", "from the second tab"]
-    assert len(kept()) == 2 and len(titles(again(one))) == 2
+    assert len(kept()) == 2 and len(listed(again(one))) == 2
 
 
 def test_what_another_tab_deleted_is_gone() -> None:
     one = ask(visit(), "first")
     two = visit()
-    chosen(again(one), "first", "delete")
+    choose_from_menu(again(one), "first", "delete")
     assert said(again(two)) == [] and kept() == []
 
 
@@ -185,11 +140,11 @@ def test_what_another_tab_deleted_is_gone() -> None:
 def test_a_new_chat_at_one_click() -> None:
     at = again(ask(visit(), "first"))
     at = click(at, "llama2.new")
-    assert said(at) == [] and titles(at) == ["first"]
+    assert said(at) == [] and listed(at) == ["first"]
     at = again(ask(at, "second"))
-    assert titles(at) == ["second", "first"]
-    assert [question for question, _ in said(opened(at, "first"))] == ["first"]
-    assert [question for question, _ in said(opened(at, "second"))] == ["second"]
+    assert listed(at) == ["second", "first"]
+    assert [question for question, _ in said(open_listed(at, "first"))] == ["first"]
+    assert [question for question, _ in said(open_listed(at, "second"))] == ["second"]
 
 
 def test_a_new_chat_keeps_the_system_prompt() -> None:
@@ -198,27 +153,27 @@ def test_a_new_chat_keeps_the_system_prompt() -> None:
     at = click(again(ask(at, "first")), "llama2.new")
     assert conversation(at).system == "Be brief."
     next(area for area in at.text_area if area.label == "System prompt").set_value("Be long.").run()
-    at = opened(ask(at, "second"), "first")
+    at = open_listed(ask(at, "second"), "first")
     assert next(area for area in at.text_area if area.label == "System prompt").value == "Be brief."
 
 
 def test_titles_are_found_and_given() -> None:
     at = again(ask(visit(), "What is a heron? " * 20))
-    assert titles(at)[0].endswith("…") and len(titles(at)[0]) < 90
-    at = chosen(at, titles(at)[0], "rename")
+    assert listed(at)[0].endswith("…") and len(listed(at)[0]) < 90
+    at = choose_from_menu(at, listed(at)[0], "rename")
     box = next(box for box in at.text_input if box.label == "Title")
     at = alive(box.set_value("*Birds*").run())
-    assert titles(at) == ["\\*Birds\\*"]
-    assert titles(again(ask(at, "more"))) == ["\\*Birds\\*"]
+    assert listed(at) == ["\\*Birds\\*"]
+    assert listed(again(ask(at, "more"))) == ["\\*Birds\\*"]
 
 
 def test_a_search() -> None:
     at = click(again(ask(visit(), "What is a Heron?")), "llama2.new")
     at = again(ask(at, "Tell me of dragons"))
     box = at.text_input(key="llama2.search")
-    assert titles(alive(box.set_value("heron").run())) == ["What is a Heron?"]
+    assert listed(alive(box.set_value("heron").run())) == ["What is a Heron?"]
     at = alive(at.text_input(key="llama2.search").set_value("griffin").run())
-    assert titles(at) == [] and "No conversation has all these words" in sidebar(at)
+    assert listed(at) == [] and "No conversation has all these words" in sidebar(at)
 
 
 def test_a_long_list_comes_in_pages() -> None:
@@ -227,25 +182,25 @@ def test_a_long_list_comes_in_pages() -> None:
         content = {"quintet": 1, "system": "", "turns": [{"question": f"number {number}", "pictures": []}]}
         shelf.put(Thing(f"id{number}", "conversation", "llama2", f"number {number}", content))
     at = visit()
-    assert len(titles(at)) == histories.MOST and titles(at)[0] == said(at)[0][0]
-    assert len(titles(click(at, "llama2.more"))) == histories.MOST + 3
+    assert len(listed(at)) == histories.MOST and listed(at)[0] == said(at)[0][0]
+    assert len(listed(click(at, "llama2.more"))) == histories.MOST + 3
     assert "llama2.more" not in keys(at)
 
 
 def test_deleting_and_undo(keeping: Path) -> None:
     at = again(ask(visit(), "About the heron"))
-    at = chosen(at, "About the heron", "delete")
-    assert titles(at) == [] and said(at) == [] and kept() == []
+    at = choose_from_menu(at, "About the heron", "delete")
+    assert listed(at) == [] and said(at) == [] and kept() == []
     assert not [path for path in keeping.rglob("*") if path.is_file() and b"heron" in path.read_bytes()]
     at = click(at, "llama2.undelete")
-    assert titles(at) == ["About the heron"] and said(at)[0][0] == "About the heron"
+    assert listed(at) == ["About the heron"] and said(at)[0][0] == "About the heron"
     assert "llama2.undelete" not in keys(at)
 
 
 def test_deleting_another_than_the_one_shown() -> None:
     at = click(again(ask(visit(), "first")), "llama2.new")
-    at = chosen(again(ask(at, "second")), "first", "delete")
-    assert titles(at) == ["second"] and said(at)[0][0] == "second"
+    at = choose_from_menu(again(ask(at, "second")), "first", "delete")
+    assert listed(at) == ["second"] and said(at)[0][0] == "second"
 
 
 def test_deleting_all(keeping: Path) -> None:
@@ -253,14 +208,14 @@ def test_deleting_all(keeping: Path) -> None:
     assert at.button(key="llama2.delete_all").disabled
     at = alive(at.checkbox(key="llama2.sure").check().run())
     at = click(at, "llama2.delete_all")
-    assert titles(at) == [] and said(at) == [] and open_store().shelf(ADA).size() == 0
-    assert titles(again(ask(at, "afterwards"))) == ["afterwards"]
+    assert listed(at) == [] and said(at) == [] and open_store().shelf(ADA).size() == 0
+    assert listed(again(ask(at, "afterwards"))) == ["afterwards"]
 
 
 def test_an_import_is_kept() -> None:
     at = imported(visit(), json.dumps([{"role": "user", "content": "From elsewhere"}]))
     again(at)
-    assert titles(visit()) == ["From elsewhere"]
+    assert listed(visit()) == ["From elsewhere"]
 
 
 # --- its address ---------------------------------------------------------------------------------
@@ -268,7 +223,7 @@ def test_an_import_is_kept() -> None:
 
 def test_the_address_brings_a_conversation_back_to_its_owner_only(browser: type[Browser]) -> None:
     at = again(ask(visit(), "first"))
-    name = named(at)
+    name = named_in_address(at)
     at = click(at, "llama2.new")
     assert "c" not in at.query_params
     again(ask(at, "second"))
@@ -285,7 +240,7 @@ def test_the_address_brings_a_conversation_back_to_its_owner_only(browser: type[
 def test_the_address_brings_the_mode_with_it(glm: Stage) -> None:
     at = in_mode("tool")
     at = again(alive(at.chat_input[0].set_value("hello").run()))
-    name = named(at)
+    name = named_in_address(at)
     back = visit("chatglm")
     back.query_params["c"] = name
     again(back)
@@ -302,9 +257,9 @@ def test_one_that_cannot_be_read_does_not_hide_the_others() -> None:
     newest = kept()[0]
     open_store().shelf(ADA).put(replace(newest, content={"quintet": 99}))
     new = visit()
-    assert said(new) == [] and "cannot be read" in sidebar(new) and titles(new) == ["second", "first"]
-    assert said(opened(new, "first"))[0][0] == "first"
-    assert "cannot be read" in sidebar(opened(new, "second")) and said(new)[0][0] == "first"
+    assert said(new) == [] and "cannot be read" in sidebar(new) and listed(new) == ["second", "first"]
+    assert said(open_listed(new, "first"))[0][0] == "first"
+    assert "cannot be read" in sidebar(open_listed(new, "second")) and said(new)[0][0] == "first"
     by_address = AppTest.from_file(new._script_path, default_timeout=60)
     by_address.query_params["c"] = newest.id
     assert "cannot be read" in sidebar(alive(by_address.run()))
@@ -332,7 +287,7 @@ def test_a_damaged_database_stops_nobody(keeping: Path) -> None:
 
 def test_what_was_not_kept_for_a_while_is_kept_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no word of it is lost."""
-    monkeypatch.setattr("pages.shared.conversation.keeping.PATIENCE", 0.0)
+    monkeypatch.setattr("pages.shared.keeping.keeper.PATIENCE", 0.0)
     at = again(ask(visit(), "first"))
     monkeypatch.setattr(open_store(), "limits", Limits(0, 0))
     at = again(ask(at, "second"))
@@ -349,7 +304,7 @@ def test_both_languages() -> None:
     for locale in ("en-US", "zh-CN"):
         at = click(again(ask(visit(locale=locale), "1")), "llama2.new")
         at = again(ask(at, "2"))
-        at = chosen(at, "1", "delete")
+        at = choose_from_menu(at, "1", "delete")
         pages.append(list(texts(alive(at.text_input(key="llama2.search").set_value("3").run()))))
         open_store().shelf(ADA).clear()
     assert untranslated(*pages) == []

@@ -15,12 +15,13 @@ from models.errors import NotKept
 from models.interpreter import Output
 from models.store.opening import open_store
 from models.store.store import Limits, Shelf
-from pages.shared.conversation import keeping as module
 from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.history import watch
-from pages.shared.conversation.keeping import LOOKS, Kept, keeper
+from pages.shared.conversation.keeping import KeptConversation
 from pages.shared.conversation.kept import read_content, title_of, words_of, write_content
 from pages.shared.conversation.turns import Answer, PictureFile, Source, Step, Turn
+from pages.shared.keeping import keeper as module
+from pages.shared.keeping.history import watch
+from pages.shared.keeping.keeper import LOOKS, keeper
 from tests.fakes.paths import ROOT
 from tests.fakes.script import Rerun
 from tests.fakes.waiting import until
@@ -81,7 +82,7 @@ def shelf(keeping: Path) -> Shelf:
     return open_store().shelf("a secret")
 
 
-def turns(shelf: Shelf, kept: Kept) -> list[str]:
+def turns(shelf: Shelf, kept: KeptConversation) -> list[str]:
     thing = shelf.get(kept.id)
     return [turn["question"] for turn in thing.content["turns"]] if thing else []
 
@@ -91,7 +92,7 @@ def test_whoever_writes_need_not_know(shelf: Shelf, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "INTERVAL", 0.01)
     monkeypatch.setattr(module, "keeper", module.keeper.__wrapped__)
     conversation = Conversation()
-    kept = Kept(shelf, "llama2", conversation)
+    kept = KeptConversation(shelf, "llama2", conversation)
     conversation.ask("first")
     until(lambda: turns(shelf, kept) == ["first"])
     conversation.begin_answer("m")
@@ -105,11 +106,12 @@ def test_whoever_writes_need_not_know(shelf: Shelf, monkeypatch: pytest.MonkeyPa
 
 SAID = """
 from models.store.opening import open_store
-from pages.shared.conversation import keeping
 from pages.shared.conversation.conversation import Conversation
-keeping.INTERVAL = 1000.0
+from pages.shared.conversation.keeping import KeptConversation
+from pages.shared.keeping import keeper
+keeper.INTERVAL = 1000.0
 conversation = Conversation()
-kept = keeping.Kept(open_store().shelf("a secret"), "llama2", conversation)
+kept = KeptConversation(open_store().shelf("a secret"), "llama2", conversation)
 conversation.ask("last words")
 """
 
@@ -121,7 +123,7 @@ def test_what_was_said_last_is_kept_when_the_server_stops(shelf: Shelf) -> None:
 
 def test_nothing_is_written_where_nothing_has_changed(shelf: Shelf) -> None:
     conversation = Conversation(system="be brief")
-    kept = Kept(shelf, "llama2", conversation)
+    kept = KeptConversation(shelf, "llama2", conversation)
     kept.save()
     assert shelf.entries("conversation") == []
     conversation.ask("first")
@@ -135,7 +137,7 @@ def test_nothing_is_written_where_nothing_has_changed(shelf: Shelf) -> None:
 
 def test_pictures_are_written_once_and_go_with_their_turn(shelf: Shelf, keeping: Path) -> None:
     conversation = Conversation((full_turn(),))
-    kept = Kept(shelf, "qwen_vl", conversation)
+    kept = KeptConversation(shelf, "qwen_vl", conversation)
     kept.save()
     files = [path for path in (keeping / "files").rglob("*") if path.is_file()]
     assert [path.read_bytes() for path in files] == [png()]
@@ -154,7 +156,7 @@ def test_pictures_are_written_once_and_go_with_their_turn(shelf: Shelf, keeping:
 
 def test_a_failure_is_noted_and_tried_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     conversation = Conversation((full_turn(),))
-    kept = Kept(shelf, "llama2", conversation)
+    kept = KeptConversation(shelf, "llama2", conversation)
     monkeypatch.setattr(open_store(), "limits", Limits(0, 0))
     kept.save()
     assert kept.failure and not kept.is_kept
@@ -170,13 +172,13 @@ def test_a_failure_is_noted_and_tried_again(shelf: Shelf, monkeypatch: pytest.Mo
 def test_what_is_deleted_is_not_written_again(shelf: Shelf) -> None:
     """Though an answer is still being written into it, here or in another session."""
     conversation = Conversation((full_turn(),))
-    kept = Kept(shelf, "llama2", conversation)
+    kept = KeptConversation(shelf, "llama2", conversation)
     kept.save()
     shelf.delete(kept.id)
     conversation.ask("more")
     kept.save()
     assert kept.deleted and shelf.entries("conversation") == []
-    other = Kept(shelf, "llama2", Conversation((full_turn(),)))
+    other = KeptConversation(shelf, "llama2", Conversation((full_turn(),)))
     other.drop()
     other.save()
     assert shelf.entries("conversation") == []
@@ -185,14 +187,14 @@ def test_what_is_deleted_is_not_written_again(shelf: Shelf) -> None:
 def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken, sound = (Kept(shelf, "llama2", Conversation((full_turn(),))) for _ in range(2))
+    broken, sound = (KeptConversation(shelf, "llama2", Conversation((full_turn(),))) for _ in range(2))
 
     def fail() -> None:
         raise RuntimeError("none of the foreseen")
 
     monkeypatch.setattr(broken, "save", fail)
     keeper().save()
-    assert sound.is_kept and "a conversation is not kept" in caplog.text
+    assert sound.is_kept and "something is not kept" in caplog.text
 
 
 # --- an answer that another session writes ---------------------------------------------------------
@@ -201,13 +203,13 @@ def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
 def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> None:
     """After a refresh in the middle of an answer, by the session that was refreshed."""
     writing = Conversation((Turn("q"),))
-    writer = Kept(shelf, "llama2", writing)
+    writer = KeptConversation(shelf, "llama2", writing)
     writing.begin_answer("m")
     writing.write("half")
     writer.save()
     thing = shelf.get(writer.id)
     assert thing
-    reader = Kept.read(shelf, thing)
+    reader = KeptConversation.read(shelf, thing)
     assert reader.conversation.turns[0].answers == (Answer("half", "failed", {}, "m"),)
     watch(reader)  # nothing new
     writing.write("half and more")
@@ -225,21 +227,21 @@ def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> 
 
 def test_an_answer_that_has_not_begun_is_waited_for(shelf: Shelf, session: dict[str, Any]) -> None:
     """The model is being loaded, say."""
-    writer = Kept(shelf, "llama2", Conversation((Turn("q"),)))
+    writer = KeptConversation(shelf, "llama2", Conversation((Turn("q"),)))
     writer.save()
     thing = shelf.get(writer.id)
     assert thing
-    reader = Kept.read(shelf, thing)
+    reader = KeptConversation.read(shelf, thing)
     assert reader.looks == LOOKS and reader.conversation.turns == (Turn("q"),)
 
 
 def test_nobody_is_waited_for_without_end(shelf: Shelf, session: dict[str, Any]) -> None:
     writing = Conversation((Turn("q", (Answer("half", ""),)),))
-    writer = Kept(shelf, "llama2", writing)
+    writer = KeptConversation(shelf, "llama2", writing)
     writer.save()
     thing = shelf.get(writer.id)
     assert thing
-    reader = Kept.read(shelf, thing)
+    reader = KeptConversation.read(shelf, thing)
     with pytest.raises(Rerun):
         for _ in range(LOOKS):
             watch(reader)

@@ -7,13 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from tests.fakes.browser import ask
+from tests.fakes.browser import ask, key
 from tests.fakes.server import Server
 from tests.fakes.speaker import ModelHandler, serving
 from tests.fakes.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+class Captioner(ModelHandler):
+    """Describes a picture for every permit."""
+
+    permits: threading.Semaphore
+
+    def answer(self) -> None:
+        self.permits.acquire(timeout=120)
+        send(self, "A heron in the reeds.", "stop")
+
+
+def send(handler: ModelHandler, text: str, reason: str | None = None) -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]}
+    try:
+        handler.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        handler.wfile.flush()
+    except OSError:  # whoever asked was killed
+        return
 
 
 class Model(ModelHandler):
@@ -24,17 +44,9 @@ class Model(ModelHandler):
     go: threading.Event
 
     def answer(self) -> None:
-        self._say(self.begins)
+        send(self, self.begins)
         self.go.wait(120)
-        self._say(self.rest, "stop")
-
-    def _say(self, text: str, reason: str | None = None) -> None:
-        chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": reason}]}
-        try:
-            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
-            self.wfile.flush()
-        except OSError:  # whoever asked was killed
-            return
+        send(self, self.rest, "stop")
 
 
 @pytest.fixture
@@ -44,37 +56,30 @@ def go() -> threading.Event:
 
 
 @pytest.fixture
-def app(go: threading.Event, tmp_path: Path) -> Iterator[Server]:
-    """A server that keeps, and whose model says half an answer."""
-    handler = type("Scripted", (Model,), {"go": go})
-    with serving(handler) as path:
+def permits() -> threading.Semaphore:
+    """For each of which a picture is described."""
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def app(go: threading.Event, permits: threading.Semaphore, tmp_path: Path) -> Iterator[Server]:
+    """A server that keeps, and whose models say half an answer, and describe as many pictures as they may."""
+    talks, looks = type("Talks", (Model,), {"go": go}), type("Looks", (Captioner,), {"permits": permits})
+    with serving(talks) as llama2, serving(looks) as qwen_vl:
         server = Server(
-            "app.py", LLAMA2_MODEL_PATH=path, QUINTET_KEEP="1", QUINTET_DATA=str(tmp_path / "data")
+            "app.py",
+            LLAMA2_MODEL_PATH=llama2,
+            QWEN_VL_MODEL_PATH=qwen_vl,
+            QUINTET_KEEP="1",
+            QUINTET_DATA=str(tmp_path / "data"),
         )
         try:
             server.start()
             yield server
         finally:
             go.set()
+            permits.release(99)
             server.stop()
-
-
-@pytest.fixture
-def new_browser(chromium: Any) -> Iterator[Any]:
-    """Opens a page in a browser of its own: `page.context.new_page()` is another tab."""
-    contexts = []
-
-    def opened(address: str) -> Any:
-        context = chromium.new_context(locale="en-US", viewport={"width": 1280, "height": 1400})
-        context.set_default_timeout(60_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
 
 
 def messages(page: Any) -> Any:
@@ -152,3 +157,92 @@ def test_delete_is_delete(app: Server, go: threading.Event, new_browser: Any, tm
     assert kept and not [file.name for file in kept if b"bittern" in file.read_bytes()]
     page.get_by_test_id("stSidebar").get_by_role("button", name="Undo").click()
     messages(page).filter(has_text="in the reeds.").wait_for()
+
+
+# --- albums ----------------------------------------------------------------------------------------
+
+
+def album_of(page: Any, folder: Path, *names: str) -> None:
+    """Have these pictures in the album that is shown."""
+    for number, name in enumerate(names, 1):
+        Image.new("RGB", (8 * number, 8), "white").save(folder / name)
+    page.get_by_role("radio", name="Caption many").click()
+    uploader = page.locator(key("qwen_vl.album.0") + " input")
+    uploader.set_input_files([folder / name for name in names])
+    page.get_by_text(f"0 of {len(names)}").wait_for()
+
+
+def test_a_kill_in_the_middle_of_captioning(
+    app: Server, permits: threading.Semaphore, new_browser: Any, tmp_path: Path
+) -> None:
+    page = new_browser(f"{app.address}/qwen_vl")
+    album_of(page, tmp_path, "a.png", "b.png", "c.png")
+    page.locator(key("qwen_vl.caption") + " button").click()
+    permits.release(1)
+    page.get_by_text("1 of 3").wait_for()
+    page.reload()  # the rest goes on
+    page.get_by_text("1 of 3").wait_for()
+    permits.release(1)
+    page.get_by_text("2 of 3").wait_for()
+    files = (tmp_path / "data" / "quintet.db-wal", tmp_path / "data" / "quintet.db")
+    until(
+        lambda: any(file.read_bytes().count(b"A heron in the reeds.") > 1 for file in files if file.exists())
+    )
+    app.kill()
+    app.start()
+    page.goto(f"{app.address}/qwen_vl")
+    page.get_by_text("2 of 3").wait_for()
+    listed(page, "a.png (+2)").wait_for()
+    tab = page.context.new_page()
+    tab.goto(f"{app.address}/qwen_vl")
+    tab.get_by_text("2 of 3").wait_for()
+    other = new_browser(page.url)
+    other.get_by_text("somebody else's").wait_for()
+    assert listed(other, "a.png (+2)").count() == 0 and other.get_by_text("2 of 3").count() == 0
+    permits.release(99)
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_text("3 of 3").wait_for()
+
+
+def test_a_deleted_album_is_deleted(app: Server, new_browser: Any, tmp_path: Path) -> None:
+    page = new_browser(f"{app.address}/qwen_vl")
+    album_of(page, tmp_path, "bittern.png")
+    listed(page, "bittern.png").wait_for()
+    picture = (tmp_path / "bittern.png").read_bytes()
+    kept = lambda: [file for file in (tmp_path / "data").rglob("*") if file.is_file()]  # noqa: E731
+    assert any(file.read_bytes() == picture for file in kept())
+    page.get_by_role("button", name="Rename or delete bittern.png").click()
+    page.get_by_text("Delete", exact=True).last.click()
+    page.get_by_role("button", name="Undo").first.wait_for()
+    page.wait_for_function("() => !location.search")
+    found = [file.read_bytes() for file in kept()]
+    assert found and not [data for data in found if b"bittern" in data or data == picture]
+    page.get_by_test_id("stSidebar").get_by_role("button", name="Undo").click()
+    listed(page, "bittern.png").wait_for()
+
+
+# --- settings --------------------------------------------------------------------------------------
+
+
+def test_settings_through_refresh_and_restart(app: Server, new_browser: Any) -> None:
+    page = new_browser(app.address)
+    tokens = key("set.llama2.max_new_tokens.512") + " input"
+    page.locator(tokens).fill("77")
+    page.locator(tokens).press("Enter")
+    page.get_by_text("System prompt and conversation").click()
+    prompt = page.locator(key("set.llama2.system.0") + " textarea")
+    prompt.fill("Be brief.")
+    prompt.press("Control+Enter")
+    page.get_by_role("link", name="Whisper").click()
+    page.get_by_role("heading", name="Whisper").wait_for()
+    app.stop()  # what was set last is kept then
+    app.start()
+    page.goto(app.address)
+    page.wait_for_function("name => document.querySelector(name)?.value === '77'", arg=tokens)
+    page.get_by_text("System prompt and conversation").click()
+    page.wait_for_function(
+        "name => document.querySelector(name)?.value === 'Be brief.'",
+        arg=key("set.llama2.system.0") + " textarea",
+    )
+    other = new_browser(app.address)
+    other.wait_for_function("name => document.querySelector(name)?.value === '512'", arg=tokens)

@@ -158,7 +158,7 @@ def test_what_comes_after_the_end_is_not_added() -> None:
     piece = base64.b64encode(bytes(32_000)).decode()
     begun.receive({"run": "a", "first": 0, "pieces": [piece], "over": False})
     finished = begun.finish()
-    assert (finished.name, finished.duration) == ("2026-03-04 05.06.07.wav", 1.0)
+    assert (begun.name, finished.duration) == ("2026-03-04 05.06.07.wav", 1.0)
     begun.receive({"run": "a", "first": 1, "pieces": [piece], "over": False})
     assert begun.acknowledged == 2 and transcript.received == 1.0 and begun.finish() is finished
 
@@ -195,13 +195,12 @@ def test_when_it_is_drawn_and_when_a_model_is_offered(
 
     monkeypatch.setattr(st, "fragment", fragment)
     monkeypatch.setattr(view, "_offer_to_load", lambda *_: offered.append(1))
-    finished: Any = object()
     if state:
         session["live.recording"] = recording(
-            running if state == "open" else ended(), over=state == "over", finished=finished
+            running if state == "open" else ended(), over=state == "over", finished=object()
         )
     shown = view.show_live_text("live", choice(engine=engine), SpeechOptions())
-    assert shown is (finished if state else None) and bool(offered) is offers
+    assert shown is session.get("live.recording") and bool(offered) is offers
     kind = engine if engine is ENGINE else None
     assert drawn == ([(every, kind, state == "open")] if every else [])
 

@@ -17,8 +17,9 @@ from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.dictation import MessageInput
 from pages.shared.conversation.turns import Answer, PictureFile, Source, Turn
+from pages.shared.vision import album as album_module
 from pages.shared.vision import captions, pictures, questions, region
-from pages.shared.vision.captions import Album
+from pages.shared.vision.album import Album
 from tests.fakes.engines import FakeEngine, Stage
 from tests.fakes.script import Rerun, lend, record
 from tests.fakes.waiting import WAIT
@@ -268,7 +269,7 @@ def test_an_engine_is_held_while_pictures_get_their_captions(
         held.append((asked.leased, these))
         return iter(())
 
-    monkeypatch.setattr(captions, "caption_many", look)
+    monkeypatch.setattr(album_module, "caption_many", look)
     before = album.editor
     album.start(lend(monkeypatch, engine), "What?", ChatOptions())
     assert album.job is not None and album.job.wait(WAIT)
@@ -282,14 +283,14 @@ def test_an_album_that_broke_off_says_why_once(
     album: Album, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(monkeypatch, "button", "info")
-    monkeypatch.setattr(captions, "get_album", lambda family: album)
+    monkeypatch.setattr(captions, "show_albums", lambda family, place: album)
     for name in ("_add_pictures", "_show_buttons"):
         monkeypatch.setattr(captions, name, lambda *_, **__: None)
-    monkeypatch.setattr(captions, "_choose_wording", lambda family: ("What?", ""))
+    monkeypatch.setattr(captions, "_choose_wording", lambda family, album: ("What?", ""))
     album.start(lend(monkeypatch, ZeroDivisionError("odd")), "What?", ChatOptions())
     assert album.job is not None and album.job.wait(WAIT)
     row = Checkpoint("row", "qwen_vl", "vision", "qwen-vl")
     choice = loading.Choice("qwen_vl", "row", "cpu", "fp32", 64, row, None, True, True)
     with pytest.raises(Rerun):
-        captions.show_captions(choice, ChatOptions())
+        captions.show_captions(choice, ChatOptions(), None)
     assert isinstance(session["qwen_vl.failure"], ZeroDivisionError) and album.job is None

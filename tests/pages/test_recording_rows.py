@@ -209,7 +209,7 @@ def test_a_recording_stays_while_it_is_translated() -> None:
     translation.state, translation.options = "running", BEGUN
     go = threading.Event()
     with Job[Any, None](lambda *_: go.wait(WAIT) and None) as job:
-        workspace.job = job
+        workspace.queue.job = job
         assert _actions(workspace, recording) == ["again"]
         go.set()
         assert job.wait(WAIT)
@@ -224,7 +224,7 @@ def test_a_line_is_not_heard_again_where_no_engine_can_be_had(
     workspaces[-1].pending_edit = made[0], {"action": "again", "line": 0, "version": made[0].version}
     workspaces[-1].asked = True
     alive(page.run())
-    assert workspaces[-1].pending_edit is None and workspaces[-1].job is None
+    assert workspaces[-1].pending_edit is None and workspaces[-1].queue.job is None
 
 
 def test_subtitles_in_two_languages_keep_to_the_width(

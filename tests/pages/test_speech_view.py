@@ -70,7 +70,7 @@ def recording(workspace: Workspace) -> Any:
 def work(workspace: Workspace) -> Iterator[Job[Any, None]]:
     """The workspace is busy until the test ends."""
     with Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None) as job:
-        workspace.job = job
+        workspace.queue.job = job
         yield job
 
 
@@ -127,7 +127,7 @@ def test_which_buttons_can_be_clicked(
     state: Any, running: bool, drawn: list[Drawn], workspace: Workspace, recording: Any, work: Any
 ) -> None:
     recording.state = state
-    workspace.job = work if running else None
+    workspace.queue.job = work if running else None
     view._show_buttons(workspace)
     disabled = {found.named["key"]: found.named["disabled"] for found in drawn}
     assert disabled == {"whisper.go": running or state == "done", "whisper.stop": not running}
@@ -191,8 +191,8 @@ def test_how_often_each_part_is_drawn(
     recording.lines = (LINE,) * lines
     still: Job[Any, Any] = Job(lambda *_: None)
     assert still.wait(WAIT)
-    workspace.job = work if busy == "work" else None
-    workspace._sounds[recording] = work if busy == "sound" else still  # type: ignore[assignment]
+    workspace.queue.job = work if busy == "work" else None
+    workspace.queue._sounds[recording] = work if busy == "sound" else still  # type: ignore[assignment]
     view._show_results(workspace)
     assert parts == [
         (view._show_queue, expected[0], busy == "work"),
@@ -269,7 +269,7 @@ def test_what_grows_is_only_looked_at(
     shown: dict[str, Any], drawn: list[Drawn], workspace: Workspace, recording: Any, work: Job[Any, None]
 ) -> None:
     recording.state = "running"
-    workspace._sounds[recording] = work  # type: ignore[assignment]
+    workspace.queue._sounds[recording] = work  # type: ignore[assignment]
     view._show_recording(workspace)
     assert (shown["editable"], shown["again"], shown["error"], shown["sound"]) == (False, False, "", None)
     assert "downloads" not in shown and "sent" not in shown
@@ -310,7 +310,7 @@ def test_a_track_is_chosen_where_there_are_several(
 
     monkeypatch.setattr(st, "selectbox", selectbox)
     tracks = tuple(Track(number, "", "", codec) for number, codec in enumerate(codecs, 1))
-    workspace._tracks[recording] = tracks
+    workspace.queue._tracks[recording] = tracks
     recording.state = "running" if busy else "done"
     recording.track = 1
     view._choose_track(workspace, recording)
@@ -322,10 +322,10 @@ def test_work_that_broke_off_is_explained_once(
     session: dict[str, Any], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace.start(lend(monkeypatch, ZeroDivisionError("odd")), OPTIONS)
-    assert workspace.job is not None and workspace.job.wait(WAIT)
+    assert workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
     with pytest.raises(Rerun):
         view._recognise(workspace, choice(), OPTIONS)
-    assert isinstance(session["whisper.failure"], ZeroDivisionError) and workspace.job is None
+    assert isinstance(session["whisper.failure"], ZeroDivisionError) and workspace.queue.job is None
     view._recognise(workspace, choice(), OPTIONS)
 
 
@@ -341,7 +341,7 @@ def test_what_is_asked_for_begins_where_it_can(
     workspace.asked = True
     with pytest.raises(Rerun):
         view._recognise(workspace, choice(accepted=accepted), OPTIONS)
-    assert (workspace.job is not None) is begins and not workspace.asked
+    assert (workspace.queue.job is not None) is begins and not workspace.asked
     assert ("whisper.failure" in session) is not accepted
 
 
@@ -364,7 +364,7 @@ def test_a_line_that_no_library_hears_again_is_explained(
     session: dict[str, Any], workspace: Workspace, recording: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_off(*_: Any) -> Any:
-        assert workspace.listening == LINE.start
+        assert workspace.queue.listening == LINE.start
         raise ZeroDivisionError("odd")
 
     monkeypatch.setattr(desk, "hear_again", break_off)
@@ -372,9 +372,9 @@ def test_a_line_that_no_library_hears_again_is_explained(
     edit = {"action": "again", "line": 0, "version": recording.version}
     workspace.pending_edit = recording, edit
     workspace.start(lend(monkeypatch, engine), OPTIONS)
-    assert workspace.job is not None and workspace.job.wait(WAIT)
-    assert isinstance(workspace.job.failure, ZeroDivisionError)
-    assert recording.lines == (LINE,) and workspace.pending_edit is None and workspace.listening is None
+    assert workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
+    assert isinstance(workspace.queue.job.failure, ZeroDivisionError)
+    assert recording.lines == (LINE,) and workspace.pending_edit is None and workspace.queue.listening is None
 
 
 @pytest.mark.parametrize(

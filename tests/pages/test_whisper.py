@@ -48,7 +48,7 @@ def transcribe(at: AppTest, workspaces: list[Any]) -> AppTest:
 
 
 def settled(at: AppTest, workspaces: list[Any]) -> AppTest:
-    until(lambda: not workspaces[-1].running)
+    until(lambda: not workspaces[-1].queue.running)
     return alive(at.run())
 
 
@@ -168,7 +168,9 @@ def test_hostile_names_stay_names(stage: Stage, workspaces: list[Any], wav: byte
     name = "../../" + "é" * 300 + "![x](http:__e)*.wav"
     at = add(visit("whisper"), (name, wav))
     (recording,) = workspaces[-1].recordings
-    assert recording.path.parent.parent == Path(workspaces[-1]._folder.name) and recording.path.is_file()
+    assert (
+        recording.path.parent.parent == Path(workspaces[-1].queue._folder.name) and recording.path.is_file()
+    )
     assert r"!\[x\](http\:\_\_e)\*.wav" in at.subheader[0].value
 
 
@@ -318,8 +320,8 @@ def test_of_several_sound_tracks_one_is_chosen(
     assert recording.track == 2
     transcribe(at, workspaces)
     assert stage.options[-1].track == 2  # type: ignore[union-attr]
-    until(lambda: not workspaces[-1].get_sound(recording).running)
-    assert workspaces[-1].get_sound(recording).value.path.name.endswith(".2.mp3")
+    until(lambda: not workspaces[-1].queue.get_sound(recording).running)
+    assert workspaces[-1].queue.get_sound(recording).value.path.name.endswith(".2.mp3")
     at = add(at, ("talk.wav", wav))
     click(at, "whisper.show.1")
     assert workspaces[-1].shown.name == "talk.wav"

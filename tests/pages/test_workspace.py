@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from models.errors import BadInput
 from models.jobs import Job
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions
-from models.sound.spool import Spool
+from models.transcripts.live import LiveText, LiveTranscript
 from models.transcripts.recordings import Recording
+from pages.shared.speech import queue
 from pages.shared.speech import workspace as module
-from pages.shared.speech.live import Finished
+from pages.shared.speech.live import Finished, LiveRecording
 from pages.shared.speech.workspace import Workspace, _actions, _describe_error
 from tests.fakes.engines import FakeSpeechEngine, Stage
 from tests.fakes.script import lend
@@ -77,26 +79,31 @@ def test_any_name_is_one_on_disk(workspace: Workspace, name: str, kept: str) -> 
     assert recording.path.read_bytes() == b"sound"
 
 
-def test_what_was_said_live_is_taken_over_once(workspace: Workspace) -> None:
-    sound = Spool()
-    sound.append(bytes(64_000))
-    said = [Finished(f"{name}.wav", sound, (LINE,), "de", 2.0) for name in "ab"]
-    workspace.add_live(said[0])
+def test_what_was_said_live_is_taken_over_once(workspace: Workspace, engine: FakeSpeechEngine) -> None:
+    said = []
+    for text in (" Hello.", " Goodbye."):
+        transcript = LiveTranscript(engine)
+        transcript.feed(bytes(64_000))
+        live = LiveRecording("a", transcript, Job(lambda _, cancel: LiveText()), over=True)
+        live.job.wait(WAIT)
+        live.finished = Finished(transcript.sound, (replace(LINE, text=text),), "de", 2.0)
+        said.append(live)
+    workspace.follow(said[0])
     workspace.recordings[0].state = "running"  # by now something else is watched
-    for finished in (said[0], said[1], said[1]):
-        workspace.add_live(finished)
-    assert [recording.name for recording in workspace.recordings] == ["a.wav", "b.wav"]
+    for live in (said[0], said[1], said[1]):
+        workspace.follow(live)
+    assert [recording.lines[0].text for recording in workspace.recordings] == [" Hello.", " Goodbye."]
     last = workspace.recordings[1]
-    assert workspace.shown is last and (last.state, last.lines, last.language) == ("done", (LINE,), "de")
-    assert (last.duration, last.position) == (2.0, 2.0)
+    assert workspace.shown is last and (last.state, last.language) == ("done", "de")
+    assert (last.duration, last.position, last.path.stat().st_size) == (2.0, 2.0, 64_044)
 
 
 def test_a_translation_is_waited_for(workspace: Workspace) -> None:
     (recording,) = added(workspace, "a.wav")
     recording.state = "done"
-    assert not workspace.waiting
+    assert not workspace.queue.waiting
     recording.translate()
-    assert workspace.waiting
+    assert workspace.queue.waiting
 
 
 def test_work_is_begun_once_and_holds_its_engine(
@@ -106,14 +113,16 @@ def test_work_is_begun_once_and_holds_its_engine(
     stage.heard, stage.hold = [LINE], (0, threading.Event())
     added(workspace, "a.wav")
     workspace.start(choice, SpeechOptions())
-    job = workspace.job
+    job = workspace.queue.job
     workspace.start(choice, SpeechOptions())
-    assert job is not None and workspace.job is job and workspace.running
+    assert job is not None and workspace.queue.job is job and workspace.queue.running
     stage.hold[1].set()
     assert job.wait(WAIT) and workspace.recordings[0].state == "done"
     workspace.recordings[0].again()
     workspace.start(choice, SpeechOptions())
-    assert workspace.job is not job and workspace.job is not None and workspace.job.wait(WAIT)
+    assert (
+        workspace.queue.job is not job and workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
+    )
     assert len(stage.options) == 2
 
 
@@ -128,7 +137,7 @@ def test_an_engine_is_held_between_two_recordings(
 
     monkeypatch.setattr(module, "transcribe_all", look)
     workspace.start(lend(monkeypatch, engine), SpeechOptions())
-    assert workspace.job is not None and workspace.job.wait(WAIT)
+    assert workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
     assert held == [True] and not engine.leased
 
 
@@ -139,7 +148,7 @@ def test_only_what_nobody_foresaw_is_logged(
     stage.refused = {"a.wav": BadInput("No sound.", "没有声音。"), "b.wav": ZeroDivisionError("odd")}
     added(workspace, "a.wav", "b.wav")
     workspace.start(lend(monkeypatch, engine), SpeechOptions())
-    assert workspace.job is not None and workspace.job.wait(WAIT)
+    assert workspace.queue.job is not None and workspace.queue.job.wait(WAIT)
     (record,) = caplog.records
     assert record.exc_info is not None and isinstance(record.exc_info[1], ZeroDivisionError)
 
@@ -151,15 +160,15 @@ def test_sound_and_tracks_are_looked_at_once(
     workspace.add("film.mkv", io.BytesIO(film.read_bytes()))
     workspace.add("letter.wav", io.BytesIO(b"Dear reader"))
     recording, letter = workspace.recordings
-    assert [track.number for track in workspace.tracks(recording)] == [1, 2]
-    assert workspace.tracks(letter) == ()  # why is said where it is transcribed
-    monkeypatch.setattr(module, "tracks", lambda _: pytest.fail("read again"))
-    assert len(workspace.tracks(recording)) == 2 and workspace.tracks(letter) == ()
-    sound = workspace.get_sound(recording)
-    assert workspace.get_sound(recording) is sound
-    workspace.choose(recording, 2)
+    assert [track.number for track in workspace.queue.tracks(recording)] == [1, 2]
+    assert workspace.queue.tracks(letter) == ()  # why is said where it is transcribed
+    monkeypatch.setattr(queue, "tracks", lambda _: pytest.fail("read again"))
+    assert len(workspace.queue.tracks(recording)) == 2 and workspace.queue.tracks(letter) == ()
+    sound = workspace.queue.get_sound(recording)
+    assert workspace.queue.get_sound(recording) is sound
+    workspace.queue.choose(recording, 2)
     assert recording.track == 2 and sound.cancel.is_set()
-    assert workspace.get_sound(recording) is not sound
+    assert workspace.queue.get_sound(recording) is not sound
 
 
 def test_what_is_removed_is_prepared_no_longer(workspace: Workspace, tmp_path: Path) -> None:
@@ -167,15 +176,15 @@ def test_what_is_removed_is_prepared_no_longer(workspace: Workspace, tmp_path: P
     for name in "ab":
         workspace.add(f"{name}.wav", io.BytesIO(wav))
     first, second = workspace.recordings
-    sounds = [workspace.get_sound(recording) for recording in (first, second)]
-    workspace.tracks(first)
+    sounds = [workspace.queue.get_sound(recording) for recording in (first, second)]
+    workspace.queue.tracks(first)
     workspace.remove(first)
     assert [sound.cancel.is_set() for sound in sounds] == [True, False]
-    assert first not in workspace._tracks and first not in workspace._sounds
-    workspace.job = Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None)
+    assert first not in workspace.queue._tracks and first not in workspace.queue._sounds
+    workspace.queue.job = Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None)
     workspace.close()
-    assert sounds[1].cancel.is_set() and workspace.job.cancel.is_set()
-    assert workspace.job.wait(WAIT)
+    assert sounds[1].cancel.is_set() and workspace.queue.job.cancel.is_set()
+    assert workspace.queue.job.wait(WAIT)
 
 
 @pytest.mark.parametrize("working", [True, False])
@@ -196,7 +205,7 @@ def test_what_is_under_way_is_left_alone(
     recording.state, recording.options = state, SpeechOptions() if begun else None
     recording.heard = [LINE]
     with Job[Any, None](lambda _, cancel: cancel.wait(WAIT) and None) as job:
-        workspace.job = job if working else None
+        workspace.queue.job = job if working else None
         # Where an engine was closed under it, what was begun waits, and nobody works on it.
         expected = while_working if working or while_working else ["remove"]
         assert list(_actions(workspace, recording)) == expected

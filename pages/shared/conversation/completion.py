@@ -13,19 +13,31 @@ from pages.shared import loading
 from pages.shared.conversation.streaming import show_growing
 from pages.shared.conversation.turns import Answer
 from pages.shared.conversation.usage import CURSOR, figures_of, show_usage
-from pages.shared.language import tr
+from pages.shared.language import sentence, tr
+from pages.shared.markdown import readable
 from pages.shared.session import hold
+from pages.shared.settings import get_settings
 
 
 class Draft:
     """A text, what it was before it was continued, and the work that continues it, whichever page is looked at."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    def __init__(self, text: str = "", keep: Callable[[str], Any] = lambda text: None) -> None:
+        self._text = text
+        self._keep = keep  # is told of every change
         self.before: str | None = None
         self.continued: Answer | None = None  # its figures
         self.number = 0  # a text written by us needs a new widget
         self.work: loading.Work | None = None
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+    @text.setter
+    def text(self, text: str) -> None:
+        self._text = text
+        self._keep(text)
 
     def go_on(self, choice: loading.Choice, options: ChatOptions) -> None:
         """Write what follows the text."""
@@ -68,10 +80,12 @@ class Draft:
             self.number += 1
 
 
-def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
-    """A base model does not answer, it continues: one text that grows."""
+def show_completion(choice: loading.Choice, options: ChatOptions, place: Any) -> None:
+    """A base model does not answer, it continues: one text that grows. If it is not kept, `place` says why."""
     family = choice.family
-    draft = hold(f"{family}.draft", Draft, Draft.stop)
+    if failure := get_settings().failure:
+        place.caption(f":material/info: {readable(sentence(failure))}")
+    draft = hold(f"{family}.draft", partial(_begin_draft, family), Draft.stop)
     _hear_of_the_end(family, draft)
     st.info(
         tr(
@@ -97,6 +111,12 @@ def show_completion(choice: loading.Choice, options: ChatOptions) -> None:
         if loading.may_begin(choice):
             draft.go_on(choice, options)
         st.rerun()
+
+
+def _begin_draft(family: str) -> Draft:
+    """With the text as it was left."""
+    settings, key = get_settings(), f"{family}.draft"
+    return Draft(settings.get_text(key), lambda text: settings.note(key, text, ""))
 
 
 def _hear_of_the_end(family: str, draft: Draft) -> None:

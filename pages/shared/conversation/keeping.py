@@ -1,167 +1,104 @@
-"""Conversations that are kept while they are talked in: by the page when it is drawn, and every second by a thread."""
+"""Conversations as things that are kept, and which of them a page shows."""
 
-import atexit
-import logging
-import threading
-import time
-from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING
-from weakref import WeakSet
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
-from models.errors import NotKept
-from models.jobs import Job
-from models.store.things import Changed, Thing, new_id
+import streamlit as st
+
+from models.schema import Text
+from models.store.things import Thing
+from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.kept import is_open, read_content, title_of, words_of, write_content
-from pages.shared.conversation.turns import Turn
+from pages.shared.keeping.histories import History, attempt, begin_history, reopen
+from pages.shared.keeping.history import show_history
+from pages.shared.keeping.keeper import Form, Kept, Written
+from pages.shared.language import forget
+from pages.shared.settings import get_settings
 
 if TYPE_CHECKING:
     from models.store.store import Shelf
 
-INTERVAL = 1.0  # seconds between two looks at what has changed
-PATIENCE = 10.0  # seconds after which keeping is tried again that has failed
-LOOKS = 120  # seconds in vain, as of a model that is being loaded, after which nobody writes the rest of an answer any more
 
+class KeptConversation(Kept):
+    """A conversation: its turns are never changed but replaced. A system prompt alone is nothing to keep."""
 
-class Kept:
-    """A conversation of a session, and what the store has of it.
+    form = Form(
+        "conversation",
+        Text("New chat", "新对话"),
+        Text("Search conversations", "搜索会话"),
+        Text("No conversation has all these words.", "没有包含这些词的会话。"),
+        Text(
+            "The address names a conversation that is not kept for this browser: it was deleted, or is somebody "
+            "else's.",
+            "网址中的会话不属于此浏览器：它已被删除，或属于他人。",
+        ),
+    )
 
-    Whoever changes the conversation need not know: its turns are never changed but replaced, so that what was kept
-    last can be told from what there is now.
-    """
-
-    def __init__(self, shelf: "Shelf", page: str, conversation: Conversation) -> None:
-        self.shelf = shelf
-        self.page = page
-        self.id = new_id()
-        self.conversation = conversation
-        self.failure: NotKept | None = None  # why it is not kept at the moment
-        self.deleted = False  # whatever is still written into it
-        self.looks = 0  # that are left at an answer which another session writes
-        self._revision = 0
-        self._saved: tuple[tuple[Turn, ...], str] = (), ""
-        self._again = 0.0
-        self._lock = threading.Lock()
-        keeper().add(self)
-
-    @classmethod
-    def read(cls, shelf: "Shelf", thing: Thing) -> "Kept":
-        """As the store has it. Raises NotKept where it cannot be read."""
-        kept = cls(shelf, thing.page, Conversation())
-        kept.id = thing.id
-        kept._take(thing)
-        return kept
+    def __init__(self, shelf: "Shelf", page: str, conversation: Conversation | None = None) -> None:
+        self.conversation = conversation or Conversation()
+        super().__init__(shelf, page)
 
     @property
-    def is_kept(self) -> bool:
-        return self._revision > 0
+    def state(self) -> Any:
+        turns = self.conversation.turns
+        return (turns, self.conversation.system) if turns else None
 
-    @property
-    def _changed(self) -> bool:
-        turns, system = self._saved
-        now = self.conversation
-        return now.turns is not turns or (now.system != system and bool(now.turns))
-
-    def save(self) -> None:
-        """Keep what has changed; for any thread. A failure is noted, and tried again after a while."""
-        with self._lock:
-            if self.deleted or not self._changed or time.monotonic() < self._again:
-                return
-            turns, system = self.conversation.turns, self.conversation.system
-            try:
-                self._write(turns, system)
-            except NotKept as error:
-                self.failure, self._again = error, time.monotonic() + PATIENCE
-                return
-            self.failure, self._saved = None, (turns, system)
-
-    def _write(self, turns: tuple[Turn, ...], system: str) -> None:
-        if not turns:  # cleared
-            self.shelf.delete(self.id)
-            self._revision = 0
-            return
+    def write(self, state: Any) -> Written:
+        turns, system = state
         content, files = write_content(turns, system)
-        thing = Thing(
-            self.id,
-            "conversation",
-            self.page,
-            title_of(turns),
-            content,
-            words_of(turns),
-            files,
-            self._revision,
-        )
-        try:
-            self._revision = self.shelf.put(thing)
-        except Changed:
-            if self.shelf.revision(self.id) == 0:
-                self.deleted = True
-                return
-            self._revision = 0  # another tab went its own way: this is another conversation from here on
-            self.id = new_id()
-            self._write(turns, system)
+        return Written(title_of(turns), content, words_of(turns), files)
 
-    def look(self) -> bool:
-        """Take what another session has written since; whether it has. Raises NotKept."""
-        with self._lock:
-            if not self.is_kept or self._changed or self.deleted:
-                return False
-            if (revision := self.shelf.revision(self.id)) == self._revision:
-                return False
-            thing = self.shelf.get(self.id) if revision else None
-            if thing is None:
-                self.deleted = True
-            else:
-                self._take(thing)
-            return True
+    def take(self, thing: Thing) -> bool:
+        files = {name: file for name, file in thing.files.items() if isinstance(file, bytes)}
+        self.conversation = read_content(thing.content, files)
+        return is_open(thing.content)
 
-    def is_behind(self) -> bool:
-        """Whether another session has written more, or deleted it. Raises NotKept."""
-        return self.shelf.revision(self.id) != self._revision
+    def fresh(self) -> Self:
+        system = get_settings().get_text(f"{self.page}.system", self.conversation.system)
+        return type(self)(self.shelf, self.page, Conversation(system=system))
 
-    def drop(self) -> None:
-        """From now on nothing of it is kept: it was deleted."""
-        with self._lock:
-            self.deleted = True
-
-    def _take(self, thing: Thing) -> None:
-        self.conversation = read_content(thing.content, thing.files)
-        self._revision = thing.revision
-        self._saved = self.conversation.turns, self.conversation.system
-        self.looks = LOOKS if is_open(thing.content) else 0
+    def settle(self) -> None:
+        self.conversation.settle()
 
 
-class Keeper:
-    """Saves every conversation that somebody still holds, again and again."""
-
-    def __init__(self) -> None:
-        self._kept: WeakSet[Kept] = WeakSet()
-        self._lock = threading.Lock()
-
-    def add(self, kept: Kept) -> None:
-        with self._lock:
-            self._kept.add(kept)
-
-    def save(self) -> None:
-        with self._lock:
-            held = list(self._kept)
-        for kept in held:
-            try:
-                kept.save()
-            except Exception:  # one that cannot be written is no reason to lose the others
-                logging.getLogger(__name__).exception("a conversation is not kept")
-
-    def work(self, send: Callable[[None], None], cancel: threading.Event) -> None:
-        """Until it is cancelled; of a Job."""
-        while not cancel.wait(INTERVAL):
-            self.save()
+def open_conversation(thing: Thing) -> None:
+    """That the page's address names: in its mode."""
+    family, _, mode = thing.page.partition(".")
+    if mode:
+        st.session_state[f"set.{family}.mode"] = mode
+    else:
+        forget(f"set.{family}.mode")
+    attempt(thing.page, reopen, thing.id, KeptConversation)
 
 
-@cache
-def keeper() -> Keeper:
-    """The one of this process, at work from now on, and once more when it ends."""
-    found = Keeper()
-    Job(found.work)
-    atexit.register(found.save)
+def show_conversations(key: str, family: str, place: Any) -> Conversation:
+    """Draw their list into `place`, and return the one that the page shows, which else is the session's alone.
+
+    `key` tells apart the conversations of a family's modes.
+    """
+    history = show_history(key, family, place, partial(_begin, key, family))
+    if history is not None and isinstance(history.shown, KeptConversation):
+        return _adopt(key, family, history.shown.conversation)
+    return _of_session(key)
+
+
+def _begin(key: str, family: str, shelf: "Shelf") -> History:
+    return begin_history(key, family, KeptConversation(shelf, key, _of_session(key)))
+
+
+def _of_session(key: str) -> Conversation:
+    """The one that a session has where nothing is kept."""
+    system = get_settings().get_text(f"{key}.system")
+    found: Conversation = st.session_state.setdefault(f"{key}.conversation", Conversation(system=system))
     return found
+
+
+def _adopt(key: str, family: str, conversation: Conversation) -> Conversation:
+    """Make it the page's; what was asked for, typed or failed in the one before is past."""
+    state = st.session_state
+    if state.get(f"{key}.conversation") is not conversation:
+        state[f"{key}.conversation"] = conversation
+        state[f"{key}.imports"] = state.get(f"{key}.imports", 0) + 1
+        loading.forget_failure(family)
+    return conversation

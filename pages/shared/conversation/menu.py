@@ -8,20 +8,25 @@ from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.markdown_file import write_markdown
-from pages.shared.language import language, remember, say, tr
+from pages.shared.language import language, say, tr
 from pages.shared.markdown import literal, readable
+from pages.shared.settings import get_settings
 
 
 def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation: Conversation) -> None:
     """Draw it. `key` tells apart the widgets of a page's conversations."""
     with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
         number = st.session_state.setdefault(f"{key}.imports", 0)  # a new key empties the widgets
-        conversation.system = st.text_area(
+        widget = f"set.{key}.system.{number}"
+        st.session_state.setdefault(widget, conversation.system)  # kept with the conversation
+        system = st.text_area(
             tr("System prompt", "系统提示词"),
-            key=remember(f"set.{key}.system.{number}", conversation.system),
+            key=widget,
             placeholder=checkpoint.system_prompt if checkpoint else "",
             help=tr("Stays when old turns no longer fit.", "旧对话超出上下文时仍会保留。"),
         )
+        _keep_system_prompt(key, conversation, system)
+        conversation.system = system
         with st.container(horizontal=True):
             st.download_button(
                 tr("Export", "导出"),
@@ -49,6 +54,15 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
     if conversation.notes:  # not in the expander, which closes with every import
         said = "\n\n".join(readable(say(note)) for note in conversation.notes)
         st.info(said, icon=":material/info:")
+
+
+def _keep_system_prompt(key: str, conversation: Conversation, system: str) -> None:
+    """It is kept with its conversation; before the first question, as a setting of the page."""
+    settings, name = get_settings(), f"{key}.system"
+    if not conversation.turns and system != conversation.system:
+        settings.note(name, system, "")
+    elif conversation.turns and settings.get_text(name) == system:
+        settings.note(name, "", "")
 
 
 def _import(key: str, family: str, conversation: Conversation) -> None:

@@ -16,6 +16,7 @@ from models.transcripts.recordings import Recording
 from pages.shared.language import remember, tr
 
 _TYPES = {**MIME, **DOCUMENTS}
+WIDTHS, COUNTS = range(5, 201), range(1, 11)  # of letters in a line, of lines in a subtitle
 _WITH_TRANSLATION = ("srt", "vtt", *DOCUMENTS)
 
 
@@ -47,11 +48,13 @@ def show_downloads(family: str, recording: Recording, recordings: Sequence[Recor
 def chosen_form(family: str) -> Form:
     """What the visitor chose, now or earlier."""
 
-    def chosen(name: str, default: object) -> Any:
-        return st.session_state[remember(f"set.{family}.{name}", default)]
+    def chosen(name: str, default: object, allows: Callable[[Any], bool] | None = None) -> Any:
+        return st.session_state[remember(f"set.{family}.{name}", default, allows)]
 
     return Form(
-        chosen("max_line_width", None), chosen("max_line_count", MOST_LINES), chosen("document_times", True)
+        chosen("max_line_width", None, [None, *WIDTHS].__contains__),
+        chosen("max_line_count", MOST_LINES, COUNTS.__contains__),
+        chosen("document_times", True),
     )
 
 
@@ -59,8 +62,8 @@ def _choose_form(family: str, form: Form) -> None:
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
         st.number_input(
             tr("Max. characters per line", "每行最多字符数"),
-            min_value=5,
-            max_value=200,
+            min_value=WIDTHS[0],
+            max_value=WIDTHS[-1],
             placeholder=tr("no limit", "不限"),
             key=f"set.{family}.max_line_width",
             help=tr(
@@ -70,8 +73,8 @@ def _choose_form(family: str, form: Form) -> None:
         )
         st.number_input(
             tr("Max. lines per subtitle", "每条字幕最多行数"),
-            min_value=1,
-            max_value=10,
+            min_value=COUNTS[0],
+            max_value=COUNTS[-1],
             key=f"set.{family}.max_line_count",
             disabled=form.max_line_width is None,
         )

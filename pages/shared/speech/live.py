@@ -33,14 +33,13 @@ TAIL = 4000  # characters of final text that are on the page while it grows
 class Finished:
     """What was said, and how it was written down."""
 
-    name: str
     sound: Spool
     segments: tuple[Segment, ...]
     language: str | None
     duration: float  # seconds
 
 
-@dataclass
+@dataclass(eq=False)
 class LiveRecording:
     """One recording, from Start on; `run` is the browser's name for it."""
 
@@ -52,6 +51,11 @@ class LiveRecording:
     over: bool = False  # the browser sends no more
     refusal: ModelError | None = None  # why no more is kept
     finished: Finished | None = None
+    taken: bool = False  # into the queue
+
+    @property
+    def name(self) -> str:
+        return f"{self.began:%Y-%m-%d %H.%M.%S}.wav"
 
     @property
     def full(self) -> bool:
@@ -84,9 +88,8 @@ class LiveRecording:
         """What was said, kept once nothing more comes."""
         if self.finished is None:
             now = self.transcript.flush()
-            name = f"{self.began:%Y-%m-%d %H.%M.%S}.wav"
             sound, seconds = self.transcript.sound, self.transcript.received
-            self.finished = Finished(name, sound, now.segments, now.language, seconds)
+            self.finished = Finished(sound, now.segments, now.language, seconds)
         return self.finished
 
 
@@ -102,8 +105,8 @@ def _decoded(piece: Any) -> bytes:
 # --- the view ------------------------------------------------------------------------------------
 
 
-def show_live_text(key: str, choice: Choice, options: SpeechOptions) -> Finished | None:
-    """Draw it; return the last recording once it has ended and all of it is text."""
+def show_live_text(key: str, choice: Choice, options: SpeechOptions) -> LiveRecording | None:
+    """Draw it; return the last recording, whether it has ended or not."""
     recording = _recording(key)
     engine = choice.engine if isinstance(choice.engine, SpeechEngine) else None
     is_open = recording is not None and recording.open
@@ -112,8 +115,7 @@ def show_live_text(key: str, choice: Choice, options: SpeechOptions) -> Finished
     if engine is None and recording is None and f"{key}.unheard" not in st.session_state:
         return None
     st.fragment(_view, run_every=REFRESH if is_open else None)(key, engine, options, is_open)
-    recording = _recording(key)
-    return recording.finished if recording else None
+    return _recording(key)
 
 
 def _recording(key: str) -> LiveRecording | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -15,12 +16,14 @@ from models.transcripts.formats import write
 from models.transcripts.recordings import Recording
 from pages.shared import frame, loading
 from pages.shared.conversation.sources import show_send_to_chat
+from pages.shared.keeping.histories import follow_address
 from pages.shared.language import remember, say, sentence, tr
 from pages.shared.markdown import literal, readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.speech.downloads import show_downloads
 from pages.shared.speech.editing import apply_edit, check_version
 from pages.shared.speech.film import show_film
+from pages.shared.speech.keeping import open_recording, show_recordings
 from pages.shared.speech.live import show_live_text
 from pages.shared.speech.transcript_view import show_transcript
 from pages.shared.speech.workspace import Workspace, clock, get_workspace, show_queue
@@ -34,10 +37,12 @@ LINES_PER_SECOND = 400
 def speech_page(intro: str) -> None:
     """The Whisper page."""
     frame.set_up_page(FAMILY, intro, layout="wide")
+    workspace, place = get_workspace(), st.sidebar.container()
+    follow_address(FAMILY, {"recording": partial(open_recording, FAMILY, workspace)})
     choice, values = show_sidebar(
         FAMILY, [spec for spec in fields(SpeechOptions) if spec.name not in ("language", "track")]
     )
-    workspace = get_workspace()
+    show_recordings(FAMILY, workspace, place)
     _add_recordings(workspace, choice)
     try:
         options = SpeechOptions(language=_choose_language(), **values)
@@ -46,7 +51,7 @@ def speech_page(intro: str) -> None:
         return
     _warn(workspace, choice, options)
     _show_buttons(workspace)
-    if not workspace.running:
+    if not workspace.queue.running:
         loading.show_load(choice)
     loading.show_failure(FAMILY)
     if not workspace.recordings:
@@ -61,25 +66,25 @@ def _recognise(workspace: Workspace, choice: loading.Choice, options: SpeechOpti
     """Begin with what waits, once there is an engine for it; say what the work before broke off with."""
     if workspace.asked:
         workspace.asked = False
-        if (workspace.waiting or workspace.pending_edit) and loading.may_begin(choice):
+        if (workspace.queue.waiting or workspace.pending_edit) and loading.may_begin(choice):
             workspace.start(choice, options)
         workspace.pending_edit = None
         st.rerun()
-    if workspace.job is not None and not workspace.running:
-        failure, workspace.job = workspace.job.failure, None
+    if workspace.queue.job is not None and not workspace.queue.running:
+        failure, workspace.queue.job = workspace.queue.job.failure, None
         if failure is not None:
             loading.fail(FAMILY, failure)
 
 
 def _show_results(workspace: Workspace) -> None:
     """The queue and the recording that is shown, each drawn again while something happens to it."""
-    pause = REFRESH if workspace.running else None
-    st.fragment(_show_part, run_every=pause)(workspace, _show_queue, lambda: workspace.running)
+    pause = REFRESH if workspace.queue.running else None
+    st.fragment(_show_part, run_every=pause)(workspace, _show_queue, lambda: workspace.queue.running)
     if (shown := workspace.shown) is None:
         return
 
     def changing() -> bool:
-        return workspace.running or workspace.get_sound(shown).running
+        return workspace.queue.running or workspace.queue.get_sound(shown).running
 
     pause = max(REFRESH, len(shown.lines) / LINES_PER_SECOND) if changing() else None
     st.fragment(_show_part, run_every=pause)(workspace, _show_recording, changing)
@@ -91,9 +96,8 @@ def _show_results(workspace: Workspace) -> None:
 def _add_recordings(workspace: Workspace, choice: loading.Choice) -> None:
     upload, record, speak = st.tabs([tr("Upload", "上传"), tr("Record", "录音"), tr("Live", "实时")])
     with speak:
-        language = st.session_state.get("set.whisper.language") or None
-        if finished := show_live_text("whisper.live", choice, SpeechOptions(language)):
-            workspace.add_live(finished)
+        language = st.session_state[_remember_language()] or None
+        workspace.follow(show_live_text("whisper.live", choice, SpeechOptions(language)))
     added = upload.file_uploader(
         tr("Audio or video, as many as you like", "音频或视频，可多选"),
         type=[*SOUND, *VIDEO],
@@ -122,10 +126,14 @@ def _choose_language() -> str | None:
             tr("Spoken language", "语音语言"),
             list(names),
             format_func=names.__getitem__,
-            key=remember("set.whisper.language", ""),
+            key=_remember_language(),
         )
         or None
     )
+
+
+def _remember_language() -> str:
+    return remember("set.whisper.language", "", ["", *LANGUAGES].__contains__)
 
 
 def _warn(workspace: Workspace, choice: loading.Choice, options: SpeechOptions) -> None:
@@ -156,14 +164,17 @@ def _show_buttons(workspace: Workspace) -> None:
             tr("Transcribe", "开始转写"),
             type="primary",
             icon=":material/play_arrow:",
-            disabled=workspace.running or not workspace.waiting,
+            disabled=workspace.queue.running or not workspace.queue.waiting,
             key="whisper.go",
         ):
             workspace.asked = True
         if st.button(
-            tr("Stop", "停止"), icon=":material/stop:", disabled=not workspace.running, key="whisper.stop"
+            tr("Stop", "停止"),
+            icon=":material/stop:",
+            disabled=not workspace.queue.running,
+            key="whisper.stop",
         ):
-            workspace.stop()
+            workspace.queue.stop()
 
 
 # --- drawn again and again while something happens -------------------------------------------------
@@ -188,10 +199,10 @@ def _show_recording(workspace: Workspace) -> None:
         return
     st.subheader(literal(recording.name))
     _choose_track(workspace, recording)
-    sound = workspace.get_sound(recording)
+    sound = workspace.queue.get_sound(recording)
     if sound.running:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
-    if (start := workspace.listening) is not None:
+    if (start := workspace.queue.listening) is not None:
         st.caption(tr(f"Listening again at {clock(start)}", f"正在重新聆听 {clock(start)} 处"))
     show_film(FAMILY, recording, sound.value)
     show_transcript(
@@ -199,7 +210,7 @@ def _show_recording(workspace: Workspace) -> None:
         recording,
         sound.value,
         editable=not recording.busy,
-        again=not workspace.running,
+        again=not workspace.queue.running,
         error=sentence(workspace.error) if workspace.error else "",
         on_edit=lambda edit: _take_edit(workspace, recording, edit),
     )
@@ -213,8 +224,8 @@ def _show_recording(workspace: Workspace) -> None:
 
 def _choose_track(workspace: Workspace, recording: Recording) -> None:
     """Where a file has several sound tracks, which one is heard."""
-    found = [track for track in workspace.tracks(recording) if track.codec]
-    if len(workspace.tracks(recording)) < 2 or not found:
+    found = [track for track in workspace.queue.tracks(recording) if track.codec]
+    if len(workspace.queue.tracks(recording)) < 2 or not found:
         return
     names = {None: tr("the file's default one", "文件默认音轨")} | {
         track.number: str(track) for track in found
@@ -229,7 +240,7 @@ def _choose_track(workspace: Workspace, recording: Recording) -> None:
         help=tr("Then transcribe it, or transcribe it anew.", "选择后请转写，或重新转写。"),
     )
     if chosen != recording.track:
-        workspace.choose(recording, chosen)
+        workspace.queue.choose(recording, chosen)
         st.rerun()
 
 

@@ -1,34 +1,28 @@
-"""The recordings of one visitor: added, recognised one after another, chosen, taken away."""
+"""The recordings of a page: added, recognised one after another, chosen, taken away."""
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from threading import Event
-from typing import IO, Any
-from uuid import uuid4
+from typing import IO, TYPE_CHECKING, Any
 
 import streamlit as st
 
 from models import BadInput, ModelError, SpeechEngine, SpeechOptions
-from models.errors import short
-from models.jobs import Job
-from models.sound.playback import Sound, prepare
-from models.sound.tracks import Track, tracks
-from models.temporary import temporary_folder
 from models.transcripts.recordings import Recording, hear_again, transcribe_all
 from pages.shared import loading
-from pages.shared.language import sentence, tr
+from pages.shared.keeping.histories import attempt, delete
+from pages.shared.language import tr
 from pages.shared.markdown import literal, readable
 from pages.shared.session import hold
 from pages.shared.speech.editing import apply_edit, check_version
-from pages.shared.speech.live import Finished
+from pages.shared.speech.kept import sentences
+from pages.shared.speech.live import LiveRecording
+from pages.shared.speech.queue import Queue, queues
 
-PEAKS = 8000  # parts of a waveform, which can be zoomed
+if TYPE_CHECKING:
+    from models.store.store import Shelf
+
 MANY, HEIGHT = 8, 480  # more recordings than that scroll, in so many pixels
-LONGEST_NAME = 50  # characters of a file's name on disk, each of up to four bytes of the 255 that there are
 STATES = {
     "waiting": ("waiting", "等待中", ":material/schedule:"),
     "running": ("running", "转写中", ":material/graphic_eq:"),
@@ -43,81 +37,74 @@ STATES = {
 
 
 class Workspace:
-    """The recordings, the work on them, and which one is shown. Their files last as long as this does."""
+    """The queue as one session sees it: which recording is shown, and what is asked of it."""
 
     def __init__(self) -> None:
-        self.recordings: list[Recording] = []
+        self.queue = Queue()
         self.shown: Recording | None = None
         self.asked = False  # to begin with what waits
-        # A line that is to be recognised again, as the browser asked for it, and when it begins while it is.
+        # A line that is to be recognised again, as the browser asked for it.
         self.pending_edit: tuple[Recording, Mapping[str, Any]] | None = None
-        self.listening: float | None = None
         self.error: BadInput | None = None  # with the last change of a transcript
         self.no_translation = ""  # why the model that is chosen cannot translate
         self.uploads = 0  # a new number empties the widgets
-        self.job: loading.Work | None = None
-        self._spoken: Finished | None = None  # live, and taken over
-        self._folder = tempfile.TemporaryDirectory(dir=temporary_folder())
-        self._sounds: dict[Recording, Job[Any, Sound]] = {}
-        self._tracks: dict[Recording, tuple[Track, ...]] = {}
+        self._is_shared = False
 
     @property
-    def running(self) -> bool:
-        return self.job is not None and self.job.running
+    def recordings(self) -> list[Recording]:
+        return self.queue.recordings
 
-    @property
-    def waiting(self) -> bool:
-        return any(recording.state == "waiting" for recording in self._all())
+    def keep(self, shelf: "Shelf") -> None:
+        """Share the visitor's queue, and keep it from now on. Raises NotKept."""
+        if not self._is_shared:
+            self.queue = queues().enter(shelf, self.queue)
+            self._is_shared = True
+            self.show_another()
 
-    def _all(self) -> list[Recording]:
-        translations = [recording.translation for recording in self.recordings]
-        return [*self.recordings, *filter(None, translations)]
+    def show_another(self) -> None:
+        """Unless what is shown is there: what is under way, or was worked on last."""
+        if self.shown not in self.recordings:
+            running = (recording for recording in self.recordings if recording.state == "running")
+            last = self.queue.latest if self.queue.latest in self.recordings else None
+            self.shown = next(running, last or (self.recordings[-1] if self.recordings else None))
 
-    def add(self, name: str, data: IO[bytes]) -> None:
-        folder = Path(self._folder.name) / uuid4().hex  # a part of the view's key: no "__", as mkdtemp's
-        folder.mkdir()
-        plain = Path(Path(name).name.strip(".") or "recording")  # ".." is a folder
-        path = folder / (plain.stem[:LONGEST_NAME] + plain.suffix[:10])
-        with path.open("wb") as file:
-            shutil.copyfileobj(data, file)
-        self.recordings.append(Recording(name, path))
+    def add(self, name: str, data: IO[bytes]) -> Recording:
+        recording = self.queue.add(name, data)
         if self.shown is None or self.shown.state != "running":
-            self.shown = self.recordings[-1]
+            self.shown = recording
+        return recording
 
-    def add_live(self, finished: Finished) -> None:
-        """What was said live, once, as a recording that is done."""
-        if finished is self._spoken:
-            return
-        self._spoken = finished
-        self.add(finished.name, finished.sound.wav())
-        recording = self.shown = self.recordings[-1]
-        recording.state, recording.language = "done", finished.language
-        recording.duration = recording.position = finished.duration
-        recording.lines = tuple(finished.segments)
+    def follow(self, live: LiveRecording | None) -> None:
+        """Have what is said live in the queue, once it has ended."""
+        if live is not None:
+            self.queue.follow(live)
+        for recording in self.queue.take_over():
+            self.shown = recording
 
     def remove(self, recording: Recording) -> None:
         at = self.recordings.index(recording)
-        self.recordings.remove(recording)
-        self._forget_sound(recording)
-        self._tracks.pop(recording, None)
-        shutil.rmtree(recording.path.parent, ignore_errors=True)
+        self.queue.remove(recording)
         if self.shown is recording:
             self.shown = self.recordings[min(at, len(self.recordings) - 1)] if self.recordings else None
 
     def start(self, choice: loading.Choice, options: SpeechOptions) -> None:
         """Recognise all that waits. Work that is under way already sees to it by itself."""
-        if self.running:
+        queue = self.queue
+        if queue.running:
             return
-        recordings, (pending, self.pending_edit) = self.recordings, (self.pending_edit, None)
+        pending, self.pending_edit = self.pending_edit, None
 
         def use(engine: SpeechEngine, send: Callable[[Any], None], cancel: Event) -> None:
-            if pending is not None:
-                self.hear_again(engine, *pending, options, cancel)
-            for recording in transcribe_all(engine, recordings, options, cancel):
-                if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
-                    logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
+            try:
+                if pending is not None:
+                    self.hear_again(engine, *pending, options, cancel)
+                for recording in transcribe_all(engine, queue.recordings, options, cancel):
+                    if recording.trouble is not None and not isinstance(recording.trouble, ModelError):
+                        logging.getLogger(__name__).error("with a recording", exc_info=recording.trouble)
+            finally:  # the sessions may have ended
+                queue.save()
 
-        self.job = loading.Work(choice, SpeechEngine, use)
+        queue.job = loading.Work(choice, SpeechEngine, use)
 
     def hear_again(
         self,
@@ -131,61 +118,29 @@ class Workspace:
         try:
             check_version(recording, edit)  # the engine may have been loaded first
             line = recording.lines[edit["line"]]
-            self.listening = line.start
+            self.queue.listening = line.start
             heard = list(hear_again(engine, recording, line, options, cancel))
             if not cancel.is_set():
                 apply_edit(recording, {**edit, "heard": heard})
         except BadInput as error:
             self.error = error
         finally:
-            self.listening = None
-
-    def stop(self) -> None:
-        if self.job is not None:
-            self.job.cancel.set()
-
-    def get_sound(self, recording: Recording) -> Job[Any, Sound]:
-        """What is heard and seen of a recording, prepared in the background when it is first asked for."""
-        if recording not in self._sounds:
-            path, track = recording.path, recording.track
-
-            self._sounds[recording] = Job(lambda _, cancel: prepare(path, path.parent, PEAKS, cancel, track))
-        return self._sounds[recording]
-
-    def tracks(self, recording: Recording) -> tuple[Track, ...]:
-        """The sound tracks of a recording; none if it cannot be read."""
-        if recording not in self._tracks:
-            self._tracks[recording] = ()
-            with suppress(BadInput):  # said where it is transcribed
-                self._tracks[recording] = tracks(recording.path)
-        return self._tracks[recording]
-
-    def choose(self, recording: Recording, track: int | None) -> None:
-        """Listen to another sound track of a recording."""
-        recording.choose(track)
-        self._forget_sound(recording)
-
-    def _forget_sound(self, recording: Recording) -> None:
-        sound = self._sounds.pop(recording, None)
-        if sound is not None:
-            sound.cancel.set()
+            self.queue.listening = None
 
     def close(self) -> None:
-        self.stop()
-        for sound in self._sounds.values():
-            sound.cancel.set()
-        self._folder.cleanup()
+        queues().leave(self.queue)
 
 
 def get_workspace() -> Workspace:
-    """The visitor's own, as long as the session lasts."""
+    """The session's own, as long as it lasts."""
     return hold("workspace", Workspace, Workspace.close)
 
 
 def show_queue(family: str, workspace: Workspace) -> None:
     """Every recording with its state, and what can be done with it; drawn again while they are recognised."""
-    if workspace.job is not None and workspace.running and not workspace.job.loaded:
-        loading.show_progress(workspace.job.name, workspace.job.latest)
+    job = workspace.queue.job
+    if job is not None and job.running and not job.loaded:
+        loading.show_progress(job.name, job.latest)
     if workspace.recordings:
         many = len(workspace.recordings) > MANY
         with st.container(border=True, gap="xsmall", height=HEIGHT if many else "content"):
@@ -210,7 +165,7 @@ def _show_row(family: str, workspace: Workspace, number: int, recording: Recordi
         ):  # before the facts, which are the first to go to a new line
             _show_action(family, workspace, number, recording, action)
         st.markdown(f":small[:gray[{_facts(recording, tr(en, zh))}]]", width="content")
-    for part in filter(None, (recording, recording.translation)):
+    for part in recording.parts:
         if part.state == "running":
             _show_progress(part)
         if part.trouble is not None:
@@ -252,19 +207,19 @@ ACTIONS = {
 
 
 def _actions(workspace: Workspace, recording: Recording) -> Sequence[str]:
-    if recording.busy and workspace.running:
+    if recording.busy and workspace.queue.running:
         return ()
     begun = recording.state in ("stopped", "failed", "done")
     resumable = recording.state in ("stopped", "failed") and recording.heard
     return [
         *(["resume"] if resumable else []),
-        *(["again"] if begun else []),
+        *(["again"] if begun and recording.path.exists() else []),
         *(["remove"] if not _is_translating(workspace, recording) else []),
     ]
 
 
 def _is_translating(workspace: Workspace, recording: Recording) -> bool:
-    return workspace.running and recording.translation is not None and recording.translation.busy
+    return workspace.queue.running and recording.translation is not None and recording.translation.busy
 
 
 def _show_action(family: str, workspace: Workspace, number: int, recording: Recording, action: str) -> None:
@@ -272,7 +227,7 @@ def _show_action(family: str, workspace: Workspace, number: int, recording: Reco
     if not st.button("", icon=icon, help=tr(en, zh), type="tertiary", key=f"{family}.{action}.{number}"):
         return
     if action == "remove":
-        workspace.remove(recording)
+        _remove(family, workspace, recording)
     else:
         getattr(recording, action)()
         workspace.shown = recording
@@ -280,13 +235,17 @@ def _show_action(family: str, workspace: Workspace, number: int, recording: Reco
     st.rerun()
 
 
+def _remove(family: str, workspace: Workspace, recording: Recording) -> None:
+    """Where it is kept, it is deleted there, and can be had back from the list."""
+    kept = workspace.queue.kept.get(recording)
+    if kept is not None:
+        attempt(family, delete, kept.id)
+    if recording in workspace.recordings and not (kept and kept.is_kept):
+        workspace.remove(recording)
+
+
 def _describe_error(error: Exception) -> str:
-    if isinstance(error, ModelError):
-        return readable(sentence(error))
-    return tr(
-        "Something went wrong that Quintet did not foresee: try again, and if it stays, report this: ",
-        "发生了未预料的错误：请重试；若仍出现，请反馈：",
-    ) + readable(short(error))
+    return readable(tr(*sentences(error)))
 
 
 def clock(seconds: float) -> str:

@@ -1,104 +1,39 @@
 """Captions for many pictures: made in the background, corrected in a table, taken away as files."""
 
-import base64
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Event
 from typing import Any
 
 import streamlit as st
 
-from models import BadInput, ChatEngine, ChatOptions
-from models.captions import FORMATS, MIME, Caption, caption_many, write
-from models.pictures.drawing import preview
+from models import ChatOptions
+from models.captions import FORMATS, MIME, Caption, write
 from pages.shared import loading
-from pages.shared.language import remember, sentence, tr
-from pages.shared.session import hold
+from pages.shared.language import language, remember, tr
+from pages.shared.markdown import literal, readable
+from pages.shared.vision.album import Album
+from pages.shared.vision.kept_album import remove_all, show_albums
 from pages.shared.vision.pictures import TYPES
 
-THUMBNAIL = 96  # pixels
 REFRESH = 1.0  # seconds; longer for many pictures, since all rows are sent each time
 ROWS_PER_SECOND = 200
 DRAWN = 12  # scenes at one click
-
-
-class Album:
-    """The pictures of one visitor with their captions, and the work on them."""
-
-    def __init__(self) -> None:
-        self.editor = 0  # a new number forgets what the table shows over the captions
-        self.job: loading.Work | None = None
-        self._began, self._before = 0.0, 0
-        self.clear()
-
-    @property
-    def running(self) -> bool:
-        return self.job is not None and self.job.running
-
-    @property
-    def done(self) -> int:
-        return sum(bool(caption.text or caption.trouble) for caption in self.captions)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """As long as the rest takes at the speed so far."""
-        made = self.done - self._before
-        spent = time.monotonic() - self._began
-        return spent / made * (len(self.captions) - self.done) if made else None
-
-    def add(self, name: str, picture: bytes) -> None:
-        self.captions.append(Caption(name, picture))
-
-    def thumbnails(self) -> list[str]:
-        """As data addresses; made once. A picture that is none gets its trouble here."""
-        for caption in self.captions[len(self._thumbnails) :]:
-            try:
-                small = base64.b64encode(preview(caption.picture, THUMBNAIL)).decode()
-                self._thumbnails.append(f"data:image/jpeg;base64,{small}")
-            except BadInput as error:
-                caption.trouble = error
-                self._thumbnails.append("")
-        return self._thumbnails
-
-    def start(self, choice: loading.Choice, prompt: str, options: ChatOptions) -> None:
-        """Caption what has no caption yet."""
-        self.editor += 1
-        captions = self.captions  # which Remove all replaces
-
-        def use(engine: ChatEngine, send: Callable[[Any], None], cancel: Event) -> None:
-            self._began, self._before = time.monotonic(), self.done
-            for _ in caption_many(engine, captions, prompt, options, cancel):
-                pass
-
-        self.job = loading.Work(choice, ChatEngine, use)
-
-    def stop(self) -> None:
-        if self.job is not None:
-            self.job.cancel.set()
-
-    def clear(self) -> None:
-        self.stop()
-        self.job = None
-        self.editor += 1
-        self.captions: list[Caption] = []
-        self._thumbnails: list[str] = []
-
-
-def get_album(family: str) -> Album:
-    """The visitor's own, as long as the session lasts."""
-    return hold(f"{family}.album", Album, Album.clear)
+LISTED = 20  # pictures without a caption, each with its reason
 
 
 def show_captions(
-    choice: loading.Choice, options: ChatOptions, draw_example: Callable[[], bytes] | None = None
+    choice: loading.Choice,
+    options: ChatOptions,
+    place: Any,
+    draw_example: Callable[[], bytes] | None = None,
 ) -> None:
-    """The page's second mode; `draw_example` draws a picture to try."""
-    family, album = choice.family, get_album(choice.family)
+    """The page's second mode; the list of albums goes into `place`, and `draw_example` draws a picture to try."""
+    family = choice.family
+    album = show_albums(family, place)
     _add_pictures(family, album)
     if draw_example:
         _draw_examples(family, album, draw_example)
-    prompt, prefix = _choose_wording(family)
+    prompt, prefix = _choose_wording(family, album)
     if _show_buttons(family, album, ready=bool(prompt.strip())):
         if loading.may_begin(choice):
             album.start(choice, prompt, options)
@@ -159,22 +94,25 @@ def _draw_examples(family: str, album: Album, draw_example: Callable[[], bytes])
         st.rerun()
 
 
-def _choose_wording(family: str) -> tuple[str, str]:
-    """What is asked of every picture, and what is put before every caption."""
+def _choose_wording(family: str, album: Album) -> tuple[str, str]:
+    """What is asked of every picture, and what is put before every caption: each album has its own."""
     usual = tr("Describe this picture in one sentence.", "用一句话描述这张图片。")
+    keys = f"set.{family}.prompt.{usual}", f"set.{family}.prefix"
+    if album.captions and st.session_state.get(f"{family}.worded") != (album.number, usual):
+        st.session_state.update(zip(keys, (album.prompt or usual, album.prefix), strict=True))
+    st.session_state[f"{family}.worded"] = album.number, usual
     left, right = st.columns([2, 1])
-    prompt = left.text_area(
-        tr("Prompt", "提示词"), key=remember(f"set.{family}.prompt.{usual}", usual), height=68
-    )
+    prompt = left.text_area(tr("Prompt", "提示词"), key=remember(keys[0], usual), height=68)
     prefix = right.text_input(
         tr("Before every caption", "描述前缀"),
-        key=remember(f"set.{family}.prefix", ""),
+        key=remember(keys[1], ""),
         placeholder=tr("trigger word, ", "触发词，"),
         help=tr(
             "Put before every caption in the downloaded files, as training tools for pictures want it.",
             "在下载的文件中加在每段描述之前，供图像训练工具使用。",
         ),
     )
+    album.prompt, album.prefix = "" if prompt == usual else prompt, prefix
     return prompt, prefix
 
 
@@ -197,11 +135,13 @@ def _show_buttons(family: str, album: Album, ready: bool) -> bool:
             disabled=not album.running,
         ):
             album.stop()
-        if st.button(
-            tr("Remove all", "全部移除"), key=f"{family}.caption_clear", disabled=not album.captions
-        ):
-            album.clear()
-            st.rerun()
+        st.button(
+            tr("Remove all", "全部移除"),
+            key=f"{family}.caption_clear",
+            disabled=not album.captions,
+            on_click=remove_all,
+            args=(family, album),
+        )
     return wanted
 
 
@@ -215,6 +155,7 @@ def _show_progress_and_table(family: str, album: Album) -> None:
     if was_running and not album.running:
         st.rerun()
     _show_progress(album)
+    _show_failed(album.failed)
     _show_table(family, album)
 
 
@@ -222,11 +163,24 @@ def _show_progress(album: Album) -> None:
     if album.job is not None and album.running and not album.job.loaded:
         loading.show_progress(album.job.name, album.job.latest)
         return
-    done, all_of_them = album.done, len(album.captions)
+    done, failed, all_of_them = album.done, len(album.failed), len(album.captions)
     text = tr(f"{done} of {all_of_them}", f"{done} / {all_of_them}")
+    if failed:
+        text += tr(f": {done - failed} done, {failed} failed", f"：完成 {done - failed}，失败 {failed}")
     if album.running and (left := album.seconds_left) is not None:
         text += tr(f" · {left:.0f} s left", f" · 剩余 {left:.0f} 秒")
     st.progress(done / all_of_them, text=text)
+
+
+def _show_failed(failed: Sequence[Caption]) -> None:
+    """Each with its reason, to be read where the table is wider than the screen."""
+    if not failed:
+        return
+    with st.expander(tr(f"{len(failed)} failed", f"{len(failed)} 张失败"), icon=":material/error:"):
+        for caption in failed[:LISTED]:
+            st.markdown(f"{literal(caption.name)}: {readable(caption.note(language()))}")
+        if more := failed[LISTED:]:
+            st.caption(tr(f"{len(more)} more are in the files.", f"其余 {len(more)} 张见导出文件。"))
 
 
 def _show_table(family: str, album: Album) -> None:
@@ -234,18 +188,19 @@ def _show_table(family: str, album: Album) -> None:
     st.data_editor(
         {
             "picture": album.thumbnails(),
-            "name": [caption.name for caption in album.captions],
             "text": [caption.text for caption in album.captions],
-            "note": [sentence(caption.trouble) if caption.trouble else "" for caption in album.captions],
+            "note": [caption.note(language()) for caption in album.captions],
+            "name": [caption.name for caption in album.captions],
         },
+        # The first two fit the screen of a phone together.
         column_config={
-            "picture": st.column_config.ImageColumn(tr("Picture", "图片"), width="small"),
-            "name": st.column_config.TextColumn(tr("File", "文件"), width="small"),
-            "text": st.column_config.TextColumn(tr("Caption", "描述"), width="large"),
-            "note": st.column_config.TextColumn(tr("Note", "备注"), width="medium"),
+            "picture": st.column_config.ImageColumn(tr("Picture", "图片"), width=90),
+            "text": st.column_config.TextColumn(tr("Caption", "描述"), width=230),
+            "note": st.column_config.TextColumn(tr("Note", "备注"), width=150),
+            "name": st.column_config.TextColumn(tr("File", "文件"), width=100),
         },
         disabled=["picture", "name", "note"],
-        row_height=72,
+        row_height=88,
         hide_index=True,
         key=key,
         on_change=_apply_edits,
@@ -269,11 +224,11 @@ def _show_downloads(family: str, album: Album, prefix: str) -> None:
         for format in FORMATS:
             st.download_button(
                 titles[format],
-                partial(write, album.captions, format, prefix),
+                partial(write, album.captions, format, prefix, language()),
                 f"captions.{format}",
                 MIME[format],
                 key=f"{family}.download.{format}",
                 on_click="ignore",
                 icon=":material/download:",
-                disabled=album.running or not any(caption.text for caption in album.captions),
+                disabled=album.running or not album.done,
             )

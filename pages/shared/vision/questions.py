@@ -31,7 +31,7 @@ def choose_mode(family: str) -> str:
             tr("Mode", "模式"),
             list(MODES),
             format_func=lambda name: say(MODES[name]),
-            key=remember(f"set.{family}.mode", ASK),
+            key=remember(f"set.{family}.mode", ASK, list(MODES).__contains__),
             label_visibility="collapsed",
             required=True,
         )

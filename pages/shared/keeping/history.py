@@ -1,5 +1,6 @@
-"""The list of a page's conversations, in the sidebar."""
+"""The list of a page's things of one kind, in the sidebar."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -7,12 +8,12 @@ import streamlit as st
 
 from models.errors import NotKept
 from models.store.things import Entry
-from pages.shared.conversation import histories
-from pages.shared.conversation.conversation import Conversation
-from pages.shared.conversation.histories import History, attempt
-from pages.shared.conversation.keeping import Kept
-from pages.shared.language import sentence, tr
+from pages.shared.keeping import histories
+from pages.shared.keeping.histories import History, attempt
+from pages.shared.keeping.keeper import Kept
+from pages.shared.language import say, sentence, tr
 from pages.shared.markdown import literal, readable
+from pages.shared.settings import get_settings
 
 if TYPE_CHECKING:
     from models.store.store import Shelf
@@ -28,48 +29,47 @@ STYLE = """<style>
 </style>"""
 
 
-def show_history(key: str, family: str, place: Any) -> Conversation:
-    """Draw the list into `place`, and return the conversation that the page shows.
+def show_history(key: str, family: str, place: Any, begin: Callable[["Shelf"], History]) -> History | None:
+    """Draw the list into `place`, and return the history that the page shows a thing of.
 
-    `key` tells apart the conversations of a family's modes. Where nothing can be kept, the reason is said, and the
-    conversation is the session's alone.
+    `key` tells apart the lists of a family's modes, and `begin` makes the history of a new session. Where nothing
+    can be kept, the reason is said: None, unless something could be before.
     """
     with place:
         try:
             shelf = histories.get_shelf()
-            history = histories.get_history(key, family, shelf)
-            histories.bring_up_to_date(key, history, shelf)
+            known = histories.get_histories()
+            history = known[key] if key in known else known.setdefault(key, begin(shelf))
+            history.bring_up_to_date()
             histories.name_in_address(family, history.shown)
             _show(key, family, history, shelf)
         except NotKept as error:
             histories.note_failure(error)
             st.caption(f":material/info: {readable(sentence(error))}")
-    known = histories.get_histories().get(key)
-    return histories.adopt(key, family, known.shown.conversation if known else histories.of_session(key))
+    return histories.get_histories().get(key)
 
 
 def _show(key: str, family: str, history: History, shelf: "Shelf") -> None:
-    shown = history.shown
     st.button(
-        tr("New chat", "新对话"),
+        say(history.form.new),
         icon=":material/edit_square:",
         key=f"{key}.new",
         width="stretch",
         shortcut="Ctrl+Shift+O",
-        disabled=not shown.conversation.turns,
+        disabled=history.is_blank,
         on_click=attempt,
         args=(key, histories.begin),
     )
     query = st.text_input(
-        tr("Search conversations", "搜索会话"),
+        say(history.form.search),
         key=f"{key}.search",
-        placeholder=tr("Search conversations", "搜索会话"),
+        placeholder=say(history.form.search),
         icon=":material/search:",
         label_visibility="collapsed",
     )
-    _show_failures(key, family, shown)
+    _show_failures(key, family, history)
     _show_deleted(key, history)
-    entries = histories.list_entries(key, shelf, query or "", history.most + 1)
+    entries = history.entries(shelf, query or "", history.most + 1)
     st.html(STYLE)
     scrolls = len(entries) > FEW
     with st.container(height=HEIGHT if scrolls else "content", gap=None, border=False, key=f"history-{key}"):
@@ -84,32 +84,26 @@ def _show(key: str, family: str, history: History, shelf: "Shelf") -> None:
                 args=(key,),
             )
     if query and not entries:
-        st.caption(tr("No conversation has all these words.", "没有包含这些词的会话。"))
+        st.caption(say(history.form.none))
     _show_deletion_of_all(key, shelf)
-    if shown.looks:
-        st.fragment(watch, run_every=1.0)(shown)
+    if history.shown.looks:
+        st.fragment(watch, run_every=1.0)(history.shown)
 
 
 def watch(shown: Kept) -> None:
-    """Draw the page again when another session has written more of the answer that this one shows."""
+    """Draw the page again when another session has written more of what this one shows."""
     shown.looks -= 1
     with suppress(NotKept):
         if shown.looks == 0 or shown.is_behind():
             st.rerun()
 
 
-def _show_failures(key: str, family: str, shown: Kept) -> None:
-    for error in (st.session_state.pop(f"{key}.refused", None), shown.failure):
-        if error is not None:
-            st.warning(readable(sentence(error)), icon=":material/warning:")
-    if st.session_state.get(f"{family}.unknown") and not shown.conversation.turns:
-        st.info(
-            tr(
-                "The address names a conversation that is not kept for this browser: it was deleted, or is "
-                "somebody else's.",
-                "网址中的会话不属于此浏览器：它已被删除，或属于他人。",
-            )
-        )
+def _show_failures(key: str, family: str, history: History) -> None:
+    errors = (histories.get_refusal(key), history.failure, get_settings().failure)
+    for text in dict.fromkeys(sentence(error) for error in errors if error is not None):
+        st.warning(readable(text), icon=":material/warning:")
+    if st.session_state.get(f"{family}.unknown") and history.shown.state is None:
+        st.info(say(history.form.unknown))
 
 
 def _show_deleted(key: str, history: History) -> None:
@@ -141,7 +135,7 @@ def _show_entry(key: str, history: History, entry: Entry) -> None:
             width="stretch",
             wrap=False,
             on_click=attempt,
-            args=(key, histories.reopen, entry.id),
+            args=(key, histories.reopen, entry.id, type(history.shown)),
         )
         names = {"rename": tr("Rename", "重命名"), "delete": tr("Delete", "删除")}
         st.menu_button(

@@ -211,7 +211,8 @@ def _show_table(family: str, album: Album) -> None:
 def _apply_edits(key: str, album: Album) -> None:
     for row, change in st.session_state[key]["edited_rows"].items():
         if "text" in change:
-            album.captions[int(row)].text = change["text"] or ""
+            caption = album.captions[int(row)]
+            caption.text, caption.remark = change["text"] or "", None  # by somebody who sees
 
 
 def _show_downloads(family: str, album: Album, prefix: str) -> None:

@@ -1,10 +1,10 @@
 """Whisper in two libraries: faster-whisper for CTranslate2 folders, openai-whisper for all others.
 
 Both take the same options with the same meaning, and for the same options give the text and the times
-that the library gives when it is used bare. Recordings over ten minutes are cut at pauses and
-decoded several pieces at a time, as faster-whisper's `BatchedInferencePipeline` does, unless
-`SpeechOptions.batch_size` is 1; shorter ones are decoded as Whisper does by itself, each passage with the
-text before it. An int8 placement of a file in another format runs in faster-whisper too, from a
+that the library gives when it is used bare, as far as the recording goes. Recordings over ten minutes are
+cut at pauses and decoded several pieces at a time, as faster-whisper's `BatchedInferencePipeline` does,
+unless `SpeechOptions.batch_size` is 1; shorter ones are decoded as Whisper does by itself, each passage with
+the text before it. An int8 placement of a file in another format runs in faster-whisper too, from a
 converted copy.
 """
 

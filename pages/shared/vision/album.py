@@ -87,8 +87,8 @@ class Album:
         def use(engine: ChatEngine, send: Callable[[Any], None], cancel: Event) -> None:
             self._began, self._before = time.monotonic(), self.done
             for caption in caption_many(engine, captions, prompt, options, cancel):
-                if caption.text:
-                    caption.remark = remark_on(caption.picture, engine.checkpoint)
+                if caption.text and choice.checkpoint:
+                    caption.remark = remark_on(caption.picture, choice.checkpoint)
 
         self.job = loading.Work(choice, ChatEngine, use)
 

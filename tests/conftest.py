@@ -41,6 +41,7 @@ SETTINGS = (
 SLOW = (
     "chatglm",
     "engines/test_chatglm.py",
+    "engines/test_continuing.py",
     "engines/test_hf",
     "engines/test_qwen_vl.py",
     "engines/test_speech.py",

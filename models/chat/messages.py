@@ -70,6 +70,20 @@ def turn_starts(messages: Messages) -> list[int]:
     return [i for i, message in enumerate(body) if i == 0 or message["role"] == "user"]
 
 
+def begun_answer(messages: Messages | str) -> str:
+    """The answer that is to be continued: the last message, if it is an assistant's text with "prefix" true, as in the
+    APIs of Mistral and DeepSeek. Empty: a new one is asked for."""
+    last = messages[-1] if messages and not isinstance(messages, str) else {}
+    content = last.get("content")
+    begun = last.get("role") == "assistant" and last.get("prefix") is True and not last.get("tool_calls")
+    return content if begun and isinstance(content, str) else ""
+
+
+def without_begun(messages: Messages) -> list[Message]:
+    """`messages` without the answer that is to be continued."""
+    return list(messages[:-1] if begun_answer(messages) else messages)
+
+
 def drop_oldest(messages: Messages, count: int) -> list[Message]:
     """`messages` without the first `count` that are not the system prompt."""
     kept: list[Message] = []
@@ -155,7 +169,8 @@ def _join_neighbours(messages: Iterable[Message]) -> list[Message]:
             continue
         last = merged[-1] if merged else None
         if spoken and last is not None and last["role"] == message["role"] and not last.get("tool_calls"):
-            merged[-1] = {**last, "content": _join(last["content"], message["content"])}
+            goes_on = {"prefix": message["prefix"]} if "prefix" in message else {}
+            merged[-1] = {**last, **goes_on, "content": _join(last["content"], message["content"])}
         else:
             merged.append(message)
     return merged

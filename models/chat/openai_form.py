@@ -49,8 +49,13 @@ def write_conversation(messages: Messages | str, tools: Tools = ()) -> dict[str,
     """The part of a request that is answered: a text, or messages and the tools that may be called."""
     if isinstance(messages, str):
         return {"prompt": messages}
-    sent = [{**message, **_pictures(message)} for message in with_arguments(messages, _json)]
+    sent = [{**_plain(message), **_pictures(message)} for message in with_arguments(messages, _json)]
     return {"messages": sent, "tools": list(tools)} if tools else {"messages": sent}
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the mark of an answer that goes on, which is not OpenAI's."""
+    return {key: value for key, value in message.items() if key != "prefix"}
 
 
 def _pictures(message: Mapping[str, Any]) -> dict[str, Any]:

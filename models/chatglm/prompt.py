@@ -240,16 +240,20 @@ class Reply:
     Args:
         generation: whose answer it is.
         offered: the names of the tools that may be called; None: not known.
+        begun: what a person has seen of it before, and sees no more.
     """
 
-    def __init__(self, generation: Generation, offered: Collection[str] | None = None) -> None:
+    def __init__(
+        self, generation: Generation, offered: Collection[str] | None = None, begun: str = ""
+    ) -> None:
         self._generation = generation
         self._offered = offered
-        self._shown = 0
+        self._shown = len(begun)
         self._ended = ""  # what is shown of the parts that have ended: they are not read again
-        self._open = ""
+        # Behind a header's line all is text.
+        self._open = f"\n{begun}" if begun and generation == "chatglm3" else begun
         self._begun = False  # what was shown and can no longer change is not in `_open`
-        self.text = ""
+        self.text = self._open
 
     def feed(self, text: str, last: bool = False) -> str:
         """The further text that became certain; with `last`, all that is left."""

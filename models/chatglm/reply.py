@@ -14,8 +14,9 @@ class ReplyStream(AnswerStream):
 
     Args:
         stop: texts before which the answer ends.
-        prompt_ids: ids of the text that is continued; None for a chat.
+        prompt_ids: ids of the text that is continued; None for an answer that begins.
         offered: the names of the tools that may be called; None: not known.
+        begun: the text of an answer of a chat that goes on; empty where none does.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class ReplyStream(AnswerStream):
         stop: Sequence[str] = (),
         prompt_ids: Sequence[int] | None = None,
         offered: Collection[str] | None = None,
+        begun: str = "",
     ) -> None:
         super().__init__(stop)
         self._detokenizer = tokenizer.detokenizer()
-        self._reply = Reply(tokenizer.generation, offered) if prompt_ids is None else None
+        chats = prompt_ids is None or bool(begun)
+        self._reply = Reply(tokenizer.generation, offered, begun) if chats else None
         # Behind other text a leading space is part of the answer.
         self._detokenizer.feed(prompt_ids or ())
 

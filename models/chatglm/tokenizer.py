@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
+from models.chat.messages import begun_answer, without_begun
 from models.chat.request import lift_tools
 from models.chatglm import prompt
 from models.chatglm.files import Generation, generation
@@ -116,7 +117,8 @@ class ChatGLMTokenizer(PreTrainedTokenizerFast):
     def segments(
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None, answer: bool
     ) -> list[int | str]:
-        """A prompt as ids of special tokens and texts, each text to be encoded on its own."""
+        """A prompt as ids of special tokens and texts, each text to be encoded on its own. An answer that is asked for
+        goes on with what is there of it."""
         raise NotImplementedError
 
     def apply_chat_template(  # type: ignore[override]  # no Jinja template, so none of its options
@@ -181,13 +183,14 @@ class ChatGLM3Tokenizer(ChatGLMTokenizer):
     def segments(
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None, answer: bool
     ) -> list[int | str]:
+        begun = begun_answer(messages)
         if self.generation == "chatglm2":
-            return [*self.start, prompt.format_rounds(messages, second=True)]
+            return [*self.start, prompt.format_rounds(without_begun(messages), second=True) + begun]
         made: list[int | str] = list(self.start)
         messages, listed = lift_tools(messages)
         for message in prompt.format_messages(messages, tools or listed):
             made += [self.roles[message.role], f"{message.metadata}\n", message.content]
-        return [*made, self.roles["assistant"]] if answer else made
+        return [*made, self.roles["assistant"]] if answer and not begun else made
 
 
 class ChatGLM6BTokenizer(ChatGLMTokenizer):
@@ -232,7 +235,12 @@ class ChatGLM6BTokenizer(ChatGLMTokenizer):
         self, messages: Messages, tools: Sequence[Mapping[str, Any]] | None, answer: bool
     ) -> list[int | str]:
         end = [self.backend_tokenizer.token_to_id(name) for name in ("[gMASK]", "<sop>")]
-        return [prompt.format_rounds(messages), *(end if answer else ())]
+        begun = begun_answer(messages)
+        return [
+            prompt.format_rounds(without_begun(messages)),
+            *(end if answer else ()),
+            *([begun] if begun else ()),
+        ]
 
 
 def load_tokenizer(

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from models.chat.counts import TokenCounts
 from models.chat.messages import (
+    begun_answer,
     check_messages,
     drop_oldest,
     merge_turns,
@@ -171,6 +172,8 @@ class ChatEngine(Engine):
     served: tuple[str, ...] = ()
     # False for a base model: it has no chat template and only continues text.
     has_chat_template: bool
+    # Whether an answer that was begun can be continued: a last message of the assistant with "prefix" true.
+    continues_answers = False
     # Which of `models.chat.request.RESPONSE_FORMATS` an answer can be held to.
     response_formats: frozenset[str] = frozenset({"text"})
 
@@ -196,7 +199,8 @@ class ChatEngine(Engine):
         """Answer a conversation, piece by piece.
 
         Args:
-            messages: a conversation in the OpenAI chat format, or a text to continue as it is.
+            messages: a conversation in the OpenAI chat format, or a text to continue as it is. An assistant's
+                message at its end with "prefix" true is an answer to be continued: what follows it is given.
             options: sampling; default: the checkpoint's own defaults.
             cancel: when it is set, the answer ends within one token with finish_reason "cancelled".
             tools: schemas of functions, plain or in OpenAI's form, that the answer may call. A call is given
@@ -209,7 +213,8 @@ class ChatEngine(Engine):
 
         Raises:
             BadInput: empty or malformed messages, malformed tools, a newest message longer than the context,
-                or a response_format that the engine cannot hold its answers to.
+                an answer to be continued where the engine cannot, or a response_format that it cannot hold
+                its answers to.
             EngineClosed: the engine was unloaded.
             EngineFailed: the library under the engine raised.
         """
@@ -323,6 +328,11 @@ class ChatEngine(Engine):
         """A conversation and its tools, checked, each in the one form that all below read."""
         messages = name_roles(messages)
         check_messages(messages)
+        if begun_answer(messages) and not self.continues_answers:
+            raise BadInput(
+                f"{self.checkpoint.name} cannot continue an answer: ask for a new one.",
+                f"{self.checkpoint.name} 无法接着写已有的回答：请重新生成。",
+            )
         messages, listed = lift_tools(messages)
         return messages, [*(listed or ()), *openai_tools(tools)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.cache import cache_dir
-from models.chat.messages import plain_text, text_only
+from models.chat.messages import begun_answer, plain_text, text_only
 from models.chat.request import ChatRequest
 from models.engines.sequential import LibraryEngine
 from models.pretrained.loading import DTYPES, placed
@@ -52,7 +52,9 @@ class ChatGlmEngine(LibraryEngine):
         from models.chatglm.reply import ReplyStream
 
         offered = [tool["function"]["name"] for tool in request.tools] or None
-        return ReplyStream(self.tokenizer, request.options.stop, prompt if continues else None, offered)
+        begun = begun_answer(request.messages) if self.has_chat_template else ""
+        before = prompt if continues else None
+        return ReplyStream(self.tokenizer, request.options.stop, before, offered, begun)
 
     def _precision(self) -> tuple[str, tuple[Text, ...]]:
         if self.placement.precision != "file":

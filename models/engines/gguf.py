@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from models.chat.calls import with_arguments
 from models.chat.gguf_tokens import LONGEST_RUN, Vocabulary, read_vocabulary
-from models.chat.messages import plain_text, text_only, texts_in
+from models.chat.messages import begun_answer, plain_text, text_only, texts_in, without_begun
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_options
 from models.chat.request import ChatRequest
 from models.chat.templates import refused, reported
@@ -47,6 +47,8 @@ PREFIX_CACHE_MIB = 256
 
 class GgufEngine(ChatEngine):
     """One GGUF file, answered by `placement.slots` slots of `placement.context` tokens each."""
+
+    continues_answers = True
 
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         self.has_chat_template = self.checkpoint.kind != "completion"
@@ -143,11 +145,13 @@ class GgufEngine(ChatEngine):
         for text in texts_in([messages, tools]):
             self._check_runs(text)
         hidden = self._vocabulary.control.hide(messages, tools)
-        if hidden is None:
+        if hidden is None and (tools or not begun_answer(messages)):
             return write_conversation(messages, tools)
-        if tools:  # only from messages does llama.cpp know which calls to look for
+        if hidden and tools:  # only from messages does llama.cpp know which calls to look for
             return write_conversation(*self._vocabulary.control.disarm(hidden))
-        prompt = self._post("/apply-template", write_conversation(*hidden))["prompt"]
+        given = hidden[0] if hidden else messages
+        asked = write_conversation(without_begun(given))
+        prompt = self._post("/apply-template", asked)["prompt"] + begun_answer(given)
         ids: list[int] = []
         for number, (text, typed) in enumerate(self._vocabulary.control.pieces(prompt)):
             ids += self._tokenize(text, special=not typed, first=number == 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.chat.calls import with_arguments
 from models.chat.control_tokens import ControlTokens
-from models.chat.messages import fold_system, plain_text, text_only
+from models.chat.messages import begun_answer, fold_system, plain_text, text_only
 from models.chat.request import ChatRequest, lift_tools
 from models.chat.templates import rendering
 from models.engines.base import LONGEST_TOKEN
@@ -173,11 +173,18 @@ class HfEngine(LibraryEngine):
         return list(self.tokenizer(prompt, add_special_tokens=False)["input_ids"])
 
     def _render(self, messages: Messages, tools: Tools) -> str:
+        """What the template makes of a conversation, up to where the model goes on."""
+        begun = begun_answer(messages)
         with rendering(self.checkpoint.name):
             prompt: str = self.tokenizer.apply_chat_template(
-                messages, list(tools) or None, add_generation_prompt=True, tokenize=False
+                messages,
+                list(tools) or None,
+                add_generation_prompt=not begun,
+                continue_final_message=bool(begun),
+                tokenize=False,
             )
-        return prompt
+        # Many templates trim what they are given: the answer's last space is its own.
+        return prompt if prompt.endswith(begun) else prompt + begun[len(begun.rstrip()) :]
 
     def _knows_system_role(self) -> bool:
         """Try it: Gemma's template refuses a system message, others leave it out."""

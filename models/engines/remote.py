@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from models.chat.messages import begun_answer
 from models.chat.openai_form import Chunk, events, refusal, write_conversation, write_request
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
@@ -66,6 +67,8 @@ class RemoteEngine(ChatEngine):
         try:
             self.model, served = self._choose_model(wanted)
             self._counter = self._find_counter()
+            # Servers that count tokens are llama.cpp and vLLM, which continue answers as well.
+            self.continues_answers = self._counter is not estimate
         except BaseException:
             self._client.close()
             raise
@@ -159,6 +162,10 @@ class RemoteEngine(ChatEngine):
         began = time.monotonic()
         path = "completions" if isinstance(request.messages, str) else "chat/completions"
         asked = {"model": self.model, **write_request(request)}
+        if (
+            begun_answer(request.messages) and self._counter == self._vllm_count
+        ):  # llama.cpp sees it by itself
+            asked |= {"continue_final_message": True, "add_generation_prompt": False}
         with closing(self._chunks(path, asked, cancel)) as chunks:
             yield from events(chunks, cancel, began)
 

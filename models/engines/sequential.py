@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from models.chat.calls import cut_off
+from models.chat.messages import begun_answer
 from models.chat.request import ChatRequest
 from models.engines.base import ChatEngine
 from models.errors import BadInput, EngineFailed, ModelError, short
@@ -48,6 +49,7 @@ class LibraryEngine(ChatEngine):
 
     tokenizer: Any
     model: Any
+    continues_answers = True
     # False where a conversation's attention states cannot be continued from their beginning.
     reuses_prefix = True
 
@@ -135,6 +137,7 @@ class LibraryEngine(ChatEngine):
             yield Done("cancelled", clock.usage(0))
             return
         continues = isinstance(request.messages, str) or not self.has_chat_template
+        continues = continues or bool(begun_answer(request.messages))
         text = self._text(prompt, request, continues)
         cache, cached = self._prefix.take(self.model, prompt)
         inputs = partial(self._inputs, request.messages, prompt, cached)

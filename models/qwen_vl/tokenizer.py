@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 
+from models.chat.messages import begun_answer
 from models.errors import CheckpointNotFound, UnsupportedCheckpoint
 from models.pretrained.built_tokenizers import kept
 from models.qwen_vl.prompt import Content, PromptPicture, format_messages
@@ -184,6 +185,8 @@ class QwenTokenizer(PreTrainedTokenizerFast):
         for message in format_messages(messages):
             ids += [*(line if ids else ()), start, *self.encode(message.role), *line]
             ids += [*self.content_ids(message.content), stop]
+        if answer and begun_answer(messages):
+            return ids[:-1]
         return [*ids, *line, start, *self.encode("assistant"), *line] if answer else ids
 
     def _text(self, messages: Messages, answer: bool) -> str:
@@ -191,6 +194,8 @@ class QwenTokenizer(PreTrainedTokenizerFast):
             f"{START}{message.role}\n{''.join(map(str, message.content))}{STOP}"
             for message in format_messages(messages)
         ]
+        if answer and begun_answer(messages):
+            return "\n".join(made).removesuffix(STOP)
         return "\n".join([*made, f"{START}assistant\n"] if answer else made)
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from zlib import crc32
 
 from models.chat.calls import check
+from models.chat.messages import begun_answer, without_begun
 from models.engines.base import ChatEngine
 from models.errors import BadInput, Cancelled, EngineFailed, ModelError
 from models.interpreter import Interpreter, Output, as_read
@@ -57,6 +58,7 @@ class Toolbox:
         unreadable = 0
         for _ in range(MOST):
             done, text, calls = yield from _one_round(ask(messages))
+            text, messages = begun_answer(messages) + text, without_begun(messages)
             spent = done.usage if spent is None else _sum(spent, done.usage)
             unreadable += any(asked.error for asked in calls)
             for asked in calls:

@@ -21,14 +21,18 @@ def limit_memory(planned: int, path: Path) -> None:
     Those are mapped so that they could be written to, which counts as if they were. Linux only; elsewhere
     nothing is limited.
     """
+    files = sum(
+        file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()
+    )
+    limit_data(planned * 3 // 2 + files + ALLOWANCE + ALLOWANCE_PER_CORE * (os.cpu_count() or 1))
+
+
+def limit_data(most: int) -> None:
+    """Let this process take so many bytes for what it writes. Linux only."""
     if sys.platform != "linux":
         return
     import resource
 
-    files = sum(
-        file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()
-    )
-    most = planned * 3 // 2 + files + ALLOWANCE + ALLOWANCE_PER_CORE * (os.cpu_count() or 1)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

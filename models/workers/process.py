@@ -71,7 +71,7 @@ class WorkerProcess:
     """One worker. Several threads may ask it at the same time. `title` is for those who list processes."""
 
     def __init__(self, title: str) -> None:
-        self._process = _STARTER.submit(_start, title).result()
+        self._process = _STARTER.submit(start_python, "-m", "models.workers.worker", title).result()
         self._channel = Channel(_pipe(self._process.stdout), _pipe(self._process.stdin))
         self._numbers = itertools.count()
         self._requests: dict[int, _Request] = {}
@@ -203,10 +203,11 @@ class WorkerProcess:
             request.came.put(message)
 
 
-def _start(title: str) -> "subprocess.Popen[bytes]":
+def start_python(*arguments: str) -> "subprocess.Popen[bytes]":
+    """A Python that finds Quintet, and is asked and answers by pipes."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-m", "models.workers.worker", title],
+        [sys.executable, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**WAITING, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},

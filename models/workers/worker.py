@@ -25,7 +25,15 @@ from models.workers.channel import Channel
 from models.workers.limits import end_with_parent, limit_memory, take_second_place
 
 # What a host has to know of an engine, by kind.
-KNOWN = ("placement", "report", "context_length", "has_chat_template", "served", "response_formats")
+KNOWN = (
+    "placement",
+    "report",
+    "context_length",
+    "has_chat_template",
+    "served",
+    "continues_answers",
+    "response_formats",
+)
 
 
 class Call:

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import streamlit as st
 
+import models
 from models import ChatEngine, ChatOptions, Text
 from models.pictures.boxes import without_tags
 from models.schema import Tools
@@ -50,6 +51,14 @@ class Chat:
         return self.choice.engine if isinstance(self.choice.engine, ChatEngine) else None
 
     @property
+    def continues(self) -> bool:
+        """Whether an answer that was cut can go on: of a server elsewhere that is known once it was asked."""
+        if self.engine is not None:
+            return self.engine.continues_answers
+        checkpoint = self.choice.checkpoint
+        return checkpoint is not None and not models.catalog.format_of(checkpoint).remote
+
+    @property
     def schemas(self) -> Tools:
         """Of the tools that an answer may call."""
         return self.toolbox.schemas if self.toolbox else ()
@@ -65,8 +74,8 @@ def ask(chat: Chat, text: str, pictures: Sequence[PictureFile] = ()) -> NoReturn
     answer(chat)
 
 
-def answer(chat: Chat) -> NoReturn:
-    """Have the last question answered."""
+def answer(chat: Chat, goes_on: bool = False) -> NoReturn:
+    """Have the last question answered, or its answer continued where it was cut."""
     if chat.toolbox is not None and loading.may_begin(chat.choice):
-        get_answers().start(chat.conversation, chat.choice, chat.toolbox, chat.options)
+        get_answers().start(chat.conversation, chat.choice, chat.toolbox, chat.options, goes_on)
     st.rerun()

@@ -1,42 +1,30 @@
 """The chat view that every family of language models shares."""
 
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from models import ModelError
-from pages.shared import loading
+from pages.shared import attachments, loading
 from pages.shared.asking import Chat, ask
 from pages.shared.conversation import dictation, sources
 from pages.shared.conversation.answering import get_answers
 from pages.shared.conversation.following import follow
 from pages.shared.conversation.menu import show_menu
 from pages.shared.conversation.turns import Turn
+from pages.shared.conversation.usage import ContextUse, measure_context, show_context
 from pages.shared.language import tr
 from pages.shared.turn_view import show_turns
 from pages.shared.vision import questions
-from pages.shared.vision.pictures import TYPES
-
-
-@dataclass(frozen=True)
-class ContextUse:
-    """How full the context is, in tokens, and how many of the oldest messages no longer fit."""
-
-    used: int
-    length: int
-    dropped: int
 
 
 def show_chat(chat: Chat) -> None:
     """Draw it, take what is asked, and answer."""
     family, conversation = chat.family, chat.conversation
-    _keep_unsent(chat)
+    attachments.keep_unsent(chat)
     work = _take_work(chat)
     show_menu(chat.key, family, chat.choice.checkpoint, conversation)
-    context = _measure_context(chat)
+    context = _measure_context(chat, work)
     with st.container():  # one element, however many turns: what follows keeps its place
         show_turns(chat, conversation.turns_within(context.dropped if context else 0), work)
     container = st.container()
@@ -44,10 +32,10 @@ def show_chat(chat: Chat) -> None:
         loading.show_load(chat.choice)
     loading.show_failure(family)
     if context:
-        _show_context(context)
+        show_context(context, conversation, chat.engine if work else None)
     if chat.sees:
         questions.show_controls(chat.key, family, conversation, partial(ask, chat), chat.draw_example)
-    sources.show_waiting(family)
+    sources.show_waiting(family, chat.engine)
     _show_stop(chat, work)
     question = _read_question(chat, container)
     if question:
@@ -76,50 +64,21 @@ def _show_stop(chat: Chat, work: loading.Work | None) -> None:
 
 
 def _read_question(chat: Chat, container: Any) -> Turn | None:
-    """What was asked in the message field, if anything; `container` shows how dictation goes."""
+    """What was asked in the message field, if anything; `container` shows how reading and dictation go."""
     sent: Any = st.chat_input(
         tr("Your message", "输入消息"),
         key=f"{chat.key}.input",
         disabled=chat.toolbox is None,
-        accept_file="multiple" if chat.sees else False,
-        file_type=TYPES if chat.sees else None,
+        accept_file="multiple",
         accept_audio=dictation.is_possible(),
     )
     message = dictation.write_down(chat.key, chat.family, sent, container)
-    if message and chat.sees:
-        return questions.compose_question(chat.key, chat.family, chat.conversation, message)
-    return Turn(message.text) if message and message.text.strip() else None
+    return attachments.compose_question(chat, message, container) if message else None
 
 
-def _keep_unsent(chat: Chat) -> None:
-    """What was typed beside a recording that came to nothing is a question without an answer."""
-    unsent = dictation.take_unsent(chat.key)
-    if unsent is None:
-        return
-    questions.keep_files(chat.key, unsent)
-    if unsent.text.strip():
-        pictures = questions.take_pictures(chat.key)
-        chat.conversation.ask(unsent.text, pictures, sources.take(chat.family))
-
-
-def _measure_context(chat: Chat) -> ContextUse | None:
-    """Counted once for all that is drawn of it; None where nobody can count, or there is nothing to."""
+def _measure_context(chat: Chat, work: loading.Work | None) -> ContextUse | None:
+    """Once for all that is drawn of it; None where nobody can count, or there is nothing to."""
     if chat.engine is None or not chat.conversation.turns:
         return None
-    messages, dropped = chat.conversation.messages(), 0
-    with suppress(ModelError):  # said again, where it matters, when the answer is asked for
-        dropped = chat.engine.dropped(messages, chat.options, chat.schemas)
-    try:
-        return ContextUse(
-            chat.engine.count_tokens(messages, chat.schemas), chat.engine.context_length, dropped
-        )
-    except ModelError:
-        return None
-
-
-def _show_context(context: ContextUse) -> None:
-    used, length = context.used, context.length
-    st.progress(
-        min(used / length, 1.0),
-        text=tr(f"Context: {used} of {length} tokens", f"上下文：{used} / {length} token"),
-    )
+    again = work is not None
+    return measure_context(chat.engine, chat.conversation, chat.options, chat.schemas, again)

@@ -10,6 +10,7 @@ from models.pictures.boxes import without_tags
 from pages.shared import loading
 from pages.shared.asking import Chat, answer, ask
 from pages.shared.conversation import sources
+from pages.shared.conversation.answering import get_answers
 from pages.shared.conversation.copying import offer_copy
 from pages.shared.conversation.steps import ask_for_result, show_steps
 from pages.shared.conversation.streaming import show_answer, show_growing
@@ -63,6 +64,13 @@ def _show_coming_answer(chat: Chat, work: loading.Work) -> None:
         return sum(len(written.text) for written in conversation.turns[-1].answers[-1:])
 
     with st.chat_message("assistant"):
+        if get_answers().is_of_another_session(conversation):
+            st.caption(
+                tr(
+                    "Being written: asked in another tab, or before this page was loaded anew.",
+                    "正在生成：在另一个标签页中、或在刷新本页之前提出。",
+                )
+            )
         show_remark(chat.choice.checkpoint, pictures_of(conversation.turns))
         show_growing(work, length, partial(show_answer, work, conversation, chat.readable))
 
@@ -160,6 +168,8 @@ def _show_actions(chat: Chat, index: int, turn: Turn) -> None:
             else tr("Ask again", "重新提问"),
         ):
             answer(chat)
+        if index == len(chat.conversation.turns) - 1:
+            _offer_to_go_on(chat)
         if turn.answer:
             offer_copy(f"{chat.key}.copy.{index}", turn.answer.text)
             with st.popover(
@@ -180,3 +190,17 @@ def _show_actions(chat: Chat, index: int, turn: Turn) -> None:
         ):
             chat.conversation.delete(index)
             st.rerun()
+
+
+def _offer_to_go_on(chat: Chat) -> None:
+    """A way to have the last answer continued, where it was cut."""
+    if chat.toolbox is None or not (chat.conversation.can_go_on and chat.continues):
+        return
+    if st.button(
+        tr("Continue", "继续"),
+        icon=":material/play_arrow:",
+        key=f"{chat.key}.go_on",
+        type="tertiary",
+        help=tr("Go on where this answer was cut", "从截断处继续回答"),
+    ):
+        answer(chat, goes_on=True)

@@ -9,6 +9,7 @@ import pytest
 
 from models.chat.counts import KEPT, TokenCounts
 from models.chat.messages import (
+    begun_answer,
     check_messages,
     drop_oldest,
     fold_system,
@@ -16,6 +17,7 @@ from models.chat.messages import (
     plain_text,
     text_only,
     turn_starts,
+    without_begun,
 )
 from models.chat.request import RESPONSE_FORMATS
 from models.engines.fair_queue import FairQueue
@@ -676,3 +678,43 @@ def test_a_recording_that_is_stopped_in_the_queue_is_never_begun(stage: Stage) -
         assert list(transcript) == []
     assert told == [Progress("queue", total=1)]
     assert stage.options == [] and not engine.active
+
+
+# --- answers that go on --------------------------------------------------------------------------
+
+
+def test_an_answer_to_be_continued_is_sent_as_such_and_counts() -> None:
+    engine = make()
+    begun = {**assistant("one"), "prefix": True}
+    said = [event.text for event in engine.stream([user("one two"), begun]) if isinstance(event, Delta)]
+    assert said == ["two "] and engine.sent[-1][-1] == begun
+    assert engine.count_tokens([user("one two"), begun]) == engine.count_tokens(
+        [user("one two"), assistant("one")]
+    )
+
+
+def test_an_engine_that_cannot_continue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeEngine, "continues_answers", False)
+    with pytest.raises(BadInput, match="cannot continue"):
+        list(make().stream([user("one two"), {**assistant("one"), "prefix": True}]))
+
+
+def test_what_is_no_begun_answer_is_none() -> None:
+    one = {**assistant("one"), "prefix": True}
+    assert begun_answer([user("a"), one]) == "one" and without_begun([user("a"), one]) == [user("a")]
+    for messages in (
+        "text",
+        [],
+        [user("a")],
+        [user("a"), assistant("one")],
+        [user("a"), {**one, "prefix": "yes"}],
+        [user("a"), {**one, "tool_calls": [{}]}],
+        [user("a"), one, user("b")],
+        [{**user("a"), "prefix": True}],
+    ):
+        assert begun_answer(messages) == ""
+
+
+def test_answers_in_a_row_are_one_that_goes_on() -> None:
+    merged = merge_turns([user("a"), assistant("one"), {**assistant("two"), "prefix": True}])
+    assert begun_answer(merged) == "one\n\ntwo"

@@ -106,6 +106,26 @@ def test_only_what_the_template_wrote_is_parsed_for_control_tokens(
     assert engine.count_tokens(talk) == 3
 
 
+def test_an_answer_that_goes_on_stands_behind_what_the_template_wrote(
+    llama: Vocabulary, engine: GgufEngine
+) -> None:
+    def prompt(text: str) -> Any:
+        asked = [*user("plain"), {"role": "assistant", "content": text, "prefix": True}]
+        list(engine.stream(asked))
+        return llama.asked[-1][1]["prompt"]
+
+    assert prompt("It is") == ["<turn>user plain<turn>It is|True|True"]
+    assert prompt("a </s> <turn> b") == ["<turn>user plain<turn>|True|True", "a </s> <turn> b|False|False"]
+    assert "prefix" not in str(llama.posted)
+
+
+def test_with_tools_llama_cpp_continues_it_by_itself(llama: Vocabulary, engine: GgufEngine) -> None:
+    begun = {"role": "assistant", "content": "It is", "prefix": True}
+    list(engine.stream([*user("plain"), begun], tools=[{"name": "f"}]))
+    kind, asked = llama.asked[-1]
+    assert kind == "chat" and asked["messages"][-1] == {"role": "assistant", "content": "It is"}
+
+
 def test_a_text_to_continue_is_text_too(llama: Vocabulary, engine: GgufEngine) -> None:
     list(engine.stream("a <turn> b"))
     assert llama.asked[0][1]["prompt"] == ["a <turn> b|True|False"]

@@ -567,6 +567,28 @@ def test_the_server_counts_where_it_can(script: Script) -> None:
     assert len(engine.report.notes) == 1
 
 
+BEGUN = [*QUESTION, {"role": "assistant", "content": "It is", "prefix": True}]
+
+
+def test_a_server_that_counts_as_vllm_does_continues_answers(script: Script) -> None:
+    script.counts = True
+    engine = load(script.address)
+    assert engine.continues_answers
+    text_of(engine, BEGUN)
+    asked = script.asked[-1][2]
+    assert asked["continue_final_message"] is True and asked["add_generation_prompt"] is False
+    assert asked["messages"][-1] == {"role": "assistant", "content": "It is"}
+    text_of(engine, QUESTION)
+    assert "continue_final_message" not in script.asked[-1][2]
+
+
+def test_a_server_of_which_nothing_is_known_is_not_asked_to_continue(script: Script) -> None:
+    engine = load(script.address)
+    assert not engine.continues_answers
+    with pytest.raises(BadInput, match="cannot continue"):
+        list(engine.stream(BEGUN))
+
+
 def test_a_server_is_asked_once_what_a_conversation_takes(script: Script) -> None:
     script.counts = True
     script.models = {"data": [{"id": "tiny", "max_model_len": 1000}]}

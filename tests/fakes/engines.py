@@ -10,7 +10,7 @@ import pytest
 
 from models import placement
 from models.catalog import formats
-from models.chat.messages import text_only
+from models.chat.messages import begun_answer, text_only, without_begun
 from models.chat.request import ChatRequest
 from models.engines.base import Audio, ChatEngine, SpeechEngine
 from models.pictures.reading import read_picture
@@ -88,6 +88,7 @@ class FakeEngine(ChatEngine):
     """
 
     stage = Stage()  # a test puts its own
+    continues_answers = True
 
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:
         stage = self.stage
@@ -134,8 +135,9 @@ class FakeEngine(ChatEngine):
         self.requests.append(request)
         self.stage.options.append(request.options)
         messages = request.messages if isinstance(request.messages, str) else self._read(request.messages)
-        newest = messages if isinstance(messages, str) else str(messages[-1]["content"])
-        words = newest.split()
+        begun = begun_answer(messages)
+        newest = messages if isinstance(messages, str) else str(without_begun(messages)[-1]["content"])
+        words = newest.split()[len(begun.split()) :]
         if not isinstance(messages, str) and (asked := _next_call(messages)):
             yield from (Delta("let me see "), asked, Done("tool_calls", Usage(completion_tokens=3)))
             return
@@ -148,9 +150,9 @@ class FakeEngine(ChatEngine):
                 if self.stage.breaks and count == self.stage.breaks[0]:
                     raise self.stage.breaks[1]
                 yield Delta(f"{word} ")
-            yield Done(
-                "stop", Usage(self._count_tokens(messages, request.tools), completion_tokens=len(words))
-            )
+            said = min(len(words), request.options.max_new_tokens)
+            reason: Any = "length" if said < len(words) else "stop"
+            yield Done(reason, Usage(self._count_tokens(messages, request.tools), completion_tokens=said))
 
 
 def _next_call(messages: Messages) -> ToolCall | None:

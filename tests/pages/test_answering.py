@@ -185,6 +185,41 @@ def test_the_end_of_the_session_ends_them_all_and_leaves_no_thread(answers: Answ
     assert [answers.of(talk) for talk in talks] == [None] * 5
 
 
+def test_another_session_follows_it_and_it_goes_on_until_nobody_does(answers: Answers) -> None:
+    talk, other, later = asked(), Answers(), Answers()
+    work = begin(answers, talk, Delta("one"), "wait", Delta(" two"))
+    assert other.of(talk) is work and other.is_of_another_session(talk)
+    assert not answers.is_of_another_session(talk)
+    answers.close()  # the tab that asked is gone
+    assert not work.cancel.is_set() and later.of(talk) is work
+    other.close()
+    assert not work.cancel.is_set()
+    later.close()
+    work.end()
+    assert talk.turns[-1].answers[-1].reason == "cancelled"
+
+
+def test_another_session_stops_it(answers: Answers) -> None:
+    talk, other = asked(), Answers()
+    work = begin(answers, talk, Delta("one"), "wait")
+    assert other.of(talk) is work
+    talk.settle()
+    work.end()
+    assert answers.of(talk) is None and other.of(talk) is None
+
+
+def test_whoever_asks_next_is_followed_by_who_asked_before(answers: Answers) -> None:
+    talk, other = asked(), Answers()
+    begin(answers, talk, Delta("one"), Done("stop", Usage())).end()
+    assert other.of(talk) is None  # it has ended
+    work = begin(other, talk, Delta("two"), "wait")
+    assert answers.of(talk) is work and answers.is_of_another_session(talk)
+    answers.forget(talk)
+    assert not answers.is_of_another_session(talk)
+    other.close()
+    work.end()
+
+
 def test_what_was_stopped_is_not_kept(answers: Answers) -> None:
     for _ in range(3):
         talk = asked()

@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import models
 from models.interpreter import Output
 from models.loader import shared
-from models.schema import Device, Done, Event, GiB, Progress
+from models.schema import ChatOptions, Checkpoint, Device, Done, Event, GiB, Placement, Progress
+from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.steps import _columns
 from pages.shared.conversation.turns import Answer, Turn
+from pages.shared.conversation.usage import measure_context, show_context
 from tests.fakes.engines import FakeEngine
 from tests.fakes.tiny_checkpoints import write_folder, write_gguf
 from tests.fakes.visitor import (
@@ -270,6 +273,56 @@ def test_the_context_meter_counts_against_the_context(machine: list[Device]) -> 
     engine = shared().loaded()[0]
     assert meter.proto.text == f"Context: 8 of {engine.context_length} tokens"  # type: ignore[attr-defined]
     assert meter.proto.value == int(100 * 8 / engine.context_length)  # type: ignore[attr-defined]
+
+
+def meter(at: AppTest) -> str:
+    (found,) = [node for node in at.main if node.type == "progress"]
+    return str(found.proto.text)  # type: ignore[attr-defined]
+
+
+def test_the_meter_says_what_is_no_longer_read(machine: list[Device]) -> None:
+    at = ask(click(visit(), "llama2.load_button"), "word " * 200)
+    ask(at, "word " * 100)
+    length = shared().loaded()[0].context_length  # type: ignore[attr-defined]
+    used = 101 + 101  # what is no longer read takes no room
+    assert meter(at) == f"Context: {used} of {length} tokens · the oldest question is no longer read"
+    ask(at, "word " * 240)
+    assert meter(at).endswith("the 2 oldest questions are no longer read")
+
+
+class Held:
+    """Streamlit's fragments as a test draws them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(st, "fragment", self.take)
+
+    def take(self, draw: Any, run_every: float | None = None) -> Any:
+        def drawn(*arguments: Any) -> None:
+            self.again = lambda: draw(*arguments)
+            draw(*arguments)
+
+        return drawn
+
+
+def test_the_meter_moves_while_an_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(st, "progress", lambda share, text: shown.append(text))
+    held, talk, engine = Held(monkeypatch), Conversation(), make_engine()
+    talk.ask("one two")
+    talk.begin_answer("fake")
+    use = measure_context(engine, talk, ChatOptions(), (), again=True)
+    assert use is not None
+    show_context(use, talk, engine)
+    talk.write("three")
+    held.again()
+    talk.call("f", "{}")
+    talk.observe("1 2 3")
+    held.again()
+    assert shown == [f"Context: {used} of 100 tokens" for used in (3, 4, 8)]
+
+
+def make_engine() -> FakeEngine:
+    return FakeEngine("fake", Checkpoint("fake", "llama2", "chat", "gguf"), Placement("cpu", "fp32", 100))
 
 
 def test_columns_of_the_same_name_are_all_shown() -> None:

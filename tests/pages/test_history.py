@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from models import loader
 from models.store.opening import open_store
 from models.store.store import Limits
 from models.store.things import Thing
@@ -22,6 +23,7 @@ from tests.fakes.visitor import (
     again,
     alive,
     ask,
+    captions,
     choose_from_menu,
     click,
     conversation,
@@ -33,13 +35,16 @@ from tests.fakes.visitor import (
     named_in_address,
     open_listed,
     said,
+    settle,
     shown,
     sidebar,
     texts,
     to,
     untranslated,
     visit,
+    works,
 )
+from tests.fakes.waiting import WAIT
 
 pytestmark = pytest.mark.usefixtures("browser")
 
@@ -308,3 +313,62 @@ def test_both_languages() -> None:
         pages.append(list(texts(alive(at.text_input(key="llama2.search").set_value("3").run()))))
         open_store().shelf(ADA).clear()
     assert untranslated(*pages) == []
+
+
+# --- an answer that is being written -------------------------------------------------------------
+
+
+def asking(stage: Stage, text: str) -> AppTest:
+    """A tab whose question waits for its model, and is kept."""
+    stage.go.clear()
+    at = alive(visit().chat_input[0].set_value(text).run())
+    keeper().save()
+    return at
+
+
+def test_another_tab_follows_the_answer_and_sees_its_end(stage: Stage) -> None:
+    first = asking(stage, "one two")
+    other = visit()
+    assert conversation(other) is conversation(first) and works(other) == works(first) != []
+    assert "Being written" in captions(other) and "Being written" not in captions(first)
+    assert "broke off" not in captions(other) and "llama2.stop" in keys(other)
+    stage.go.set()
+    settle(first)
+    assert said(settle(other)) == said(first) == [("one two", ["one two "])]
+    assert "Being written" not in captions(other)
+
+
+def test_a_tab_that_was_open_before_follows_it_too(stage: Stage) -> None:
+    at = again(ask(visit(), "first"))
+    other = visit()
+    assert conversation(other) is not conversation(at)
+    stage.go.clear()
+    loader.shared().unload()
+    alive(at.chat_input[0].set_value("second").run())
+    keeper().save()
+    again(other)
+    assert conversation(other) is conversation(at) and "Being written" in captions(other)
+    stage.go.set()
+    settle(at)
+
+
+def test_stop_after_a_refresh_reaches_the_answer(stage: Stage) -> None:
+    first = asking(stage, "one two")
+    (work,) = works(first)
+    click(visit(), "llama2.stop")
+    assert work.cancel.is_set()
+    stage.go.set()
+    assert work.wait(WAIT)
+    again(first)
+    assert said(first) == [("one two", [])] and "llama2.stop" not in keys(first)
+
+
+def test_nobody_else_follows_it(stage: Stage, browser: type[Browser]) -> None:
+    first = asking(stage, "one two")
+    (id,) = [thing.id for thing in kept()]
+    browser.secret = BOB
+    other = visit()
+    other.query_params["c"] = id
+    assert again(other) and not works(other) and conversation(other) is not conversation(first)
+    stage.go.set()
+    settle(first)

@@ -10,6 +10,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from models.errors import BadInput, NotKept
+from models.jobs import Job
 from models.schema import Text
 from models.store.opening import open_store
 from models.store.store import Shelf
@@ -35,7 +36,7 @@ from tests.fakes.visitor import (
     untranslated,
     visit,
 )
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WAIT, until
 
 PROMPT = "Describe this picture in one sentence."
 LIST = "qwen_vl.many"
@@ -124,13 +125,16 @@ def test_nothing_is_written_where_nothing_has_changed(shelf: Shelf) -> None:
     assert shelf.entries("album") == []
 
 
-def test_sessions_of_one_process_have_the_same_album(shelf: Shelf) -> None:
-    """So the rest of its captions is seen where it was refreshed, and can be stopped there."""
+def test_captions_that_are_being_made_are_seen_in_the_next_session_and_can_be_stopped_there(
+    shelf: Shelf,
+) -> None:
     kept = KeptAlbum(shelf, LIST, full_album())
     kept.save()
-    thing = shelf.get(kept.id)
-    assert thing and KeptAlbum.load(shelf, kept.id) is kept
-    kept.drop()
+    with Job[Any, Any](lambda _, cancel: cancel.wait(WAIT)) as job:
+        kept.album.job = job
+        assert KeptAlbum.load(shelf, kept.id) is kept
+        kept.settle()
+        assert job.wait(WAIT)
     other = KeptAlbum.load(shelf, kept.id)
     assert other and other is not kept and plain(other.album) == plain(kept.album)
 

@@ -126,6 +126,27 @@ def test_a_refresh_in_the_middle_of_an_answer(app: Server, go: threading.Event, 
     messages(page).filter(has_text="in the reeds.").wait_for()
 
 
+def test_stop_after_a_refresh_reaches_the_answer_and_a_new_tab_follows_it(
+    app: Server, go: threading.Event, new_browser: Any
+) -> None:
+    page = new_browser(app.address)
+    ask(page, "What is a heron?")
+    messages(page).filter(has_text="The heron stands").wait_for()
+    page.wait_for_url("**/?c=*")
+    page.reload()
+    tab = page.context.new_page()
+    tab.goto(page.url)
+    for shown in (page, tab):
+        messages(shown).filter(has_text="Being written").filter(has_text="The heron stands").wait_for()
+        assert shown.get_by_text("broke off").count() == 0
+    tab.get_by_role("button", name="Stop").click()
+    for shown in (page, tab):
+        messages(shown).filter(has_text="stopped").wait_for()
+    go.set()
+    page.locator(".st-key-llama2-again button").first.click()
+    messages(page).filter(has_text="in the reeds.").wait_for()
+
+
 def test_a_kill_in_the_middle_of_an_answer(
     app: Server, go: threading.Event, new_browser: Any, tmp_path: Path
 ) -> None:
@@ -167,6 +188,9 @@ def album_of(page: Any, folder: Path, *names: str) -> None:
     for number, name in enumerate(names, 1):
         Image.new("RGB", (8 * number, 8), "white").save(folder / name)
     page.get_by_role("radio", name="Caption many").click()
+    page.get_by_text(
+        "Add pictures: each gets a caption."
+    ).wait_for()  # the last of the page: it is there whole
     uploader = page.locator(key("qwen_vl.album.0") + " input")
     uploader.set_input_files([folder / name for name in names])
     page.get_by_text(f"0 of {len(names)}").wait_for()

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,13 @@ def test_all_of_a_recording_comes_back() -> None:
     back.undo()
     assert back.lines == (LINE,)
     assert len(content["segments"]) == 4  # each line once, in whichever step of the corrections it is
+
+
+def test_nothing_new_of_a_recording_is_forgotten() -> None:
+    """Each of its fields is kept, or is of the moment: whoever adds one says which."""
+    of_the_moment = {"path", "version", "left", "ahead"}
+    kept_of_it = write_content(full()).keys() - {"quintet", "segments"}
+    assert {field.name for field in fields(Recording)} == kept_of_it | of_the_moment
 
 
 def test_what_was_under_way_broke_off() -> None:
@@ -437,6 +444,19 @@ def test_what_was_not_kept_for_a_while_is_kept_then(
     assert kept("recording") == [] and not traces(keeping, wav[:200])
     monkeypatch.setattr(open_store(), "limits", Limits(10**9, 10**9))
     assert "as much as you may" not in sidebar(again(at)) and len(kept("recording")) == 1
+
+
+def test_a_full_disk_stops_nobody(
+    heard: Stage, wav: bytes, keeping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: Path, target: Path) -> None:
+        target.write_bytes(wav[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("models.store.folder.link_or_copy", fill)
+    at = again(transcribe(add(visit("whisper"), "talk.wav", data=wav)))
+    assert "disk of this server is full" in sidebar(at) and lines(at) == [" Hello", " 世界"]
+    assert kept("recording") == [] and not traces(keeping, wav[:100], b"Hello")
 
 
 def test_a_damaged_database_stops_nobody(heard: Stage, wav: bytes, keeping: Path) -> None:

@@ -67,15 +67,17 @@ def traces(folder: Path, *marks: bytes) -> list[str]:
 def test_kept_for_this_browser_until_it_is_deleted(
     app: Server, go: Path, wav: Path, new_browser: Any, tmp_path: Path
 ) -> None:
-    """Through a refresh, in another tab, and after a restart."""
-    go.touch()
+    """Through a refresh, in whose middle the transcription goes on, in another tab, and after a restart."""
     page = new_browser(f"{app.address}/whisper")
     transcribe(page, wav)
-    lines(page).get_by_text(WHOLE).wait_for()
+    lines(page).get_by_text(HALF).wait_for()
     listed(page).wait_for()
     page.wait_for_url("**/whisper?c=*")
     page.reload()
-    lines(page).get_by_text(WHOLE).wait_for()
+    lines(page).get_by_text(HALF).wait_for()
+    page.locator(key("whisper.stop") + " button:not([disabled])").wait_for()
+    go.touch()
+    lines(page).get_by_text(WHOLE).wait_for()  # it is seen as it comes, without a click
     tab = page.context.new_page()
     tab.goto(page.url.replace("/whisper?", "/?"))  # the page that it is of is another
     tab.get_by_role("heading", name="Whisper").wait_for()
@@ -95,20 +97,6 @@ def test_kept_for_this_browser_until_it_is_deleted(
     page.wait_for_function("() => !location.search")
     assert not traces(tmp_path / "data", sound, HALF.encode(), b"heron.wav")
     page.get_by_test_id("stSidebar").get_by_role("button", name="Undo").click()
-    lines(page).get_by_text(WHOLE).wait_for()
-
-
-def test_a_refresh_in_the_middle_of_a_transcription(
-    app: Server, go: Path, wav: Path, new_browser: Any
-) -> None:
-    """It goes on, and the rest is seen as it comes, without a click."""
-    page = new_browser(f"{app.address}/whisper")
-    transcribe(page, wav)
-    lines(page).get_by_text(HALF).wait_for()
-    page.reload()
-    lines(page).get_by_text(HALF).wait_for()
-    page.locator(key("whisper.stop") + " button:not([disabled])").wait_for()
-    go.touch()
     lines(page).get_by_text(WHOLE).wait_for()
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from models import ChatEngine, EngineClosed, EngineFailed, Segment, loader
+from models.documents.budgets import CUT
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Source, Turn
 from pages.shared.frame import KINDS, PAGES, Page
@@ -115,12 +116,19 @@ def test_other_sources_are_refused(sources: str) -> None:
         Conversation.from_json(f'{{"turns": [{{"question": "q", "sources": {sources}}}]}}')
 
 
-def test_one_that_is_longer_than_the_context_gets_a_sentence(stage: Stage) -> None:
-    at = waits(visit(), source=Source("Transcript of day.mp3", "word " * 200_000))
-    ask(at, "What was said?")
+def test_one_that_is_longer_than_the_context_is_cut_and_marked(stage: Stage) -> None:
+    day = Source("Transcript of day.mp3", "word " * 200_000)
+    at = ask(waits(visit(), source=day), "What was said?")
+    (source,) = conversation(at).turns[0].sources
+    assert source.text == day.text and source.read.endswith(f"word\n{CUT}")
+    assert last_sent(at) == f"{source.quoted}\n\nWhat was said?" and not sentences(at)
+
+
+def test_a_question_that_is_longer_than_the_context_gets_a_sentence(stage: Stage) -> None:
+    at = ask(waits(visit()), "word " * 200_000)
     (sentence,) = sentences(at)
     assert "the context holds" in sentence
-    assert conversation(at).turns[0].sources[0].title == "Transcript of day.mp3"
+    assert conversation(at).turns[0].sources == (TALK,)
     assert last_sent(ask(click(at, "llama2.undo"), "Hello")) == "Hello"
 
 

@@ -71,6 +71,10 @@ class ScriptedEngine(ChatEngine):
         return [[tool["function"]["name"] for tool in request.tools] for request in self.requests]
 
 
+class ContinuingEngine(ScriptedEngine):
+    continues_answers = True
+
+
 class FakeInterpreter(Interpreter):
     """Shows what a test wants, then fails if it has to."""
 
@@ -290,3 +294,11 @@ def test_two_malformed_calls_at_once_are_given_back_once() -> None:
     bad = ToolCall("calculate", {}, "tool_call(oops", BadInput("It is not Python.", "不是 Python。"))
     events, engine = play(Toolbox(shipped()), [bad, bad, CALLED], [Delta("Sorry."), END])
     assert events[-1].finish_reason == "stop" and len(engine.sent) == 2
+
+
+def test_a_call_is_sent_back_with_the_words_that_were_there_before_the_answer_went_on() -> None:
+    engine = ContinuingEngine([Delta(" see."), ToolCall("f", {}), CALLED], [Delta("It is 42."), END])
+    begun = {"role": "assistant", "content": "Let me", "prefix": True}
+    list(Toolbox().answer(engine, [*QUESTION, begun]))
+    assert engine.sent[0][-1] == begun
+    assert engine.sent[1][1]["content"] == "Let me see." and "prefix" not in engine.sent[1][1]

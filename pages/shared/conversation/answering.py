@@ -9,46 +9,73 @@ from models import ChatEngine, ChatOptions, Delta, Done, Event, ToolCall
 from models.interpreter import Output
 from models.tools import Observation, Toolbox, written
 from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.fitting import fit_sources
 from pages.shared.conversation.usage import figures_of
 from pages.shared.loading import Choice, Work
 from pages.shared.session import hold
 
 
 class Answers:
-    """Those of one session: of each conversation one at most."""
+    """Those of one session: of each conversation one at most.
+
+    One that another session of the visitor's has begun, in another tab or before a refresh, is followed here too, and
+    goes on until nobody follows it any more.
+    """
 
     def __init__(self) -> None:
         self.begun = 0  # how many
         self._works: dict[Conversation, Work] = {}
+        self._others: set[Conversation] = set()
 
     def start(
-        self, conversation: Conversation, choice: Choice, toolbox: Toolbox, options: ChatOptions
+        self,
+        conversation: Conversation,
+        choice: Choice,
+        toolbox: Toolbox,
+        options: ChatOptions,
+        goes_on: bool = False,
     ) -> None:
-        """Have the last question answered; whatever is being written there stops."""
+        """Have the last question answered, or its answer continued; whatever is being written there stops."""
 
         def use(engine: ChatEngine, send: Callable[[Any], None], stop: threading.Event) -> None:
-            write_answer(conversation, toolbox, options, engine, send, stop)
+            write_answer(conversation, toolbox, options, engine, send, stop, goes_on)
 
         self._works = {other: work for other, work in self._works.items() if not work.cancel.is_set()}
         self.begun += 1
         with conversation.lock:
             conversation.settle()
-            self._works[conversation] = work = Work(choice, ChatEngine, use)
-            conversation.writer = work.cancel
+            self._works[conversation] = conversation.writer = Work(choice, ChatEngine, use)
+            conversation.followers = {self}
+            self._others.discard(conversation)
 
     def of(self, conversation: Conversation) -> Work | None:
         """What goes on in a conversation, or has ended and was not heard of yet."""
+        with conversation.lock:
+            writer = conversation.writer
+            if isinstance(writer, Work) and writer is not self._works.get(conversation):
+                self._works[conversation] = writer
+                conversation.followers.add(self)
+                self._others.add(conversation)
         work = self._works.get(conversation)
         return work if work and not work.cancel.is_set() else None
+
+    def is_of_another_session(self, conversation: Conversation) -> bool:
+        """Whether what goes on there was begun elsewhere."""
+        return conversation in self._others
 
     def forget(self, conversation: Conversation) -> None:
         """The end of it was heard of."""
         self._works.pop(conversation, None)
+        self._others.discard(conversation)
+        conversation.followers.discard(self)
 
     def close(self) -> None:
         for conversation in self._works:
-            conversation.settle()
-        self._works = {}
+            with conversation.lock:
+                conversation.followers.discard(self)
+                if not conversation.followers:
+                    conversation.settle()
+        self._works, self._others = {}, set()
 
 
 def get_answers() -> Answers:
@@ -63,13 +90,24 @@ def write_answer(
     engine: ChatEngine,
     send: Callable[[Any], None],
     stop: threading.Event,
+    goes_on: bool = False,
 ) -> None:
-    """Write what comes into the conversation, and send it on, until the end or `stop`."""
+    """Write what comes into the conversation, and send it on, until the end or `stop`.
+
+    With `goes_on` the last answer goes on where it was cut; else it is another one.
+    """
     with conversation.lock:
         if stop.is_set():
             return
-        resumed = conversation.resume()
-        messages = conversation.messages(again=not resumed)
+        turn, preamble = conversation.turns[-1], conversation.preamble
+    fitted = fit_sources(turn, preamble, engine, options, toolbox.schemas) if turn.sources else ()
+    with conversation.lock:
+        if stop.is_set():
+            return
+        if fitted:
+            conversation.give_sources(fitted)
+        resumed = conversation.resume(goes_on)
+        messages = conversation.messages(again=not resumed, goes_on=resumed)
         if not resumed:
             conversation.begin_answer(engine.checkpoint.name)
     try:

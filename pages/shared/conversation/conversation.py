@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
-from threading import Event, RLock
+from threading import RLock
 from typing import Any
 
 from models.interpreter import Output
+from models.jobs import Job
 from models.schema import Message, Text
 from pages.shared.conversation.exports import is_zip, read_zip
 from pages.shared.conversation.imports import read_conversation
@@ -32,8 +33,8 @@ VERSION = 1
 class Conversation:
     """Turns with undo. Every change can be taken back, Clear included.
 
-    An answer may be written by another thread: it holds the `lock`, and writes only as long as the event that is its
-    `writer` is not set. A visitor's change sets it.
+    An answer may be written by another thread, the `writer`: it holds the `lock`, and writes only as long as it is not
+    cancelled, which a visitor's change does. `followers` are those who look at it.
     """
 
     def __init__(self, turns: tuple[Turn, ...] = (), system: str = "") -> None:
@@ -42,7 +43,8 @@ class Conversation:
         self.editing: int | None = None  # the turn whose question is open for a change
         self.notes: tuple[Text, ...] = ()  # what an import could not keep as it was
         self.lock = RLock()
-        self.writer: Event | None = None
+        self.writer: Job[Any, Any] | None = None
+        self.followers: set[object] = set()
         self._past: list[tuple[Turn, ...]] = []
 
     # --- changes ------------------------------------------------------------------------------
@@ -91,6 +93,10 @@ class Conversation:
     def can_undo(self) -> bool:
         return bool(self._past)
 
+    def give_sources(self, sources: tuple[Source, ...]) -> None:
+        """Note what is sent of the last question's sources."""
+        self._set_last(replace(self.turns[-1], sources=sources))
+
     def begin_answer(self, checkpoint: str) -> None:
         """Open a new answer to the last question; earlier answers stay beside it."""
         last = self.turns[-1]
@@ -120,25 +126,36 @@ class Conversation:
         *before, last = self._writing().steps
         self._set_answer(replace(self._writing(), steps=(*before, replace(last, **values))))
 
-    def resume(self) -> bool:
-        """Whether the last answer goes on, since a person has typed what came of its last call."""
+    @property
+    def can_go_on(self) -> bool:
+        """Whether the last answer was cut, and can be continued."""
+        answer = self.turns[-1].answer if self.turns else None
+        return answer is not None and answer is self._writing() and answer.is_cut
+
+    def resume(self, goes_on: bool = False) -> bool:
+        """Whether the last answer goes on: since a person has typed what came of its last call, or where it was cut,
+        if that is wanted."""
         answer = self.turns[-1].answer
         if answer is None or answer is not self._writing():
             return False
-        if answer.reason != "tool_calls" or answer.waiting:
+        if goes_on and answer.is_cut:
+            self._past.append(self.turns)
+        elif answer.reason != "tool_calls" or answer.waiting:
             return False
         self._set_answer(replace(answer, reason=""))
         return True
 
     def end_answer(self, reason: str, figures: Mapping[str, float]) -> None:
+        """Close an answer. What one cost that was continued is the sum of its parts."""
         self.writer = None
-        self._set_answer(replace(self._writing(), reason=reason, figures=dict(figures)))
+        answer = self._writing()
+        self._set_answer(replace(answer, reason=reason, figures=_sum(answer.figures, figures)))
 
     def settle(self) -> None:
         """Stop whoever writes an answer; what was written of it stays."""
         with self.lock:
             if self.writer is not None:
-                self.writer.set()
+                self.writer.cancel.set()
                 self.writer = None
             answer = self.turns[-1].answers[-1] if self.turns and self.turns[-1].answers else None
             if answer is not None and not answer.reason:
@@ -172,17 +189,25 @@ class Conversation:
 
     # --- what it says -------------------------------------------------------------------------
 
-    def messages(self, again: bool = False) -> list[Message]:
+    @property
+    def preamble(self) -> list[Message]:
+        """The system prompt, if there is one."""
+        return [{"role": "system", "content": self.system}] if self.system else []
+
+    def messages(self, again: bool = False, goes_on: bool = False) -> list[Message]:
         """In the OpenAI chat format.
 
         Args:
             again: leave out the last answer, to ask for another one.
+            goes_on: the last answer is to be continued.
         """
-        messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        messages = self.preamble
         for turn in self.turns[:-1]:
             messages += turn.messages
         for turn in self.turns[-1:]:
             messages += turn.asked if again else turn.messages
+        if goes_on and messages[-1]["role"] == "assistant":
+            messages[-1] = {**messages[-1], "prefix": True}
         return messages
 
     def turns_within(self, dropped_messages: int) -> int:
@@ -220,6 +245,15 @@ class Conversation:
             return imported
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise ValueError("not a conversation") from error
+
+
+def _sum(before: Mapping[str, float], figures: Mapping[str, float]) -> dict[str, float]:
+    """What an answer cost in all: its prompt and speed are those of the last part."""
+    spent = {**before, **figures}
+    if before and figures:
+        spent["completion_tokens"] = sum(part.get("completion_tokens", 0) for part in (before, figures))
+        spent["seconds_to_first_token"] = before.get("seconds_to_first_token", 0.0)
+    return spent
 
 
 def _parse(text: str | bytes) -> Any:

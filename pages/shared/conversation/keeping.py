@@ -54,6 +54,10 @@ class KeptConversation(Kept):
         self.conversation = read_content(thing.content, files)
         return is_open(thing.content)
 
+    @property
+    def is_at_work(self) -> bool:
+        return self.conversation.writer is not None
+
     def fresh(self) -> Self:
         system = get_settings().get_text(f"{self.page}.system", self.conversation.system)
         return type(self)(self.shelf, self.page, Conversation(system=system))

@@ -42,7 +42,7 @@ def _question(turn: Turn, language: str) -> Iterator[str]:
     yield _heading(_USER, language)
     for source in turn.sources:
         yield f"**{escape(source.title)}**"
-        yield fence(source.text)
+        yield fence(source.read)
     for picture in turn.pictures:
         yield _picture(picture.name, picture.data)
     if turn.question.strip():

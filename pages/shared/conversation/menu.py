@@ -8,6 +8,7 @@ from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.markdown_file import write_markdown
+from pages.shared.conversation.presets import show_presets
 from pages.shared.language import language, say, tr
 from pages.shared.markdown import literal, readable
 from pages.shared.settings import get_settings
@@ -17,16 +18,17 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
     """Draw it. `key` tells apart the widgets of a page's conversations."""
     with st.expander(tr("System prompt and conversation", "系统提示词与会话")):
         number = st.session_state.setdefault(f"{key}.imports", 0)  # a new key empties the widgets
-        widget = f"set.{key}.system.{number}"
-        st.session_state.setdefault(widget, conversation.system)  # kept with the conversation
+        field = f"set.{key}.system.{number}"
+        st.session_state.setdefault(field, conversation.system)  # kept with the conversation
         system = st.text_area(
             tr("System prompt", "系统提示词"),
-            key=widget,
+            key=field,
             placeholder=checkpoint.system_prompt if checkpoint else "",
             help=tr("Stays when old turns no longer fit.", "旧对话超出上下文时仍会保留。"),
         )
         _keep_system_prompt(key, conversation, system)
         conversation.system = system
+        show_presets(key, field)
         with st.container(horizontal=True):
             st.download_button(
                 tr("Export", "导出"),

@@ -1,9 +1,11 @@
 """A text handed over to a chat page: it waits there for a question, and stays with it as its source."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import streamlit as st
 
+from models import ChatEngine, ModelError
 from pages.shared import frame
 from pages.shared.conversation.turns import Source
 from pages.shared.language import tr
@@ -26,9 +28,7 @@ def show_send_to_chat(name: str, text: str) -> None:
             if frame.KINDS.get(family) == "speech":
                 continue
             if st.button(page.title, icon=page.icon, key=f"send.{family}", width="stretch"):
-                _waiting_sources(family).append(
-                    Source(tr(f"Transcript of {name}", f"{name} 的转写"), text.strip())
-                )
+                add(family, Source(tr(f"Transcript of {name}", f"{name} 的转写"), text.strip()))
                 st.switch_page(page.file)
 
 
@@ -37,14 +37,19 @@ def _waiting_sources(family: str) -> list[Source]:
     return sources
 
 
+def add(family: str, source: Source) -> None:
+    """Let it wait for the next question."""
+    _waiting_sources(family).append(source)
+
+
 def take(family: str) -> list[Source]:
     """The sources of the question that is asked now."""
     sources: list[Source] = st.session_state.pop(f"{family}.sources", [])
     return sources
 
 
-def show_waiting(family: str) -> None:
-    """What goes with the next question, each with a way to remove it."""
+def show_waiting(family: str, engine: ChatEngine | None = None) -> None:
+    """What goes with the next question, each with a way to remove it, and with its tokens once somebody can count."""
     waiting = _waiting_sources(family)
     if not waiting:
         return
@@ -58,6 +63,18 @@ def show_waiting(family: str) -> None:
             ):
                 waiting.pop(number)
                 st.rerun()
+    if engine:
+        with suppress(ModelError):  # said when it is asked for an answer
+            tokens = sum(engine.count_tokens(source.quoted) for source in waiting)
+            length = engine.context_length
+            st.caption(
+                tr(
+                    f"{tokens} tokens; the context holds {length}. What does not fit is not sent, and marked.",
+                    f"共 {tokens} token，上下文为 {length}。放不下的部分不会发送，并会标明。",
+                )
+                if tokens > length
+                else tr(f"{tokens} tokens", f"{tokens} token")
+            )
 
 
 def explain_waiting(family: str) -> None:
@@ -74,7 +91,20 @@ def explain_waiting(family: str) -> None:
 
 
 def show_sources(sources: Sequence[Source]) -> None:
-    """What a question is about, folded away."""
+    """What a question is about, folded away, and below it how much of it is sent."""
     for source in sources:
         with st.expander(readable(source.title), icon=":material/description:"):
-            st.container(height=HEIGHT if len(source.text) > LONG else "content").text(source.text)
+            st.container(height=HEIGHT if len(source.read) > LONG else "content").text(source.read)
+        if source.tokens:
+            st.caption(_describe(source))
+
+
+def _describe(source: Source) -> str:
+    tokens = tr(f"{source.tokens} tokens", f"{source.tokens} token")
+    if source.sent is None:
+        return tokens
+    share = source.sent / len(source.text)
+    return f"{tokens} · :material/content_cut: " + tr(
+        f"cut where the context ends: the first {share:.0%} are sent",
+        f"已在上下文容量处截断：只发送前 {share:.0%}",
+    )

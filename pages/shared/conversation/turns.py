@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, get_args
 
 from models import BadInput
+from models.documents.budgets import CUT
 from models.interpreter import Output, png
 from models.pictures.reading import check_many
 from models.schema import Message
@@ -26,15 +27,29 @@ class PictureFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A text that a question is about, and where it comes from ("Transcript of talk.mp3")."""
+    """A text that a question is about, and where it comes from ("Transcript of talk.mp3", or a document's name).
+
+    The model reads its first `sent` characters, or all of it (None); these take about so many `tokens`, once that was
+    counted.
+    """
 
     title: str
     text: str
+    sent: int | None = None
+    tokens: int = field(default=0, compare=False)
+
+    @property
+    def read(self) -> str:
+        """What the model reads of the text."""
+        return self.text if self.sent is None else f"{self.text[: self.sent].rstrip()}\n{CUT}".lstrip()
 
     @property
     def quoted(self) -> str:
-        """What the model reads before the question."""
-        return f'{self.title}:\n"""\n{self.text}\n"""'
+        """What stands before the question."""
+        quotes = '"""'
+        while quotes in self.read:  # a program in Python has them too
+            quotes += '"'
+        return f"{self.title}:\n{quotes}\n{self.read}\n{quotes}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,15 @@ class Answer:
         return last if last and last.observation is None else None
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it ended before its end, in the middle of what a person reads."""
+        return (
+            self.reason in ("length", "cancelled", "failed")
+            and bool(self.text.strip())
+            and not _opens(self.text)
+        )
+
+    @property
     def messages(self) -> list[Message]:
         """In the OpenAI chat format."""
         said = [
@@ -81,6 +105,24 @@ class Answer:
             for message in exchange(step.text, step.name, step.arguments, step.observation)
         ]
         return [*said, {"role": "assistant", "content": self.text}] if self.text else said
+
+
+# Thoughts and calls as models write them, where no engine reads them; some calls have no end.
+_INSIDE = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<|channel|>analysis", "<|channel|>final"),
+    ("<tool_call>", "</tool_call>"),
+    ("<function_call>", "</function_call>"),
+    ("<function=", "</function>"),
+    ("[TOOL_CALLS]", ""),
+    ("<|python_tag|>", ""),
+)
+
+
+def _opens(text: str) -> bool:
+    """Whether a thought or a call is open at the end."""
+    return any(begin in text and not (end and end in text[text.rindex(begin) :]) for begin, end in _INSIDE)
 
 
 @dataclass(frozen=True)
@@ -135,14 +177,22 @@ def _turn(data: dict[str, Any]) -> Turn:
     if answers and not -1 <= chosen < len(answers):
         raise ValueError("no such answer")
     pictures = tuple(map(_picture, data.get("pictures", ())))
-    sources = tuple(
-        Source(read_text(source["title"]), read_text(source["text"])) for source in data.get("sources", ())
-    )
+    sources = tuple(map(_source, data.get("sources", ())))
     return Turn(read_text(data["question"]), answers, chosen, pictures, sources)
 
 
 def _picture(data: dict[str, Any]) -> PictureFile:
     return PictureFile(read_text(data["name"]), base64.b64decode(read_text(data["data"]), validate=True))
+
+
+def _source(data: dict[str, Any]) -> Source:
+    sent = data.get("sent")
+    return Source(
+        read_text(data["title"]),
+        read_text(data["text"]),
+        None if sent is None else max(int(sent), 0),
+        int(data.get("tokens", 0)),
+    )
 
 
 def _answer(data: dict[str, Any]) -> Answer:

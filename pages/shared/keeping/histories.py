@@ -108,7 +108,12 @@ class History:
     def bring_up_to_date(self) -> None:
         """Keep what this session wrote, and take what another one did. Raises NotKept."""
         self.shown.save()
-        self.shown.look()
+        other = keeper().find_at_work(self.shown.id)
+        if other is None:
+            self.shown.look()
+        elif other is not self.shown:  # another session is at work on it
+            self._opened.remove(self.shown)
+            self.show(other)
         if self.shown.deleted:  # in another tab
             self.forget(self.shown)
 

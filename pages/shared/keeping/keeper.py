@@ -82,7 +82,11 @@ class Kept(ABC):
 
     @classmethod
     def load(cls, shelf: "Shelf", id: str) -> Self | None:
-        """None where it is not kept (any more). Raises NotKept as `read`."""
+        """None where it is not kept (any more); the same one that another session is at work on. Raises NotKept as
+        `read`."""
+        shared = keeper().find_at_work(id)
+        if isinstance(shared, cls) and shelf.revision(id):  # of this visitor
+            return shared
         thing = shelf.get(id, cls.form.reads_files)
         return cls.read(shelf, thing) if thing else None
 
@@ -110,6 +114,11 @@ class Kept(ABC):
         """Stop whoever is at work on it: it is going to be deleted."""
 
     # --- kept ---------------------------------------------------------------------------------------
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is being written into it, by this process: then other sessions of its visitor share it."""
+        return False
 
     @property
     def is_kept(self) -> bool:
@@ -203,6 +212,17 @@ class Keeper:
     def add(self, kept: Saved) -> None:
         with self._lock:
             self._kept.add(kept)
+
+    def find_at_work(self, id: str) -> Kept | None:
+        """That of this id into which something is being written."""
+        return next(
+            (
+                kept
+                for kept in self.held()
+                if isinstance(kept, Kept) and kept.id == id and kept.is_at_work and not kept.deleted
+            ),
+            None,
+        )
 
     def held(self) -> list[Saved]:
         """All of it, of every session of this process."""

@@ -21,7 +21,7 @@ from pages.shared.keeping.histories import (
     reopen,
 )
 from pages.shared.keeping.history import show_history
-from pages.shared.keeping.keeper import Form, Kept, Written, keeper
+from pages.shared.keeping.keeper import Form, Kept, Written
 from pages.shared.session import hold
 from pages.shared.vision.album import Album
 from pages.shared.vision.questions import MANY
@@ -34,7 +34,7 @@ SAID = BadInput  # what is wrong with a picture, as it was kept: its sentences
 
 
 class KeptAlbum(Kept):
-    """An album. All sessions of a process that show it have the same one, and see what is done with it."""
+    """An album."""
 
     form = Form(
         "album",
@@ -50,11 +50,6 @@ class KeptAlbum(Kept):
     def __init__(self, shelf: "Shelf", page: str, album: Album | None = None) -> None:
         self.album = album or Album()
         super().__init__(shelf, page)
-
-    @classmethod
-    def load(cls, shelf: "Shelf", id: str) -> Self | None:
-        held = (kept for kept in keeper().held() if isinstance(kept, cls) and kept.id == id)
-        return next((kept for kept in held if not kept.deleted), None) or super().load(shelf, id)
 
     @property
     def state(self) -> Any:
@@ -77,6 +72,10 @@ class KeptAlbum(Kept):
     def take(self, thing: Thing) -> bool:
         self.album = read_album(thing.content, thing.files)
         return False
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.album.running
 
     def fresh(self) -> Self:
         album = Album()

@@ -1,0 +1,1 @@
+"""Documents: files that people attach to a question, read as text."""

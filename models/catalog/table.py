@@ -153,9 +153,8 @@ _QWEN_VL_TINY = replace(
     options=MappingProxyType({"temperature": 0.0, "max_new_tokens": 512}),
     starter=True,
     drawn_only=Text(
-        "This looks like no drawn scene but like a photograph or a screenshot, which Qwen-VL tiny cannot see: do not "
-        "believe what it says. For such pictures choose Qwen-VL-Chat.",
-        "这看起来不是画出来的场景，而是照片或截图：Qwen-VL tiny 看不懂，它的描述不可信。此类图片请改用 Qwen-VL-Chat。",
+        "No drawn scene, it seems, but a photograph or screenshot: Qwen-VL tiny can only guess. Take Qwen-VL-Chat.",
+        "似乎不是画出来的场景，而是照片或截图：Qwen-VL tiny 看不懂，回答不可信，请改用 Qwen-VL-Chat。",
     ),
 )
 _QWEN_VLS = (

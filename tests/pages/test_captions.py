@@ -210,6 +210,7 @@ def test_a_photograph_has_its_note_beside_the_starters_caption(
     notes = [caption.note("en") for caption in album(at).captions]
     assert "Qwen-VL-Chat" in notes[0] and notes[1:] == ["", ""]
     assert [row["note"] for row in json.loads(downloads["captions.json"])] == notes
+    assert [warning.value for warning in at.main.warning] == [f"1 of 3: {notes[0]}"]
     assert album(at).captions[0].note("zh") in CHECKPOINTS["qwen-vl-tiny"].drawn_only  # type: ignore[operator]
     session = {"edited": {"edited_rows": {0: {"text": "clouds"}}}}
     with pytest.MonkeyPatch.context() as patch:

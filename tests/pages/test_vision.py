@@ -359,7 +359,7 @@ def cloudy() -> bytes:
 def test_the_starter_says_of_a_photograph_that_it_is_none_of_its_scenes(starter: Stage) -> None:
     at = send(page(), "What is it?", ("a.png", cloudy()))
     (remark,) = at.main.warning
-    assert "no drawn scene" in remark.value and "Qwen-VL-Chat" in remark.value and "a.png" not in remark.value
+    assert "No drawn scene" in remark.value and "Qwen-VL-Chat" in remark.value and "a.png" not in remark.value
     send(at, "Compare.", ("b.png", example()))
     assert ["1 · a.png" in remark.value for remark in at.main.warning] == [False, True]
     assert "b.png" not in at.main.warning[1].value

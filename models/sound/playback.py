@@ -127,10 +127,10 @@ def film(path: str | Path) -> str:
     source = Path(path)
     with opened(source) as (container, _):
         mime, pictures, sounds = FILMS.get(container.format.name, ("", (), ()))
-        tracks = [*container.streams.video, *container.streams.audio]
-        if not mime or len(tracks) != 2 or not all(map(_codec, tracks)):
+        seen, heard = container.streams.video, container.streams.audio
+        if not mime or len(seen) != 1 or len(heard) != 1:
             return ""
-        picture, sound = tracks
+        picture, sound = seen[0], heard[0]
         plays = _codec(picture) in pictures and _codec(sound) in sounds
         small = source.stat().st_size <= LARGEST_FILM and picture.pix_fmt in ("yuv420p", "yuvj420p")
         return mime if plays and small else ""

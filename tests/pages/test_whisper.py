@@ -256,7 +256,7 @@ def test_a_video_shows_its_picture_with_the_subtitles_of_its_files(
     stage.heard = [Segment(0.0, 4.0, " eins zwei drei vier")]
     film = write_film(tmp_path / "film.mp4", 0.5, "libx264", "aac").read_bytes()
     at = add(visit("whisper"), ("film.mp4", film))
-    until(lambda: not workspaces[-1].get_sound(workspaces[-1].shown).running)
+    until(lambda: not workspaces[-1].queue.get_sound(workspaces[-1].shown).running)
     alive(at.run())
     path = str(workspaces[-1].shown.path)
     assert shown[-1] == (path, "video/mp4", None)

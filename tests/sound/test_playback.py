@@ -88,6 +88,8 @@ def test_a_film_has_a_picture_where_browsers_play_it(
 
 def test_no_picture_of_what_is_none_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert film(write_sound(tmp_path / "a.wav", sine(0.5))) == ""
+    assert film(write_tracks(tmp_path / "two.mkv", [(sine(0.5), {}, 1), (sine(0.5), {}, 0)])) == ""
+    assert film(write_sound(tmp_path / "raw.mkv", sine(0.5), video=True)) == ""
     assert film(write_film(tmp_path / "deep.mp4", 0.5, "libx264", "aac", "yuv444p")) == ""
     file = write_film(tmp_path / "a.mp4", 0.5, "libx264", "aac")
     monkeypatch.setattr(playback, "LARGEST_FILM", 100)

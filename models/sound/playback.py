@@ -130,10 +130,9 @@ def film(path: str | Path) -> str:
         seen, heard = container.streams.video, container.streams.audio
         if not mime or len(seen) != 1 or len(heard) != 1:
             return ""
-        picture, sound = seen[0], heard[0]
-        plays = _codec(picture) in pictures and _codec(sound) in sounds
-        small = source.stat().st_size <= LARGEST_FILM and picture.pix_fmt in ("yuv420p", "yuvj420p")
-        return mime if plays and small else ""
+        known = _codec(seen[0]) in pictures and _codec(heard[0]) in sounds
+        plays = known and seen[0].pix_fmt in ("yuv420p", "yuvj420p")
+        return mime if plays and source.stat().st_size <= LARGEST_FILM else ""
 
 
 def _codec(stream: Any) -> str:

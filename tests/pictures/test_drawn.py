@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,28 @@ def test_photographs_are_not_drawn(name: str) -> None:
     if not (PHOTOGRAPHS / name).is_file():
         pytest.skip("these photographs do not come with the repository")
     assert not is_drawn((PHOTOGRAPHS / name).read_bytes())
+
+
+# Photographs and scans that packages bring along, by package and folder.
+BROUGHT = {
+    ("matplotlib", "mpl-data/sample_data"): "grace_hopper.jpg",
+    (
+        "skimage",
+        "data",
+    ): "astronaut.png brick.png camera.png cell.png chelsea.png clock_motion.png coffee.png coins.png "
+    "grass.png gravel.png hubble_deep_field.jpg ihc.png microaneurysms.png moon.png motorcycle_left.png "
+    "motorcycle_right.png page.png retina.jpg rocket.jpg text.png",
+    ("sklearn", "datasets/images"): "china.jpg flower.jpg",
+}
+
+
+@pytest.mark.parametrize(("package", "folder"), list(BROUGHT))
+def test_photographs_of_installed_packages_are_not_drawn(package: str, folder: str) -> None:
+    if not (found := find_spec(package)) or not found.origin:
+        pytest.skip(f"{package} is not installed")
+    photographs = [Path(found.origin).parent / folder / name for name in BROUGHT[package, folder].split()]
+    taken = [photograph.name for photograph in photographs if is_drawn(photograph.read_bytes())]
+    assert taken == []
 
 
 def landscape(seed: int, grey: bool = False) -> Image.Image:

@@ -97,6 +97,8 @@ def _plain(name: str, data: bytes) -> str:
         text = decode(data[: 4 * MOST_CHARACTERS])
     except ValueError as error:
         raise refuse(name, "unknown") from error
+    if not text.strip():
+        raise refuse(name, "empty")
     return _within(text, cut=len(data) > 4 * MOST_CHARACTERS)
 
 

@@ -77,8 +77,9 @@ def _read_question(chat: Chat, container: Any) -> Turn | None:
 
 
 def _measure_context(chat: Chat, work: loading.Work | None) -> ContextUse | None:
-    """Once for all that is drawn of it; None where nobody can count, or there is nothing to."""
-    if chat.engine is None or not chat.conversation.turns:
+    """Once for all that is drawn of it; None where nobody can count, there is nothing to, or it is still found out how
+    much of the sources is sent."""
+    turns, again = chat.conversation.turns, work is not None
+    if chat.engine is None or not turns or (again and not all(source.tokens for source in turns[-1].sources)):
         return None
-    again = work is not None
     return measure_context(chat.engine, chat.conversation, chat.options, chat.schemas, again)

@@ -1,7 +1,6 @@
 """The turns of a conversation: questions that can be edited, and answers with what can be done with them."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import streamlit as st
 
@@ -60,6 +59,13 @@ def _show_question_of(chat: Chat, index: int, turn: Turn) -> None:
 def _show_coming_answer(chat: Chat, work: loading.Work) -> None:
     conversation = chat.conversation
 
+    sources = conversation.turns[-1].sources
+
+    def draw() -> None:
+        if conversation.turns[-1].sources is not sources:  # now it is known how much of them is sent
+            st.rerun()
+        show_answer(work, conversation, chat.readable)
+
     def length() -> int:
         return sum(len(written.text) for written in conversation.turns[-1].answers[-1:])
 
@@ -72,7 +78,7 @@ def _show_coming_answer(chat: Chat, work: loading.Work) -> None:
                 )
             )
         show_remark(chat.choice.checkpoint, pictures_of(conversation.turns))
-        show_growing(work, length, partial(show_answer, work, conversation, chat.readable))
+        show_growing(work, length, draw)
 
 
 def _show_turn(chat: Chat, index: int, turn: Turn) -> None:

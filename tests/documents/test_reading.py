@@ -44,6 +44,7 @@ def test_a_long_text_is_cut_and_marked() -> None:
     [
         ("a.txt", b"", "is empty"),
         ("a.txt", b" \n\t ", "is empty"),
+        ("a.txt", b"\xff\xfe\n\0", "is empty"),
         ("a.txt", b"MZ\x90\x00\x03\x00\x00\x00\x04\x00", "is no text"),
         ("a.zip", b"PK\x05\x06" + bytes(18), "is no text"),
         ("a.doc", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(512), "Word before 2007"),

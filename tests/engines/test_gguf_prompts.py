@@ -206,6 +206,18 @@ def test_a_conversation_goes_on_where_it_was(smol: GgufEngine) -> None:
 
 
 @pytest.mark.weights
+def test_an_answer_that_was_cut_goes_on_as_it_would_have(smol: GgufEngine) -> None:
+    def answer(tokens: int, begun: str = "") -> str:
+        asked = user("Count from one to five in words.")
+        asked += [{"role": "assistant", "content": begun, "prefix": True}] if begun else []
+        events = smol.stream(asked, ChatOptions(temperature=0.0, max_new_tokens=tokens))
+        return "".join(event.text for event in events if isinstance(event, Delta))
+
+    whole, part = answer(12), answer(5)
+    assert part + answer(7, part) == whole and part != whole
+
+
+@pytest.mark.weights
 def test_a_base_model_continues_control_tokens_as_letters(loader: Loader) -> None:
     gemma = loader.load("gemma-3-270m", "cpu", context=512)
     assert isinstance(gemma, GgufEngine)

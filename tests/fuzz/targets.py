@@ -17,6 +17,7 @@ from unittest.mock import patch
 from models.catalog import describe, find
 from models.chat.calls import check, parse_call, parse_json_call
 from models.chatglm.prompt import Reply, first_reply
+from models.documents.plain import decode
 from models.errors import ModelError
 from models.pictures.addresses import fetch
 from models.pictures.boxes import find_boxes, without_tags
@@ -211,6 +212,12 @@ def markdown(data: bytes) -> None:
         assert isinstance(shown, str)
 
 
+def texts(data: bytes) -> None:
+    with suppress(ValueError):
+        text = decode(data)
+        assert "\0" not in text and text.encode().decode() == text
+
+
 def _gguf() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return b"g" + write_gguf(Path(folder, "a.gguf")).read_bytes()[4:]
@@ -268,6 +275,16 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]
     "addresses": (
         addresses,
         lambda: [b"a.b:80/v1", b"a:99999999999999999999/", b"[::1]:1/", b"org/name", b"/tmp/x.gguf", b"~\xff"],
+    ),
+    "texts": (
+        texts,
+        lambda: [
+            "你好，世界。\n".encode("gb18030"),
+            "你好\n".encode("utf-16-le"),
+            b"\xff\xfe\0\xd8",
+            b"caf\xe9\r\n\xef\xbb\xbf",
+            b"\x81",
+        ],
     ),
     "markdown": (
         markdown,

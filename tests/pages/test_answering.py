@@ -101,6 +101,10 @@ class Work:
         self._thread = threading.Thread(target=work, daemon=True)
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
     def end(self) -> None:
         self._thread.join(WAIT)
         assert not self._thread.is_alive()
@@ -214,10 +218,20 @@ def test_whoever_asks_next_is_followed_by_who_asked_before(answers: Answers) -> 
     assert other.of(talk) is None  # it has ended
     work = begin(other, talk, Delta("two"), "wait")
     assert answers.of(talk) is work and answers.is_of_another_session(talk)
-    answers.forget(talk)
-    assert not answers.is_of_another_session(talk)
+    answers.close()
+    assert not answers.is_of_another_session(talk) and not work.cancel.is_set()
     other.close()
     work.end()
+
+
+def test_what_ended_before_it_began_is_heard_of_once(answers: Answers) -> None:
+    talk = asked()
+    answers.start(talk, None, Known(), ChatOptions())  # type: ignore[arg-type]
+    work: Any = answers.of(talk)
+    work.end()
+    talk.writer = work  # as the load of an engine leaves it that has failed
+    answers.forget(talk)
+    assert answers.of(talk) is None and talk.writer is None
 
 
 def test_what_was_stopped_is_not_kept(answers: Answers) -> None:

@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_not_sent_and_marked_where_it_ends(stage: Stage) ->
     assert room // 2 < long.tokens + short.tokens < room
     folded = next(found for found in at.expander if found.label == "long.txt")
     assert folded.text[0].value == long.read
-    assert "cut where the context ends: the first 2% are sent" in captions(at)
+    assert "cut where the context ends: only the first 2% of it is sent" in captions(at)
 
 
 def test_another_wording_and_another_answer_keep_it(stage: Stage) -> None:
@@ -154,6 +154,20 @@ def test_one_of_an_older_export_is_read() -> None:
     assert Conversation.from_json(json.dumps({"turns": turns})).turns == (
         Turn("q", sources=(Source("a", "b"),)),
     )
+
+
+@pytest.mark.parametrize(("sent", "read"), [(-5, CUT), (0, CUT), (1, f"b\n{CUT}"), (2, "bc"), (10**9, "bc")])
+def test_whatever_a_file_says_was_sent_is_shown(sent: int, read: str) -> None:
+    turns = [{"question": "q", "sources": [{"title": "a", "text": "bc", "sent": sent, "tokens": 1}]}]
+    (turn,) = Conversation.from_json(json.dumps({"turns": turns})).turns
+    assert turn.sources[0].read == read
+
+
+@pytest.mark.parametrize("sent", ["x", [], 1e999])
+def test_what_is_no_number_is_refused(sent: Any) -> None:
+    turns = [{"question": "q", "sources": [{"title": "a", "text": "bc", "sent": sent}]}]
+    with pytest.raises(ValueError):
+        Conversation.from_json(json.dumps({"turns": turns}))
 
 
 def test_quotes_in_a_document_do_not_end_it() -> None:

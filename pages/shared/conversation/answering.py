@@ -52,7 +52,8 @@ class Answers:
         """What goes on in a conversation, or has ended and was not heard of yet."""
         with conversation.lock:
             writer = conversation.writer
-            if isinstance(writer, Work) and writer is not self._works.get(conversation):
+            known = writer is self._works.get(conversation)
+            if isinstance(writer, Work) and not known and writer.running:
                 self._works[conversation] = writer
                 conversation.followers.add(self)
                 self._others.add(conversation)
@@ -65,9 +66,12 @@ class Answers:
 
     def forget(self, conversation: Conversation) -> None:
         """The end of it was heard of."""
-        self._works.pop(conversation, None)
+        work = self._works.pop(conversation, None)
         self._others.discard(conversation)
-        conversation.followers.discard(self)
+        with conversation.lock:
+            conversation.followers.discard(self)
+            if conversation.writer is work:  # it ended before it had written anything
+                conversation.writer = None
 
     def close(self) -> None:
         for conversation in self._works:

@@ -56,7 +56,8 @@ class KeptConversation(Kept):
 
     @property
     def is_at_work(self) -> bool:
-        return self.conversation.writer is not None
+        writer = self.conversation.writer
+        return writer is not None and writer.running
 
     def fresh(self) -> Self:
         system = get_settings().get_text(f"{self.page}.system", self.conversation.system)

@@ -105,6 +105,6 @@ def _describe(source: Source) -> str:
         return tokens
     share = source.sent / len(source.text)
     return f"{tokens} · :material/content_cut: " + tr(
-        f"cut where the context ends: the first {share:.0%} are sent",
+        f"cut where the context ends: only the first {share:.0%} of it is sent",
         f"已在上下文容量处截断：只发送前 {share:.0%}",
     )

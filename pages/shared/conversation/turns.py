@@ -186,13 +186,9 @@ def _picture(data: dict[str, Any]) -> PictureFile:
 
 
 def _source(data: dict[str, Any]) -> Source:
-    sent = data.get("sent")
-    return Source(
-        read_text(data["title"]),
-        read_text(data["text"]),
-        None if sent is None else max(int(sent), 0),
-        int(data.get("tokens", 0)),
-    )
+    text, sent = read_text(data["text"]), data.get("sent")
+    cut = None if sent is None or int(sent) >= len(text) else max(int(sent), 0)
+    return Source(read_text(data["title"]), text, cut, int(data.get("tokens", 0)))
 
 
 def _answer(data: dict[str, Any]) -> Answer:

@@ -20,6 +20,7 @@ from typing import Any
 import models
 from models import ChatEngine, ChatOptions, Delta, Done, ModelError, Progress, SpeechEngine, SpeechOptions
 from models.pictures.addresses import fetch
+from models.pictures.drawn import remark_on
 from models.schema import Text
 from models.sound.tracks import tracks
 from models.speech.abilities import check
@@ -226,8 +227,12 @@ def serve(arguments: argparse.Namespace) -> None:
 
 def chat(arguments: argparse.Namespace) -> None:
     options = ChatOptions(**_given(arguments, fields(ChatOptions)))
-    pictures = [{"type": "image", "image": _read(place)} for place in arguments.image]
+    files = [_read(place) for place in arguments.image]
+    pictures = [{"type": "image", "image": file} for file in files]
     with _using(arguments) as engine:
+        for place, file in zip(arguments.image, files, strict=True):
+            if remark := remark_on(file, engine.checkpoint):
+                note(f"{place}: {say(remark)}")
         if not isinstance(engine, ChatEngine):
             raise models.BadInput(
                 f"{arguments.name} does not chat: use transcribe, or another checkpoint.",

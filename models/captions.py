@@ -16,7 +16,7 @@ from models.errors import BadInput
 from models.file_names import file_names
 from models.pictures.boxes import without_tags
 from models.pictures.reading import check
-from models.schema import ChatOptions, Delta, Done
+from models.schema import ChatOptions, Delta, Done, Text
 
 FORMATS = ("csv", "json", "zip")
 NOTES = "notes.csv"  # in a zip
@@ -31,18 +31,20 @@ _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 (full-width ones coun
 
 @dataclass
 class Caption:
-    """A picture (an encoded file), what is said of it, and why nothing can be."""
+    """A picture (an encoded file), what is said of it, and why nothing can be, or why it is not to be believed."""
 
     name: str
     picture: bytes
     text: str = ""
     trouble: BadInput | None = None
+    remark: Text | None = None  # see `models.pictures.drawn.remark_on`
 
     def note(self, language: str) -> str:
-        """What there is to say of it beside its caption, in "en" or "zh": why there is none."""
-        if self.trouble is None:
+        """What there is to say of it beside its caption, in "en" or "zh"."""
+        said = self.trouble or self.remark
+        if said is None:
             return ""
-        return self.trouble.zh if language == "zh" else self.trouble.en
+        return said.zh if language == "zh" else said.en
 
 
 def caption_many(

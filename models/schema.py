@@ -98,6 +98,7 @@ class Checkpoint:
     wheels: tuple[Wheel, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # file -> hash
     note: Text | None = None  # worth knowing before it is chosen
+    drawn_only: Text | None = None  # it sees nothing but drawn scenes: what to say of any other picture
     terms: Text | None = None  # to be accepted before it is loaded
     path: str | None = None
 
@@ -375,6 +376,16 @@ class SpeechOptions:
             "transcribe": Text("write what is said", "转写原文"),
             "translate": Text("translate to English", "翻译成英文"),
         },
+    )
+    detect_each: bool = option(
+        False,
+        Text("Several languages", "多种语言"),
+        Text(
+            "Detect the language of every passage of up to 30 seconds anew, where none is chosen: for recordings "
+            "in which it changes. Each passage takes longer.",
+            "未指定语言时，对每段（最长 30 秒）重新检测语言：用于语言会变化的录音。每段耗时更长。",
+        ),
+        advanced=True,
     )
     word_timestamps: bool = option(
         False,

@@ -35,6 +35,7 @@ SPEECH: dict[str, tuple[Any, ...]] = {
     "language": (None, None, None, None, False),
     "task": ("transcribe", None, None, None, False),
     "track": (None, 1, 999, 1, True),
+    "detect_each": (False, None, None, None, True),
     "word_timestamps": (False, None, None, None, False),
     "vad": (True, None, None, None, False),
     "beam_size": (5, 1, 10, 1, True),

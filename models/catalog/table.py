@@ -152,6 +152,10 @@ _QWEN_VL_TINY = replace(
     licence_url="https://www.apache.org/licenses/LICENSE-2.0",
     options=MappingProxyType({"temperature": 0.0, "max_new_tokens": 512}),
     starter=True,
+    drawn_only=Text(
+        "No drawn scene, it seems, but a photograph or screenshot: Qwen-VL tiny can only guess. Take Qwen-VL-Chat.",
+        "似乎不是画出来的场景，而是照片或截图：Qwen-VL tiny 看不懂，回答不可信，请改用 Qwen-VL-Chat。",
+    ),
 )
 _QWEN_VLS = (
     _QWEN_VL_TINY,

@@ -1,10 +1,10 @@
 """Whisper in two libraries: faster-whisper for CTranslate2 folders, openai-whisper for all others.
 
 Both take the same options with the same meaning, and for the same options give the text and the times
-that the library gives when it is used bare. Recordings over ten minutes are cut at pauses and
-decoded several pieces at a time, as faster-whisper's `BatchedInferencePipeline` does, unless
-`SpeechOptions.batch_size` is 1; shorter ones are decoded as Whisper does by itself, each passage with the
-text before it. An int8 placement of a file in another format runs in faster-whisper too, from a
+that the library gives when it is used bare, as far as the recording goes. Recordings over ten minutes are
+cut at pauses and decoded several pieces at a time, as faster-whisper's `BatchedInferencePipeline` does,
+unless `SpeechOptions.batch_size` is 1; shorter ones are decoded as Whisper does by itself, each passage with
+the text before it. An int8 placement of a file in another format runs in faster-whisper too, from a
 converted copy.
 """
 
@@ -38,7 +38,7 @@ from models.speech.abilities import spoken
 from models.speech.doubts import doubts
 from models.speech.library import PROMPT, Decoder, Library
 from models.speech.transcript import Transcript
-from models.speech.voice import Blocks, behind_hole
+from models.speech.voice import Blocks, behind_hole, until
 
 BLOCK = 300  # seconds read at a time; their features take 190 MB while they are computed
 LONG = 600  # seconds from which a recording is cut into pieces that are decoded together
@@ -80,11 +80,13 @@ class WhisperEngine(SpeechEngine):
         done: Sequence[Segment],
     ) -> Iterator[Segment]:
         result.language = self._language(options)
+        options = replace(options, language=result.language)
         result.duration = duration(audio, options.track)
         before = None
         try:
             with _translated(self._failed), self.library.decoder(options, cancel) as decoder:
-                for segment in self._segments(audio, options, cancel, result, done, decoder):
+                for heard in self._segments(audio, options, cancel, result, done, decoder):
+                    segment = until(heard, before, result.duration)
                     marked = replace(segment, doubts=doubts(segment, before, options))
                     yield marked
                     if cancel.is_set():

@@ -8,6 +8,7 @@ from models.sound.decoding import SAMPLE_RATE, blocks, is_seamless
 from models.sound.tracks import opened
 
 LARGEST = 32 * 1024**2  # bytes of a file that is played as it is; larger ones are made smaller
+LARGEST_FILM = 128 * 1024**2
 BIT_RATE = 32_000  # of speech in MP3; an hour takes 14 MB
 BUCKET = 160  # samples, 10 ms: what a waveform is first gathered in
 READ = 60  # seconds at a time
@@ -19,19 +20,26 @@ PLAYABLE = {
     "flac": ("audio/flac", ("flac",)),
     "mov,mp4,m4a,3gp,3g2,mj2": ("audio/mp4", ("aac", "mp3", "mp3float")),
 }
+# With their pictures, by the names of codecs; H.264 only in the common form.
+FILMS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": ("video/mp4", ("h264", "vp9", "av1"), ("aac", "mp3", "opus", "flac")),
+    "matroska,webm": ("video/webm", ("vp8", "vp9", "av1"), ("opus", "vorbis")),
+}
 
 
 class Sound(NamedTuple):
     """What is heard and seen of a recording.
 
     ``path`` is a file that browsers play, of type ``mime``; ``peaks`` are the lowest and the highest
-    sample of equal parts of the recording, in percent of full scale.
+    sample of equal parts of the recording, in percent of full scale. ``film`` is the media type of the recording
+    itself, where it has a picture that they play; else "".
     """
 
     path: Path
     mime: str
     peaks: list[tuple[int, int]]
     seconds: float
+    film: str = ""
 
 
 def prepare(
@@ -47,7 +55,7 @@ def prepare(
         BadInput, Cancelled: as `models.sound.decoding.blocks`.
     """
     low, high, seconds = _edges(path, cancel, track)
-    return Sound(*playable(path, folder, cancel, track), _peaks(low, high, count), seconds)
+    return Sound(*playable(path, folder, cancel, track), _peaks(low, high, count), seconds, film(path))
 
 
 def peaks(path: str | Path, count: int, cancel: threading.Event | None = None) -> list[tuple[int, int]]:
@@ -108,6 +116,27 @@ def playable(
     target = Path(folder) / f"{source.name}{chosen}.mp3"
     _compress(source, target, cancel, track)
     return target, "audio/mpeg"
+
+
+def film(path: str | Path) -> str:
+    """The media type of a video with one sound track whose picture every browser plays; "" for anything else.
+
+    Raises:
+        BadInput: as `models.sound.decoding.blocks`.
+    """
+    source = Path(path)
+    with opened(source) as (container, _):
+        mime, pictures, sounds = FILMS.get(container.format.name, ("", (), ()))
+        seen, heard = container.streams.video, container.streams.audio
+        if not mime or len(seen) != 1 or len(heard) != 1:
+            return ""
+        known = _codec(seen[0]) in pictures and _codec(heard[0]) in sounds
+        plays = known and seen[0].pix_fmt in ("yuv420p", "yuvj420p")
+        return mime if plays and source.stat().st_size <= LARGEST_FILM else ""
+
+
+def _codec(stream: Any) -> str:
+    return str(stream.codec_context.codec.canonical_name) if stream.codec_context else ""
 
 
 def _compress(source: Path, target: Path, cancel: threading.Event | None, track: int | None) -> None:

@@ -8,13 +8,20 @@ temperatures, as it would be window by window.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from math import ceil
 from typing import Any
 
 from models.schema import Segment, SpeechOptions, clip_ranges
 from models.sound.decoding import SAMPLE_RATE
-from models.speech.library import FRAMES_PER_SECOND, SAMPLES_PER_FRAME, Decoder, give_back_memory, segment
+from models.speech.library import (
+    FRAMES_PER_SECOND,
+    SAMPLES_PER_FRAME,
+    SURE_LANGUAGE,
+    Decoder,
+    give_back_memory,
+    segment,
+)
 from models.speech.voice import Blocks, Clips, Stretch, Timeline, join, moved, stretches, within
 from models.speech.windows import last_end, split, spoken
 
@@ -96,12 +103,14 @@ class Batches:
         self._batches = iter(lambda: list(islice(found, options.batch_size)), [])
         self._first = next(self._batches, [])
         self._last_speech = 0.0
+        self._language: str | None = None
 
     def detect(self) -> tuple[str | None, float | None]:
         """The language of the first chunk and its probability; None: there is no speech."""
         if not self._first:
             return None, None
-        return self._decoder.detect(self._decoder.features(self._first[0].samples))
+        self._language, probability = self._decoder.detect(self._decoder.features(self._first[0].samples))
+        return self._language, probability
 
     def segments(self, done: Sequence[Segment], reached: Callable[[float], None]) -> Iterator[Segment]:
         """As for Windows: earlier segments up to the last chunk they come from, and all that follow."""
@@ -111,9 +120,21 @@ class Batches:
         while batch and not self._cancel.is_set():
             # The same chunks go together as in the earlier run: so they are decoded the same.
             if batch[-1].seek >= resumed:
-                yield from self._decoded(batch, resumed)
+                for language, same in groupby(batch, self._detect_anew):
+                    if language:
+                        self._decoder.begin(language)
+                    yield from self._decoded(list(same), resumed)
             reached(self._timeline.recorded(batch[-1].start + batch[-1].seconds))
             batch = next(self._batches, [])
+
+    def _detect_anew(self, chunk: Chunk) -> str | None:
+        """The language of a chunk; None: that of all."""
+        if not self._options.detect_each or self._options.language is not None:
+            return None
+        language, probability = self._decoder.detect(self._decoder.features(chunk.samples))
+        if probability >= SURE_LANGUAGE:
+            self._language = language
+        return self._language
 
     def _decoded(self, batch: Sequence[Chunk], resumed: int) -> Iterator[Segment]:
         features = [self._features(chunk) for chunk in batch]

@@ -23,6 +23,7 @@ WINDOW = 3000  # frames that the network sees at once: 30 seconds
 SECONDS_PER_TIME, FRAMES_PER_TIME = 0.02, 2
 # Tokens that can be put before a window: half of what a text may have, less the one that announces them.
 PROMPT = 223
+SURE_LANGUAGE = 0.5  # probability from which a passage is taken to be in another language than the one before
 # Text decoded at a higher temperature is no guide for the next window.
 MAX_PROMPT_TEMPERATURE = 0.5
 

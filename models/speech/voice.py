@@ -21,6 +21,7 @@ from models.sound.decoding import SAMPLE_RATE, Hole
 
 Blocks = Iterable[tuple[Any, bool]]  # samples of shape (samples,), and whether they are the last
 Clips = Sequence[tuple[float, float]]  # seconds
+LEAST, READABLE = 0.03, 0.5  # seconds: more than Whisper's smallest step, and what it takes to see a line
 Stretch = dict[str, int]  # start and end in samples, faster-whisper's form
 
 
@@ -119,6 +120,28 @@ def behind_hole(segment: Segment, holes: Sequence[Hole]) -> Segment:
     end = holes[at][1]
     words = tuple(replace(word, start=max(word.start, end), end=max(word.end, end)) for word in segment.words)
     return replace(segment, start=end, words=words)
+
+
+def until(segment: Segment, before: Segment | None, end: float) -> Segment:
+    """The segment within a recording that ends there: a window of 30 seconds goes on behind it, and Whisper
+    hears words in that silence too. What would lie behind the end altogether stands right before it.
+
+    Args:
+        segment: with its times in the recording.
+        before: the segment before it, which leaves it at least `LEAST` for each word.
+        end: seconds.
+    """
+    least = LEAST * max(1, len(segment.words))
+    lasts = segment.end - segment.start >= least or segment.start + READABLE <= end
+    if segment.end <= end and lasts:
+        return segment
+    free = max(before.end if before else 0.0, end - READABLE)
+    start = max(0.0, min(segment.start, free, end - least))
+    words = tuple(
+        replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))
+        for word in segment.words
+    )
+    return replace(segment, start=start, end=end, words=words)
 
 
 def moved(found: Iterable[Stretch], samples: int) -> list[Stretch]:

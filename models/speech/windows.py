@@ -18,6 +18,7 @@ from models.speech.library import (
     FRAMES_PER_TIME,
     MAX_PROMPT_TEMPERATURE,
     SECONDS_PER_TIME,
+    SURE_LANGUAGE,
     WINDOW,
     Decoded,
     Decoder,
@@ -48,13 +49,15 @@ class Windows:
         self._tokens: list[int] = []
         self._prompt_start = 0  # index into _tokens
         self._last_speech = 0.0
+        self._language: str | None = None
 
     def detect(self) -> tuple[str | None, float | None]:
         """The language of the first 30 seconds that are heard, and its probability; None: there are none."""
         start = int(self._ranges[0][0])
         if not self._frames.reach(start):
             return None, None
-        return self._decoder.detect(self._frames.window(start, WINDOW))
+        self._language, probability = self._decoder.detect(self._frames.window(start, WINDOW))
+        return self._language, probability
 
     def segments(self, done: Sequence[Segment], reached: Callable[[float], None]) -> Iterator[Segment]:
         """Segments as their windows are decoded; ends after the window at hand when cancelled.
@@ -87,6 +90,8 @@ class Windows:
 
     def _window(self, seek: int, size: int) -> tuple[list[Piece], Decoded, int]:
         """Decode one window: its pieces, and where the next one starts."""
+        if self._options.detect_each and self._options.language is None:
+            self._detect_anew(seek)
         window = self._decoder.encode(self._frames.window(seek, size))
         decoded = self._decoder.decode(window, self._tokens[self._prompt_start :])
         if self._cancel.is_set() or decoded.is_silence(self._options):
@@ -102,6 +107,14 @@ class Windows:
         pieces = spoken(pieces)
         self._remember([token for piece in pieces for token in piece["tokens"]], decoded.temperature)
         return pieces, decoded, after
+
+    def _detect_anew(self, seek: int) -> None:
+        """Decode on in the language of a window; text in another one would lead it back to that."""
+        language, probability = self._decoder.detect(self._frames.window(seek, WINDOW))
+        if language != self._language and probability >= SURE_LANGUAGE:
+            self._language = language
+            self._prompt_start = len(self._tokens)
+            self._decoder.begin(language)
 
     def _remember(self, tokens: Sequence[int], temperature: float) -> None:
         """What is said next is decoded knowing this text."""

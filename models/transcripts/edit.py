@@ -1,14 +1,15 @@
 """Corrections of a transcript: each takes its lines and returns them changed. Times in seconds.
 
 Words keep their times where the text around them changes; new words share the time of those that they
-stand for. What a line was recognised with (probabilities, doubts) stays with it until it is rewritten.
+stand for. What a line was recognised with stays with it; doubts only until it is rewritten or listened to.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from math import inf
 from os.path import commonprefix
 
 from models.errors import BadInput
@@ -54,12 +55,12 @@ def spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
     return tuple(words)
 
 
-def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Lines:
-    """Give a line another text and other times.
+def rewrite(lines: Lines, index: int, text: str, start: float, end: float, duration: float = inf) -> Lines:
+    """Give a line another text and other times, in a recording of a `duration`.
 
     Raises:
-        BadInput: the times are in no order, or reach into the lines around; or the text is empty, broken or
-            longer than `LONGEST`; or there is no such line.
+        BadInput: the times are in no order, or reach into the lines around or beyond the recording; or the text
+            is empty, broken or longer than `LONGEST`; or there is no such line.
     """
     (line,) = _lines_at(lines, index)
     _check_text(text)
@@ -72,7 +73,7 @@ def rewrite(lines: Lines, index: int, text: str, start: float, end: float) -> Li
     start, end = (
         old if abs(new - old) < 0.001 else new for new, old in ((start, line.start), (end, line.end))
     )
-    _check_times(lines, index, start, end)
+    _check_times(lines, index, start, end, duration)
     changed = replace(line, start=start, end=end, words=_moved(line.words, start, end))
     if text.split() != line.text.split():
         # Whisper's own lines begin with a space, so that they join to a text.
@@ -109,11 +110,11 @@ def _check_length(line: Segment, text: str) -> None:
         )
 
 
-def _check_times(lines: Lines, index: int, start: float, end: float) -> None:
+def _check_times(lines: Lines, index: int, start: float, end: float, duration: float) -> None:
     line = lines[index]
     earliest = min(lines[index - 1].end, line.start) if index else 0.0
-    latest = max(lines[index + 1].start, line.end) if index + 1 < len(lines) else float("inf")
-    if not start < end < float("inf"):  # also refuses NaN
+    latest = max(lines[index + 1].start, line.end) if index + 1 < len(lines) else inf
+    if not start < end < inf:  # also refuses NaN
         raise BadInput(
             "A line has to end after it starts: correct its times.",
             "一行的结束时间必须晚于开始时间：请修改时间。",
@@ -122,6 +123,11 @@ def _check_times(lines: Lines, index: int, start: float, end: float) -> None:
         raise BadInput(
             "These times reach into the line before or after: change that line first.",
             "该时间与前一行或后一行重叠：请先修改相邻的行。",
+        )
+    if end > max(duration, line.end):
+        raise BadInput(
+            f"The recording ends after {duration:.3f} seconds: let the line end there at the latest.",
+            f"录音在 {duration:.3f} 秒处结束：一行最晚到此为止。",
         )
 
 
@@ -255,6 +261,12 @@ def _clipped(segment: Segment, line: Segment) -> Segment:
     return replace(segment, start=start, end=end, words=_moved(segment.words, start, end))
 
 
+def believe(lines: Lines, indices: Iterable[int]) -> Lines:
+    """Take the doubts from lines that somebody listened to. Raises BadInput where there is no such line."""
+    heard = {index for index in indices if _lines_at(lines, index)}
+    return tuple(replace(line, doubts=()) if at in heard else line for at, line in enumerate(lines))
+
+
 def substitute(lines: Lines, find: str, new: str, same_case: bool = False) -> tuple[Lines, int]:
     """Replace a text everywhere; also how often. A line that loses all its text goes.
 
@@ -272,7 +284,7 @@ def substitute(lines: Lines, find: str, new: str, same_case: bool = False) -> tu
         total += count
         if count and text.strip():
             _check_length(line, text)
-            line = replace(line, text=text, words=_reworded(line.words, text), doubts=())
+            line = replace(line, text=text, words=_reworded(line.words, text))
         if text.strip():
             result.append(line)
     return tuple(result), total

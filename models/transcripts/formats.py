@@ -6,8 +6,9 @@
     tsv   start and end in whole milliseconds, and the text
     json  everything known: {"text", "segments": [{"id", "start", "end", "text", …}], "language"}
 
-The name of a format is also its file's extension. All of them are UTF-8. Cues of srt and vtt can be kept
-short, and carry a translation below the text. What people read on paper is in `documents`.
+The name of a format is also its file's extension. All of them are UTF-8. Cues of srt and vtt have two lines
+at most, unless asked otherwise, and carry a translation below the text. What people read on paper is in
+`documents`.
 """
 
 import io
@@ -33,6 +34,7 @@ MIME: Mapping[str, str] = MappingProxyType(
     }
 )
 FORMATS = tuple(MIME)
+MOST_LINES = 2  # of a cue: more of them cover the picture
 
 
 class Cue(NamedTuple):
@@ -48,7 +50,7 @@ def write(
     format: str,
     language: str | None = None,
     max_line_width: int | None = None,
-    max_line_count: int | None = None,
+    max_line_count: int | None = MOST_LINES,
     translation: Sequence[Segment] = (),
 ) -> str:
     """A transcript in one of FORMATS.
@@ -99,7 +101,7 @@ def archive(files: Mapping[str, str | bytes]) -> bytes:
 def cues(
     segments: Sequence[Segment],
     max_line_width: int | None = None,
-    max_line_count: int | None = None,
+    max_line_count: int | None = MOST_LINES,
     translation: Sequence[Segment] = (),
 ) -> Iterator[Cue]:
     """One cue a segment, or several where it has more lines than a cue may have.
@@ -111,8 +113,8 @@ def cues(
         max_line_count: most lines in a cue; None, or no `max_line_width`: any number. A cut falls where
             its words end, or, without word times, by the share of the letters. Unlike Whisper's own
             writer, no cue takes words of two segments.
-        translation: what of it is said with a segment stands below it, in the same cue: then
-            `max_line_count` does not count.
+        translation: what of it is said with a segment stands below it, in the same cues: each language
+            has half of the lines, and one at least. What has fewer parts than the other stays as long.
 
     Raises:
         BadInput: lines without letters.
@@ -123,21 +125,24 @@ def cues(
             f"一行不能只有 {max_line_width} 个字符：请至少设为 1。",
         )
     segments = lasting(segments)
-    below = beside(segments, translation)
-    for segment, other in zip(segments, below, strict=True):
-        rows = _rows(replace(segment, text=one_line(segment.text)), max_line_width)
-        size = max_line_count if max_line_count and not translation else max(len(rows), 1)
-        for first in range(0, max(len(rows), 1), size):
-            part = rows[first : first + size]
-            start = part[0][0].start if first else segment.start
-            end = part[-1][-1].end if first + size < len(rows) else segment.end
-            lines = ["".join(word.text for word in row).strip() for row in part]
-            yield Cue(start, end, (*lines, *_wrapped(other, max_line_width)))
+    count = max(1, max_line_count // 2) if max_line_count and translation else max_line_count
+    for segment, other in zip(segments, beside(segments, translation), strict=True):
+        said = _parts(replace(segment, text=one_line(segment.text)), max_line_width, count)
+        below = _parts(Segment(segment.start, segment.end, one_line(other)), max_line_width, count)
+        longer = max(said, below, key=len)
+        last = len(longer) - 1
+        for number, part in enumerate(longer):
+            start = part[0][0].start if number else segment.start
+            end = part[-1][-1].end if number < last else segment.end
+            rows = [row for text in (said, below) for row in text[number * len(text) // len(longer)]]
+            yield Cue(start, end, tuple("".join(word.text for word in row).strip() for row in rows))
 
 
-def _wrapped(text: str, width: int | None) -> list[str]:
-    rows = _rows(Segment(0.0, 0.0, one_line(text)), width)
-    return ["".join(word.text for word in row).strip() for row in rows]
+def _parts(segment: Segment, width: int | None, count: int | None) -> list[list[list[Word]]]:
+    """The lines of a segment, in parts of so many; one empty part where it has none."""
+    rows = _rows(segment, width)
+    size = count or len(rows) or 1
+    return [rows[first : first + size] for first in range(0, len(rows), size)] or [[]]
 
 
 def _rows(segment: Segment, width: int | None) -> list[list[Word]]:

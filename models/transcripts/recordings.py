@@ -106,7 +106,7 @@ def transcribe_all(
     """Recognise what waits, also what begins to wait meanwhile; yield each recording when it has ended.
 
     Whatever goes wrong with one is its `trouble`, and the others go on. A translation follows the
-    recording it is of, in the language that was found there.
+    recording it is of, in the language that was found there if it is one.
 
     Raises:
         EngineClosed: the engine was unloaded; what was under way waits again.
@@ -116,10 +116,9 @@ def transcribe_all(
         if recording.options is None:
             recording.options = replace(options, track=recording.track)
             if original:
-                language = original.language or options.language
-                recording.options = replace(
-                    original.options or recording.options, task="translate", language=language
-                )
+                begun = original.options or recording.options
+                language = _language(original, begun) or options.language
+                recording.options = replace(begun, task="translate", language=language)
         _transcribe(engine, recording, cancel)
         yield recording
 
@@ -168,6 +167,11 @@ def _transcribe(engine: SpeechEngine, recording: Recording, cancel: threading.Ev
         recording.version += 1
 
 
+def _language(recording: Recording, options: SpeechOptions) -> str | None:
+    """The one that was found; None where each passage may be in another."""
+    return None if options.detect_each else recording.language
+
+
 def _take_facts(recording: Recording, transcript: Transcript) -> None:
     recording.duration = transcript.duration
     recording.language = transcript.language
@@ -181,11 +185,11 @@ def hear_again(
     options: SpeechOptions,
     cancel: threading.Event,
 ) -> Iterator[Segment]:
-    """What is recognised anew in the time of one line, in the language of its recording."""
+    """What is recognised anew in the time of one line, in the language of its recording if it has one."""
     clip = replace(
         options,
         clips=f"{line.start:.3f}-{line.end:.3f}",
-        language=options.language or recording.language,
+        language=options.language or _language(recording, options),
         track=recording.track,
         batch_size=1,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+import models
 from models.pictures.boxes import without_tags
 from pages.shared import loading
 from pages.shared.asking import Chat, answer, ask
@@ -17,6 +18,7 @@ from pages.shared.conversation.usage import show_usage
 from pages.shared.language import say, tr
 from pages.shared.markdown import typed
 from pages.shared.vision.pictures import pictures_of, show_boxes, show_pictures, show_region
+from pages.shared.vision.undrawn import show_remark
 
 
 def show_turns(chat: Chat, unsent: int, work: loading.Work | None) -> None:
@@ -75,6 +77,7 @@ def _show_coming_answer(chat: Chat, work: loading.Work) -> None:
                     "正在生成：在另一个标签页中、或在刷新本页之前提出。",
                 )
             )
+        show_remark(chat.choice.checkpoint, pictures_of(conversation.turns))
         show_growing(work, length, draw)
 
 
@@ -84,6 +87,8 @@ def _show_turn(chat: Chat, index: int, turn: Turn) -> None:
     if turn.answer or last:
         with st.chat_message("assistant"):
             if turn.answer:
+                answered = models.catalog.CHECKPOINTS.get(turn.answer.checkpoint)
+                show_remark(answered, pictures_of(chat.conversation.turns[: index + 1]))
                 show_steps(turn.answer)
                 if turn.answer.text or not turn.answer.steps:
                     st.markdown(chat.readable(turn.answer.text) or tr("*no text*", "*无内容*"))

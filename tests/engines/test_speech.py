@@ -327,6 +327,12 @@ def test_silence_says_nothing(engine: WhisperEngine) -> None:
     assert transcript.duration == 20.0
 
 
+def test_nothing_is_said_after_the_end(engine: WhisperEngine, script: Script, noise: np.ndarray) -> None:
+    """The script hears lines up to 12.4 s, as a network may in a window of which two are sound."""
+    segments = list(engine.transcribe(noise[: 2 * 16_000], GREEDY))
+    assert len(segments) == 2 and all(0.0 <= line.start < line.end <= 2.0 for line in segments)
+
+
 # --- the real starters -------------------------------------------------------------------------
 
 

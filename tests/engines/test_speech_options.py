@@ -6,6 +6,7 @@ A random network is enough for that; its answers are long, wild and always the s
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from models.engines.speech import WhisperEngine
 from models.errors import BadInput
 from models.schema import Checkpoint, Placement, Segment, SpeechOptions, clip_ranges
 from models.sound import decoding
-from models.speech import reference
+from models.speech import faster, reference
 from models.speech.convert import converted
 from models.speech.transcript import Transcript
 from tests.fakes.sounds import write_at, write_tracks
@@ -128,6 +129,16 @@ def run(engine: WhisperEngine, sound: Any, **options: Any) -> list[Segment]:
 def test_language_and_task(engine: WhisperEngine, asked: Asked, talk: np.ndarray) -> None:
     run(engine, talk, language="German", task="translate")
     assert (asked.language, asked.task) == ({"de"}, {"translate"})
+
+
+def test_the_language_of_each_passage_is_detected_where_that_is_wanted(
+    engine: WhisperEngine, asked: Asked, talk: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in (reference, faster):  # of all, of the first passage, and of those after it
+        said = chain([("de", 0.9)] * 2, repeat(("fr", 0.9)))
+        monkeypatch.setattr(library._Decoder, "detect", lambda *_, said=said: next(said))
+    run(engine, talk, language=None, detect_each=True)
+    assert asked.language == {"de", "fr"}
 
 
 def test_a_language_is_detected_with_its_probability(

@@ -30,6 +30,7 @@ class Dictated(Decoder):
         asked: of each window that was decoded: its first frame, its frames, and the tokens before it.
         together: of each joint decoding, those two of its windows.
         timed: what each call for word times was told: frames, and the end of the last word.
+        begun: each language that it was to decode in.
         word_end: where the last word of a window ends, in seconds; None: at its piece's end.
     """
 
@@ -41,7 +42,7 @@ class Dictated(Decoder):
         self.together: list[list[tuple[int, int]]] = []
         self.timed: list[tuple[list[int], float]] = []
         self.word_end: float | None = None
-        self.language = ""
+        self.begun: list[str] = []
 
     def features(self, samples: Any) -> Any:
         frames = samples[: len(samples) // 160 * 160 : 160] // 160
@@ -51,7 +52,7 @@ class Dictated(Decoder):
         return f"from{int(features[0, 0])}to{features.shape[1]}", 0.75
 
     def begin(self, language: str) -> None:
-        self.language = language
+        self.begun.append(language)
 
     def encode(self, features: Any) -> Any:
         return features

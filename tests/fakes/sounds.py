@@ -62,10 +62,25 @@ def write_silent_film(path: Path) -> Path:
     return path
 
 
-def _add_picture(container: av.container.OutputContainer) -> av.VideoStream:
-    stream = container.add_stream("mpeg4", rate=10)
+def write_film(path: Path, seconds: float, codec: str, sound: str, form: str = "yuv420p") -> Path:
+    """A black film with a beep, in these codecs; `form` is how its pixels are kept."""
+    with av.open(str(path), "w") as container:
+        picture = _add_picture(container, codec, form)
+        stream = container.add_stream(sound, rate=48_000, layout="mono")
+        _show(container, picture, round(10 * seconds))
+        frame = av.AudioFrame.from_ndarray(sine(seconds, 48_000)[None], format="flt", layout="mono")
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def _add_picture(
+    container: av.container.OutputContainer, codec: str = "mpeg4", form: str = "yuv420p"
+) -> av.VideoStream:
+    stream = container.add_stream(codec, rate=10)
     stream.width = stream.height = 64
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt = form
     return stream
 
 

@@ -9,15 +9,19 @@ import zipfile
 from typing import Any
 
 import pytest
+import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from models.captions import Caption, write
+from models.catalog import CHECKPOINTS
 from models.errors import BadInput, EngineFailed
 from models.file_names import file_names
 from pages.shared.vision import questions
 from pages.shared.vision.album import Album
-from pages.shared.vision.captions import DRAWN, LISTED
+from pages.shared.vision.captions import DRAWN, LISTED, _apply_edits
+from starters.qwen_vl.drawing import draw, example
+from starters.qwen_vl.scenes import make
 from tests.fakes.engines import FakeVisionEngine, Stage
 from tests.fakes.visitor import alive, click, sentences, visit
 from tests.fakes.waiting import until
@@ -195,6 +199,24 @@ def test_scenes_are_drawn_for_the_starter_alone(starter: Stage) -> None:
     assert len(set(names)) == len(set(pictures)) == 2 * DRAWN
     finished(at)
     assert album(at).done == 2 * DRAWN and not any(caption.trouble for caption in album(at).captions)
+
+
+def test_a_photograph_has_its_note_beside_the_starters_caption(
+    starter: Stage, downloads: dict[str, Any]
+) -> None:
+    file = io.BytesIO()
+    draw(make(3, "unknown")).save(file, "PNG")
+    at = finished(many(("clouds.png", file.getvalue()), ("scene.png", example()), ("plain.png", png())))
+    notes = [caption.note("en") for caption in album(at).captions]
+    assert "Qwen-VL-Chat" in notes[0] and notes[1:] == ["", ""]
+    assert [row["note"] for row in json.loads(downloads["captions.json"])] == notes
+    assert [warning.value for warning in at.main.warning] == [f"1 of 3: {notes[0]}"]
+    assert album(at).captions[0].note("zh") in CHECKPOINTS["qwen-vl-tiny"].drawn_only  # type: ignore[operator]
+    session = {"edited": {"edited_rows": {0: {"text": "clouds"}}}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(st, "session_state", session)
+        _apply_edits("edited", album(at))
+    assert album(at).captions[0].note("en") == ""  # somebody has seen it
 
 
 # --- files -----------------------------------------------------------------------------------------

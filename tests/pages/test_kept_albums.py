@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from models.errors import BadInput, NotKept
 from models.jobs import Job
+from models.schema import Text
 from models.store.opening import open_store
 from models.store.store import Shelf
 from pages.shared.keeping.keeper import keeper
@@ -52,6 +53,7 @@ def full_album() -> Album:
     album = Album()
     album.prompt, album.prefix = "Only colours.", "ohwx, "
     album.add("a.png", png()).text = "white"
+    album.captions[0].remark = Text("Do not believe it.", "不可信。")
     album.add("b.png", b"no picture").trouble = BadInput("It is none.", "不是图片。")
     album.add("again.png", png())
     return album

@@ -69,7 +69,7 @@ def test_lines_of_subtitles_within_their_limits(buttons: dict[str, Any]) -> None
     letters, lines = at.number_input
     assert (letters.min, letters.max, letters.value, lines.min, lines.max, lines.value) == (
         *(5, 200, None),
-        *(1, 10, None),
+        *(1, 10, 2),
     )
     assert lines.disabled and not letters.disabled
     limited(at, 7, 1)

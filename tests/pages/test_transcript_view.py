@@ -10,7 +10,7 @@ import pytest
 
 from pages.shared.speech.transcript_view import CSS, HTML, JS, _words
 from tests.fakes.browser import component_page
-from tests.fakes.sounds import write_sound
+from tests.fakes.sounds import write_film, write_sound
 
 pytestmark = pytest.mark.browser
 
@@ -61,7 +61,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def show(page: Any, **changed: Any) -> None:
     data = {
-        "sound": "", "seconds": 8.0, "peaks": [], "lines": LINES, "version": 3, "editable": True, "again": True,
+        "sound": "", "film": "", "seconds": 8.0, "peaks": [], "lines": LINES, "version": 3, "editable": True, "again": True,
         "growing": False, "changed": False, "error": "", "words": WORDS,
     }  # fmt: skip
     page.evaluate("data => show(data)", data | changed)
@@ -69,10 +69,10 @@ def show(page: Any, **changed: Any) -> None:
         page.wait_for_function("() => document.querySelector('audio').readyState > 0")
 
 
-def sent(page: Any) -> list[Any]:
+def sent(page: Any, kind: str = "edit") -> list[Any]:
     """What was sent since the last time."""
     told: list[Any] = page.evaluate("() => sent.splice(0)")
-    assert all(name == "edit" and event.pop("version") == 3 for name, event in told)
+    assert all(name == kind and event.pop("version") == 3 for name, event in told)
     return [event for _, event in told]
 
 
@@ -104,7 +104,55 @@ def test_doubts_say_why(page: Any) -> None:
     show(page)
     why = WORDS["doubts"]
     assert texts(page, ".line.doubtful > .text") == ["hello again"]
-    assert page.locator(".doubt").get_attribute("title") == f"{why['unsure']}\n{why['silence']}"
+    sign = page.locator(".doubt")
+    assert (
+        sign.get_attribute("title")
+        == sign.get_attribute("aria-label")
+        == f"{why['unsure']}\n{why['silence']}"
+    )
+
+
+def test_a_tap_on_a_doubt_shows_its_reason_and_plays_nothing(page: Any, sound: str) -> None:
+    show(page, sound=sound)
+    sign = page.locator(".doubt")
+    sign.click()
+    assert texts(page, ".line.doubtful .why") == [
+        f"{WORDS['doubts']['unsure']} · {WORDS['doubts']['silence']}"
+    ]
+    assert sign.get_attribute("aria-expanded") == "true" and played(page) == 0
+    page.locator(".why").click()
+    sign.click()
+    assert page.locator(".why").count() == 0 and sign.get_attribute("aria-expanded") == "false"
+    assert played(page) == 0 and page.evaluate("() => document.querySelector('audio').paused")
+
+
+DOUBTFUL = [[at, at + 0.4, f"line {at}", ["unsure"], [None] * 4, None, None] for at in (1.0, 1.5, 2.0)]
+
+
+def test_a_doubtful_line_that_was_played_as_a_whole_is_told_of(page: Any, sound: str) -> None:
+    show(page, sound=sound, lines=DOUBTFUL)
+    seek(page, 1.25)  # within the first
+    page.locator(".speed").select_option("2")
+    page.locator(".play").click()
+    page.wait_for_function("() => sent.length > 1")
+    assert sent(page, "listened") == [{"action": "listened", "lines": [at]} for at in (1, 2)]
+
+
+def test_who_edits_a_line_loses_nothing_by_listening_to_it(page: Any, sound: str) -> None:
+    show(page, sound=sound, lines=DOUBTFUL)
+    page.locator(".pen").first.click()
+    page.locator(".play").click()
+    page.locator(".clock", has_text="0:03").wait_for()
+    assert sent(page) == []
+    page.locator(".editor .cancel").click()
+    assert sent(page, "listened") == [{"action": "listened", "lines": [0, 1, 2]}]
+
+
+def test_what_cannot_be_changed_keeps_its_doubts(page: Any, sound: str) -> None:
+    show(page, sound=sound, lines=DOUBTFUL, editable=False)
+    page.locator(".play").click()
+    page.locator(".clock", has_text="0:03").wait_for()
+    assert sent(page) == []
 
 
 def test_what_cannot_be_changed_offers_no_change(page: Any) -> None:
@@ -254,6 +302,35 @@ def test_speed(page: Any, sound: str) -> None:
     assert page.evaluate("() => document.querySelector('audio').playbackRate") == 1.5
 
 
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Four seconds of a black picture."""
+    path = write_film(tmp_path_factory.mktemp("film") / "a.webm", 4.0, "libvpx", "libopus")
+    return f"data:video/webm;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def test_a_video_of_the_page_plays_instead_of_the_sound_alone(page: Any, sound: str, film: str) -> None:
+    show(page, sound=sound, film=".film video")  # it comes later
+    page.locator(".speed").select_option("0.75")
+    page.locator(".play").click()
+    page.wait_for_function("() => !document.querySelector('audio').paused")
+    page.evaluate(
+        "src => { document.body.insertAdjacentHTML('beforeend', `<p class=film><video src='${src}'></video></p>`); }",
+        film,
+    )
+    page.wait_for_function("() => document.querySelector('video').playbackRate === 0.75")
+    assert page.evaluate("() => document.querySelector('audio').paused")  # never both
+    page.locator(".line .time").nth(1).click()
+    page.wait_for_function("() => !document.querySelector('video').paused")
+    assert 2.0 <= page.evaluate("() => document.querySelector('video').currentTime") < 3.0
+    page.locator(".line.now", has_text="hello again").wait_for()
+    page.locator(".play", has_text="❚❚").click()
+    assert page.evaluate("() => document.querySelector('video').paused")
+    show(page, sound=sound, film="")  # another recording
+    page.locator(".line .time").nth(1).click()
+    page.wait_for_function("() => !document.querySelector('audio').paused")
+
+
 def test_space_plays_and_letters_stay_where_they_are_typed(page: Any, sound: str) -> None:
     show(page, sound=sound)
     page.evaluate("() => { window.heard = []; document.body.onkeydown = (event) => heard.push(event.key); }")
@@ -318,16 +395,16 @@ def test_what_is_searched_is_marked_counted_and_gone_through(page: Any) -> None:
     field = page.locator("input.search:not(.with)")
     assert page.locator(".next").is_disabled() and texts(page, ".found") == [""]
     field.fill("HELLO")
-    assert texts(page, ".found") == ["1 / 2"] and texts(page, "mark") == ["Hello", "hello"]
+    assert texts(page, ".found") == ["1 of 2"] and texts(page, "mark") == ["Hello", "hello"]
     assert texts(page, ".line.hit > .text") == ["Hello big world"]
-    for press, count in (("Enter", "2 / 2"), ("Enter", "1 / 2"), ("Shift+Enter", "2 / 2")):
+    for press, count in (("Enter", "2 of 2"), ("Enter", "1 of 2"), ("Shift+Enter", "2 of 2")):
         field.press(press)
         assert texts(page, ".found") == [count]
     page.locator(".next").click()
     page.locator(".previous").click()
-    assert texts(page, ".found") == ["2 / 2"] and texts(page, ".line.hit > .text") == ["hello again"]
+    assert texts(page, ".found") == ["2 of 2"] and texts(page, ".line.hit > .text") == ["hello again"]
     field.fill("nowhere")
-    assert texts(page, ".found") == ["0 / 0"] and texts(page, "mark") == []
+    assert texts(page, ".found") == ["not found"] and texts(page, "mark") == texts(page, ".line.hit") == []
     assert page.locator(".replace").is_disabled() and texts(page, ".line > .text")[0] == "Hello big world"
 
 
@@ -335,6 +412,13 @@ def test_everywhere_it_is_found_in_a_line_is_marked(page: Any) -> None:
     show(page, lines=[[0.0, 1.0, "an <b>an</b> an", [], [None] * 4, None, None]])
     page.locator("input.search:not(.with)").fill("an")
     assert texts(page, "mark") == ["an", "an", "an"] and texts(page, ".line > .text") == ["an <b>an</b> an"]
+    assert texts(page, ".found") == ["1 of 3"]
+    page.locator(".previous").click()
+    assert texts(page, ".found") == ["3 of 3"] and page.locator("mark.hit").count() == 1
+    show(
+        page, lines=[[0.0, 1.0, "an end", [], [None] * 4, None, None]], version=4
+    )  # somebody replaced the others
+    assert texts(page, ".found") == ["1 of 1"] and texts(page, "mark.hit") == ["an"]
 
 
 def test_replacing_is_asked_of_the_page(page: Any) -> None:

@@ -13,6 +13,8 @@ from models.errors import EngineFailed
 from models.pictures.boxes import Box
 from pages.shared.conversation.turns import PictureFile
 from pages.shared.vision import questions, region
+from starters.qwen_vl.drawing import draw, example
+from starters.qwen_vl.scenes import make
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import (
     alive,
@@ -345,6 +347,30 @@ def test_the_starter_says_that_it_knows_drawn_scenes_only(starter: Stage) -> Non
 
 def test_another_checkpoint_is_offered_no_scenes(stage: Stage) -> None:
     assert "qwen_vl.draw" not in keys(page())
+
+
+def cloudy() -> bytes:
+    """Clouds of colour, as photographs have them."""
+    file = io.BytesIO()
+    draw(make(3, "unknown")).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_the_starter_says_of_a_photograph_that_it_is_none_of_its_scenes(starter: Stage) -> None:
+    at = send(page(), "What is it?", ("a.png", cloudy()))
+    (remark,) = at.main.warning
+    assert "No drawn scene" in remark.value and "Qwen-VL-Chat" in remark.value and "a.png" not in remark.value
+    send(at, "Compare.", ("b.png", example()))
+    assert ["1 · a.png" in remark.value for remark in at.main.warning] == [False, True]
+    assert "b.png" not in at.main.warning[1].value
+
+
+def test_the_starter_says_nothing_of_its_scenes(starter: Stage) -> None:
+    assert not send(page(), "What is it?", ("a.png", example()), ("b.png", png())).main.warning
+
+
+def test_a_checkpoint_that_sees_everything_says_nothing_of_photographs(stage: Stage) -> None:
+    assert not send(page(), "What is it?", ("a.png", cloudy())).main.warning
 
 
 # --- the page --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from models.transcripts.formats import FORMATS
 from models.transcripts.recordings import Recording
 from pages.shared.speech.editing import apply_edit
 from tests.fakes.engines import Stage
-from tests.fakes.sounds import sine, write_sound, write_tracks
+from tests.fakes.sounds import sine, write_film, write_sound, write_tracks
 from tests.fakes.visitor import alive, click, keys, sentences, texts, to, untranslated, visit
 from tests.fakes.waiting import until
 
@@ -244,6 +244,32 @@ def test_a_translation_comes_beside_it(
     assert [options.task for options in stage.options] == ["transcribe", "translate"]
 
 
+def test_a_video_shows_its_picture_with_the_subtitles_of_its_files(
+    stage: Stage,
+    downloads: dict[str, Any],
+    workspaces: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(st, "video", lambda path, kind, subtitles, **_: shown.append((path, kind, subtitles)))
+    stage.heard = [Segment(0.0, 4.0, " eins zwei drei vier")]
+    film = write_film(tmp_path / "film.mp4", 0.5, "libx264", "aac").read_bytes()
+    at = add(visit("whisper"), ("film.mp4", film))
+    until(lambda: not workspaces[-1].queue.get_sound(workspaces[-1].shown).running)
+    alive(at.run())
+    path = str(workspaces[-1].shown.path)
+    assert shown[-1] == (path, "video/mp4", None)
+    next(box for box in at.selectbox if box.label == "Spoken language").set_value("de")
+    transcribe(alive(at.run()), workspaces)
+    at.number_input(key="set.whisper.max_line_width").set_value(9)
+    alive(at.run())
+    assert shown[-1] == (path, "video/mp4", {"Subtitles": downloads["film.vtt"]})
+    assert "eins zwei\ndrei vier\n" in downloads["film.vtt"]
+    settled(click(at, "whisper.translate"), workspaces)
+    assert shown[-1][2] == {"Subtitles": downloads["film.vtt"], "Both languages": downloads["film.de-en.vtt"]}
+
+
 def test_a_model_that_cannot_translate_says_so_and_the_transcript_stays(
     stage: Stage, workspaces: list[Any], wav: bytes
 ) -> None:
@@ -319,6 +345,24 @@ def test_what_the_model_cannot_do_is_said_before_it_starts(
     assert button.disabled and "was not trained to translate" in button.help
     next(box for box in at.selectbox if box.label == "Task").set_value("translate")
     assert "was not trained to translate" in alive(at.run()).warning[0].value
+
+
+def test_a_doubt_goes_once_its_line_was_listened_to(
+    stage: Stage, workspaces: list[Any], browser: list[dict[str, Any]], wav: bytes
+) -> None:
+    stage.heard = [replace(line, doubts=("unsure",)) for line in HEARD]
+    at = transcribe(add(visit("whisper"), ("talk.wav", wav)), workspaces)
+    shown = workspaces[-1].shown
+    edit(workspaces, "replace", find="Hello", **{"with": "Hi"})
+    workspaces[-1].error = error = BadInput("Not so.", "不行。")
+    for version in (shown.version - 1, shown.version):  # of lines that have changed since, and of these
+        assert [line.doubts for line in shown.lines] == [("unsure",)] * 2
+        browser.append({"action": "listened", "lines": [1], "version": version})
+        alive(at.run())
+    assert [line.doubts for line in shown.lines] == [("unsure",), ()]
+    assert shown.version == version and workspaces[-1].error is error
+    shown.undo()
+    assert shown.lines[0].text == HEARD[0].text and not shown.changed  # the only step
 
 
 def test_one_line_is_recognised_again_with_the_options_of_now(

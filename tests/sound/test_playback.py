@@ -10,8 +10,8 @@ import pytest
 from models.errors import BadInput, Cancelled
 from models.sound import playback
 from models.sound.decoding import duration
-from models.sound.playback import peaks, playable, prepare
-from tests.fakes.sounds import sine, write_silent_film, write_sound, write_tracks
+from models.sound.playback import film, peaks, playable, prepare
+from tests.fakes.sounds import sine, write_film, write_silent_film, write_sound, write_tracks
 
 
 def test_a_waveform_has_the_edges_of_equal_parts(tmp_path: Path) -> None:
@@ -65,6 +65,35 @@ def test_a_large_file_is_made_smaller(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_every_track_has_a_file_of_its_own(tmp_path: Path) -> None:
     film = write_tracks(tmp_path / "a.mka", [(sine(1.0), {}, 0)] * 2)
     assert playable(film, tmp_path, track=1)[0] != playable(film, tmp_path, track=2)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound", "mime"),
+    [
+        ("a.mp4", "libx264", "aac", "video/mp4"),
+        ("a.mov", "libx264", "aac", "video/mp4"),
+        ("a.webm", "libvpx", "libopus", "video/webm"),
+        ("a.mkv", "libvpx-vp9", "libopus", "video/webm"),
+        ("a.mkv", "libx264", "aac", ""),
+        ("a.mp4", "mpeg4", "aac", ""),
+        ("a.avi", "mpeg4", "libmp3lame", ""),
+    ],
+)
+def test_a_film_has_a_picture_where_browsers_play_it(
+    name: str, codec: str, sound: str, mime: str, tmp_path: Path
+) -> None:
+    file = write_film(tmp_path / name, 0.5, codec, sound)
+    assert film(file) == mime and prepare(file, tmp_path, 10).film == mime
+
+
+def test_no_picture_of_what_is_none_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert film(write_sound(tmp_path / "a.wav", sine(0.5))) == ""
+    assert film(write_tracks(tmp_path / "two.mkv", [(sine(0.5), {}, 1), (sine(0.5), {}, 0)])) == ""
+    assert film(write_sound(tmp_path / "raw.mkv", sine(0.5), video=True)) == ""
+    assert film(write_film(tmp_path / "deep.mp4", 0.5, "libx264", "aac", "yuv444p")) == ""
+    file = write_film(tmp_path / "a.mp4", 0.5, "libx264", "aac")
+    monkeypatch.setattr(playback, "LARGEST_FILM", 100)
+    assert film(file) == ""
 
 
 def test_prepared_at_once(tmp_path: Path) -> None:

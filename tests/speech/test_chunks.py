@@ -70,6 +70,24 @@ def spans(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
 THREE = recording((1, 20), (2, 20), (3, 20))  # speech from 1, 23 and 46 seconds on
 
 
+class Polyglot(Dictated):
+    """What begins late is in another language; what begins last could be in any."""
+
+    def detect(self, features: Any) -> tuple[str, float]:
+        start = int(features[0, 0]) // 100
+        return ("de", 0.9) if start < 20 else ("fr", 0.9) if start < 40 else ("zh", 0.3)
+
+
+def test_each_piece_is_in_its_own_language_where_that_is_wanted() -> None:
+    decoder = Polyglot(heard(1), heard(2), heard(3))
+    segments, _ = run(decoder, THREE, language=None, detect_each=True, batch_size=3)
+    assert decoder.begun == ["de", "fr"] and [len(windows) for windows in decoder.together] == [1, 2]
+    assert [segment.text for segment in segments] == [" w1", " w2", " w3"]
+    decoder = Polyglot(heard(1), heard(2), heard(3))
+    run(decoder, THREE, language=None, batch_size=3)
+    assert decoder.begun == [] and [len(windows) for windows in decoder.together] == [3]
+
+
 # --- cutting -----------------------------------------------------------------------------------
 
 

@@ -274,8 +274,9 @@ def test_chunks_equal_bare_faster_whispers(talk: np.ndarray, monkeypatch: pytest
         )
         options = SpeechOptions(beam_size=1, batch_size=2, word_timestamps=words, fallback=False)
         ours = list(engine.transcribe(talk, options))
+        end = len(talk) / 16_000  # after which the bare library has a line go on
         assert [(s.start, s.end, s.text) for s in ours] == [
-            (s.start, s.end, s.text) for s in expected if s.text.strip()
+            (s.start, min(s.end, end), s.text) for s in expected if s.text.strip()
         ]
         assert len(ours) > 3
 

@@ -70,6 +70,24 @@ def test_lines_without_words_or_length_are_left_out_and_not_remembered() -> None
     assert decoder.asked[1][2] == [at(0), 1, at(2)]
 
 
+class Polyglot(Dictated):
+    """Three passages of half a minute, of which the last could be in any language."""
+
+    def detect(self, features: Any) -> tuple[str, float]:
+        return {0: ("de", 0.9), 3000: ("fr", 0.9), 6000: ("zh", 0.3)}[int(features[0, 0])]
+
+
+def test_each_passage_is_in_its_own_language_where_that_is_wanted() -> None:
+    decoder = Polyglot(heard(1), heard(2), heard(3))
+    run(decoder, 80, language=None, detect_each=True)
+    assert decoder.begun == ["de", "fr"]
+    assert [before for *_, before in decoder.asked] == [[], [], [2]]  # nothing in another language
+    for options in ({"language": "de", "detect_each": True}, {"language": None}):
+        decoder = Polyglot(heard(1), heard(2), heard(3))
+        run(decoder, 80, **options)
+        assert decoder.begun == [] and decoder.asked[2][2] == [1, 2]
+
+
 def test_silence_says_nothing_and_is_passed() -> None:
     quiet = heard(1, avg_logprob=-1.5, no_speech_prob=0.7)
     decoder = Dictated(quiet, heard(2))

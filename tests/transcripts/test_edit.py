@@ -8,6 +8,7 @@ from models.errors import BadInput
 from models.schema import Segment, Word
 from models.transcripts import edit
 from models.transcripts.edit import (
+    believe,
     beside,
     merge,
     put,
@@ -195,6 +196,23 @@ def test_a_text_is_replaced_everywhere() -> None:
     assert texts(substitute(LINES, " The end.", "")[0]) == texts(LINES[:2])  # nothing is left of it
 
 
+def test_doubts_stay_until_somebody_writes_or_listens() -> None:
+    doubtful = (LINES[0], Segment(2.5, 4.0, " Bye, world.", doubts=("silence",)))
+    changed, _ = substitute(doubtful, "world", "all")
+    assert texts(changed) == [" Hello big all.", " Bye, all."]
+    assert [line.doubts for line in changed] == [("unsure",), ("silence",)]
+    assert rewrite(doubtful, 1, "Bye, world.", 2.5, 3.5)[1].doubts == ("silence",)  # only its times
+    assert [line.doubts for line in believe(changed, [1])] == [("unsure",), ()]
+    assert texts(believe(changed, [0, 1])) == texts(changed)
+
+
+def test_no_line_ends_after_its_recording() -> None:
+    assert rewrite(LINES, 2, "x", 4.0, 6.5, 6.5)[2].end == 6.5
+    with pytest.raises(BadInput, match="ends after 6.500 seconds"):
+        rewrite(LINES, 2, "x", 4.0, 6.6, 6.5)
+    assert rewrite(LINES, 2, "x", 4.0, 6.0, 5.0)[2].text == " x"  # as it was recognised
+
+
 def test_a_translation_stands_beside_what_it_overlaps_most() -> None:
     translation = [
         Segment(0.0, 1.9, " A"),
@@ -215,6 +233,7 @@ def test_a_line_that_is_not_there_is_a_sentence(index: int) -> None:
         lambda: merge(LINES, 2),  # the last has no next one
         lambda: remove(LINES, index),
         lambda: put(LINES, index, LINES),
+        lambda: believe(LINES, [0, index]),
     )
     for change in changes:
         with pytest.raises(BadInput, match="no such line"):

@@ -140,7 +140,7 @@ def test_the_line_width_wraps_as_whispers_own_writer_does(tmp_path: Any) -> None
         file = io.StringIO()
         get_writer(name, str(tmp_path)).write_result(result, file=file, options={"max_line_width": 20})
         talk = [Segment(0.0, SPOKEN[-1].end, TEXT, SPOKEN)]
-        assert write(talk, name, max_line_width=20) == file.getvalue()
+        assert write(talk, name, max_line_width=20, max_line_count=None) == file.getvalue()
 
 
 @pytest.mark.parametrize("name", ["srt", "vtt"])
@@ -168,7 +168,7 @@ def test_without_word_times_cues_share_the_time_and_chinese_breaks_between_lette
 
 
 def test_a_word_longer_than_a_line_is_broken() -> None:
-    (cue,) = cues([Segment(0.0, 1.0, " see https://example.org/a")], 10)
+    (cue,) = cues([Segment(0.0, 1.0, " see https://example.org/a")], 10, None)
     assert cue.lines == ("see", "https://ex", "ample.org/", "a")
 
 
@@ -177,8 +177,30 @@ def test_subtitles_in_two_languages_have_the_translation_below(name: str) -> Non
     translation = [Segment(13.9, 15.0, " Today we talk"), Segment(15.0, 16.0, " of the weather.")]
     read = read_subtitles(write(TALK[1:], name, translation=translation))
     assert read == [(14.0, 16.0, ["今天我们来谈谈天气，今天天气很好。", "Today we talk of the weather."])]
-    both = read_subtitles(write(TALK[1:], name, None, 10, 1, translation))
-    assert both[0][2] == ["今天我们来谈谈天气，", "今天天气很好。", "Today we", "talk of", "the", "weather."]
+    both = [lines for *_, lines in read_subtitles(write(TALK[1:], name, None, 10, None, translation))]
+    assert both == [["今天我们来谈谈天气，", "今天天气很好。", "Today we", "talk of", "the", "weather."]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_each_of_two_languages_has_half_of_the_lines(count: int) -> None:
+    translation = [Segment(14.0, 16.0, " Today we talk of the weather.")]
+    made = list(cues(TALK[1:], 10, count, translation))
+    first, second = "今天我们来谈谈天气，", "今天天气很好。"
+    if count < 4:  # what is shorter stays as long
+        shown = [(first, "Today we"), (first, "talk of"), (second, "the"), (second, "weather.")]
+    else:
+        shown = [(first, second, "Today we", "talk of"), (first, second, "the", "weather.")]
+    assert [cue.lines for cue in made] == shown
+    times = [time for cue in made for time in (cue.start, cue.end)]
+    assert times == sorted(times) and (times[0], times[-1]) == (14.0, 16.0)
+
+
+@pytest.mark.parametrize("translation", [[], [Segment(0.0, 13.5, " Und so, liebe Landsleute, fragt nicht")]])
+def test_a_cue_has_two_lines_at_most_unless_asked_otherwise(translation: list[Segment]) -> None:
+    made = list(cues(TALK[:1], 12, translation=translation))
+    assert len(made) > 1 and max(len(cue.lines) for cue in made) == 2
+    assert max(len(cue.lines) for cue in cues(TALK[:1], 12, 3)) == 3
+    assert len(list(cues(TALK[:1], 12, None, translation))) == 1
 
 
 def test_an_archive_holds_utf_8() -> None:
@@ -200,6 +222,6 @@ def test_an_archive_holds_utf_8() -> None:
 def test_words_in_lines_of_a_width(words: list[str], width: int, expected: list[str]) -> None:
     said = tuple(Word(float(at), at + 1.0, text) for at, text in enumerate(words))
     segment = Segment(0.0, float(len(words)), "".join(words), said)
-    (cue,) = cues([segment], max_line_width=width)
+    (cue,) = cues([segment], max_line_width=width, max_line_count=None)
     assert [line for line in cue.lines if line] == expected
     assert (cue.start, cue.end) == (segment.start, segment.end)

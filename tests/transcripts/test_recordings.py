@@ -76,6 +76,18 @@ def test_each_recording_is_heard_by_its_own_track(engine: Any, own: Stage) -> No
     assert [options.track for options in own.options if isinstance(options, SpeechOptions)] == [None, 2, 2, 2]
 
 
+def test_where_each_passage_may_be_in_another_language_none_is_taken_for_all(engine: Any, own: Stage) -> None:
+    (recording,) = recordings("a.wav")
+    each = SpeechOptions(detect_each=True)
+    run(engine, [recording], each)
+    recording.translate()
+    run(engine, [recording])
+    list(hear_again(engine, recording, HEARD[0], each, threading.Event()))
+    list(hear_again(engine, recording, HEARD[0], SpeechOptions(), threading.Event()))
+    asked = [options.language for options in own.options if isinstance(options, SpeechOptions)]
+    assert recording.language == "en" and asked == [None, None, None, "en"]
+
+
 def test_another_track_is_not_gone_on_with(engine: Any, own: Stage) -> None:
     recording = stopped_before(engine, own, 4)
     recording.choose(2)

@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from models.file_names import file_names
 from models.transcripts.documents import DOCUMENTS, write_document
 from models.transcripts.edit import Lines
-from models.transcripts.formats import MIME, archive, write
+from models.transcripts.formats import MIME, MOST_LINES, archive, write
 from models.transcripts.recordings import Recording
 from pages.shared.language import remember, tr
 
 _TYPES = {**MIME, **DOCUMENTS}
+WIDTHS, COUNTS = range(5, 201), range(1, 11)  # of letters in a line, of lines in a subtitle
 _WITH_TRANSLATION = ("srt", "vtt", *DOCUMENTS)
 
 
@@ -23,14 +25,15 @@ class Form:
     """How long lines and cues of subtitles may be, and whether documents have times."""
 
     max_line_width: int | None
-    max_line_count: int | None
+    max_line_count: int
     times: bool
 
 
 def show_downloads(family: str, recording: Recording, recordings: Sequence[Recording]) -> None:
     """Buttons for every form of the transcript as it is now, for its translation, and for all at once."""
     with st.container(horizontal=True):
-        form = _choose_form(family)
+        form = chosen_form(family)
+        _choose_form(family, form)
         _show_files(family, recording, form)
         if recording.translation and recording.translation.lines:
             _show_bilingual_files(family, recording, recording.translation.lines, form)
@@ -42,33 +45,44 @@ def show_downloads(family: str, recording: Recording, recordings: Sequence[Recor
             )
 
 
-def _choose_form(family: str) -> Form:
+def chosen_form(family: str) -> Form:
+    """What the visitor chose, now or earlier."""
+
+    def chosen(name: str, default: object, allows: Callable[[Any], bool] | None = None) -> Any:
+        return st.session_state[remember(f"set.{family}.{name}", default, allows)]
+
+    return Form(
+        chosen("max_line_width", None, [None, *WIDTHS].__contains__),
+        chosen("max_line_count", MOST_LINES, COUNTS.__contains__),
+        chosen("document_times", True),
+    )
+
+
+def _choose_form(family: str, form: Form) -> None:
     with st.popover(tr("Subtitle lines", "字幕换行"), icon=":material/subtitles:"):
-        width = st.number_input(
+        st.number_input(
             tr("Max. characters per line", "每行最多字符数"),
-            min_value=5,
-            max_value=200,
+            min_value=WIDTHS[0],
+            max_value=WIDTHS[-1],
             placeholder=tr("no limit", "不限"),
-            key=remember(f"set.{family}.max_line_width", None, [None, *range(5, 201)].__contains__),
+            key=f"set.{family}.max_line_width",
             help=tr(
                 "Of subtitles (srt, vtt). Usual: 42, and 16 for Chinese.",
                 "用于字幕（srt、vtt）。常用：西文 42，中文 16。",
             ),
         )
-        count = st.number_input(
+        st.number_input(
             tr("Max. lines per subtitle", "每条字幕最多行数"),
-            min_value=1,
-            max_value=10,
-            placeholder=tr("no limit", "不限"),
-            key=remember(f"set.{family}.max_line_count", None, [None, *range(1, 11)].__contains__),
-            disabled=width is None,
+            min_value=COUNTS[0],
+            max_value=COUNTS[-1],
+            key=f"set.{family}.max_line_count",
+            disabled=form.max_line_width is None,
         )
-    times = st.checkbox(
+    st.checkbox(
         tr("Times in documents", "文档中标注时间"),
-        key=remember(f"set.{family}.document_times", True),
+        key=f"set.{family}.document_times",
         help=tr("In Markdown and Word, before each line.", "用于 Markdown 与 Word，标在每行之前。"),
     )
-    return Form(width, count, times)
 
 
 def _show_files(family: str, recording: Recording, form: Form) -> None:

@@ -1,10 +1,11 @@
 """What somebody wants changed in a transcript, carried out."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from models import BadInput
-from models.transcripts.edit import merge, put, remove, rewrite, split, substitute
+from models.transcripts.edit import believe, merge, put, remove, rewrite, split, substitute
 from models.transcripts.recordings import Recording
 
 
@@ -41,6 +42,9 @@ def _apply(recording: Recording, edit: Mapping[str, Any]) -> None:
             if recording.changed:
                 recording.undo()
             return
+        case "listened":
+            recording.lines = believe(lines, edit["lines"])  # no step to undo, and no other lines
+            return
         case "replace":
             lines, _ = substitute(lines, edit["find"], edit["with"])
         case "remove":
@@ -49,7 +53,7 @@ def _apply(recording: Recording, edit: Mapping[str, Any]) -> None:
             lines = put(lines, edit["line"], edit["heard"])
         case "save" | "split" | "merge" as action:
             index = edit["line"]
-            lines = rewrite(lines, index, edit["text"], edit["start"], edit["end"])
+            lines = rewrite(lines, index, edit["text"], edit["start"], edit["end"], recording.duration or inf)
             if action == "split":
                 lines = split(lines, index, edit["position"])
             elif action == "merge":

@@ -1,18 +1,21 @@
 // A recording and its lines: plays, follows, searches, and tells the page what somebody wants changed.
 //
-// data: bytes of JSON: { id, sound, seconds, peaks: [[low, high], …], lines, version, editable, again, growing, changed,
+// data: bytes of JSON: { id, sound, film, seconds, peaks: [[low, high], …], lines, version, editable, again, growing, changed,
 //   error, words }
 // A line: [start, end, text, doubts, facts, words | null, other | null]; a word: [start, end, text]; facts are
 // numbers in the order of words.facts, or null; doubts are keys of words.doubts.
-// Sends "edit": { version, action, line, … }. The lines are not changed here: the page sends the new ones.
+// Sends "edit": { version, action, line, … }, and "listened": { version, action, lines }, those in doubt that were
+// played. The lines are not changed here: the page sends the new ones.
 
 const FOLLOW_AGAIN = 4000; // milliseconds after somebody scrolled
+const LOOK_AGAIN = 200; // milliseconds until a video that is to come may be there
 const ZOOM = 4, MOST_ZOOM = 256;
+const NEAR = 0.1; // seconds by which a browser may begin or end beside a line
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".view");
   root.view ??= new View(root);
-  root.view.update(JSON.parse(new TextDecoder().decode(data)), (event) => setTriggerValue("edit", event));
+  root.view.update(JSON.parse(new TextDecoder().decode(data)), setTriggerValue);
 }
 
 const make = (tag, name, text = "") => {
@@ -40,28 +43,26 @@ class View {
   constructor(root) {
     this.root = root;
     this.find = (name) => root.querySelector(name);
-    this.audio = this.find("audio");
+    this.audio = null; // or a video: what plays
     this.canvas = this.find("canvas");
     this.list = this.find(".lines");
     this.rows = []; // elements, each with its line and the text that tells it from others
     this.now = -1; // the row being played
     this.zoom = 1;
-    this.hits = [];
+    this.hits = []; // what is found: elements in the texts of rows
+    this.hit = -1;
     this.scrolled = 0;
+    this.from = 0; // seconds since which everything was played
+    this.listened = new Set(); // rows in doubt that were, which the page does not know yet
     this.listen();
   }
 
   listen() {
-    const { audio } = this;
+    this.follow(this.find("audio"));
     this.find(".play").onclick = () => this.toggle();
-    this.find(".speed").onchange = (event) => { audio.playbackRate = Number(event.target.value); };
+    this.find(".speed").onchange = (event) => { this.audio.playbackRate = Number(event.target.value); };
     this.find(".in").onclick = () => this.magnify(ZOOM);
     this.find(".out").onclick = () => this.magnify(1 / ZOOM);
-    audio.onplay = audio.onpause = () => {
-      this.find(".play").textContent = audio.paused ? "▶" : "❚❚";
-      this.tick();
-    };
-    audio.ontimeupdate = audio.onseeked = () => this.moved();
     this.canvas.onpointerdown = (event) => {
       const frame = this.canvas.getBoundingClientRect();
       const [from, to] = this.shown();
@@ -84,13 +85,42 @@ class View {
     this.find(".undo").onclick = () => this.tell("undo");
   }
 
+  // What is heard: the page's video where it shows one, which may come later than this, else the sound alone.
+  choose() {
+    const film = this.data.film ? document.querySelector(this.data.film) : null;
+    this.follow(film && !film.error ? film : this.find("audio"));
+    clearTimeout(this.waiting);
+    if (this.data.film && !film && this.root.isConnected) this.waiting = setTimeout(() => this.choose(), LOOK_AGAIN);
+  }
+
+  follow(audio) {
+    if (audio === this.audio) return;
+    this.audio?.pause();
+    this.audio = audio;
+    this.from = audio.currentTime;
+    audio.playbackRate = Number(this.find(".speed").value);
+    audio.onplay = audio.onpause = () => {
+      if (audio !== this.audio) return;
+      this.find(".play").textContent = audio.paused ? "▶" : "❚❚";
+      this.tick();
+    };
+    audio.ontimeupdate = audio.onseeked = audio.onended = () => { if (audio === this.audio) this.moved(); };
+    audio.onseeking = () => { this.from = audio.currentTime; };
+    audio.onerror = () => { if (this.data.film) this.choose(); };
+  }
+
   update(data, send) {
     const first = !this.data;
-    if (this.data?.version !== data.version) this.close(); // refused changes stay open, to be corrected
+    if (this.data?.version !== data.version) {
+      this.close(); // refused changes stay open, to be corrected
+      for (const row of this.rows) row.heard = false;
+    }
     this.data = data;
     this.send = send;
     const { words } = data;
-    if (data.sound && this.audio.src !== new URL(data.sound, location).href) this.audio.src = data.sound;
+    const own = this.find("audio");
+    if (data.sound && own.src !== new URL(data.sound, location).href) own.src = data.sound;
+    this.choose();
     this.find(".player").hidden = !data.sound;
     this.find(".wave").hidden = !data.peaks.length;
     this.find(".finder").hidden = !data.lines.length && !data.changed;
@@ -104,6 +134,7 @@ class View {
     this.find(".error").hidden = !data.error;
     this.canvas.setAttribute("aria-label", words.wave);
     this.find(".replace").textContent = words.replace;
+    this.find(".undo").textContent = `↶ ${words.undo}`; // also of a line that was deleted
     this.find("input.search").placeholder = words.search;
     this.find(".with").placeholder = words.with;
     const atEnd = this.list.scrollTop + this.list.clientHeight > this.list.scrollHeight - 20;
@@ -148,8 +179,10 @@ class View {
     const tools = make("div", "tools");
     if (doubts.length) {
       row.classList.add("doubtful");
-      const sign = make("span", "doubt", "⚠");
+      const sign = make("button", "doubt", "⚠");
       sign.title = this.reasons(doubts).join("\n");
+      sign.setAttribute("aria-label", sign.title);
+      sign.setAttribute("aria-expanded", "false");
       tools.append(sign);
     }
     if (this.data.editable) {
@@ -166,6 +199,14 @@ class View {
     return doubts.map((name) => this.data.words.doubts[name]);
   }
 
+  // Why a line is in doubt, below it; again, and it is gone.
+  explain(row) {
+    const shown = row.querySelector(".why");
+    if (shown) shown.remove();
+    else row.append(make("div", "why", this.reasons(row.line[3]).join(" · ")));
+    row.querySelector(".doubt").setAttribute("aria-expanded", String(!shown));
+  }
+
   rowOf(event) {
     const row = event.target.closest(".line");
     return row && !event.target.closest(".editor") ? row : null;
@@ -175,6 +216,8 @@ class View {
     const row = this.rowOf(event);
     if (!row) return;
     if (event.target.closest(".pen")) { this.edit(row); return; }
+    if (event.target.closest(".doubt")) { this.explain(row); return; }
+    if (event.target.closest(".why")) return;
     if (String(this.root.getRootNode().getSelection?.() ?? getSelection())) return; // text is being marked
     const word = event.target.closest(".word");
     this.play(word ? Number(word.dataset.start) : row.line[0]);
@@ -194,6 +237,7 @@ class View {
   // --- playing ---
 
   toggle() {
+    this.choose();
     if (this.audio.paused) this.audio.play().catch(() => {}); else this.audio.pause();
   }
 
@@ -205,6 +249,7 @@ class View {
   play(from) {
     if (!this.data.sound) return;
     this.scrolled = 0;
+    this.choose();
     this.seek(from + 0.001);
     this.audio.play().catch(() => {}); // a sound that this browser cannot play
   }
@@ -225,6 +270,7 @@ class View {
     }
     const started = at > 0 || !this.audio.paused;
     const now = started && low && this.rows[low - 1].line[1] > at ? low - 1 : -1;
+    if (now !== this.now || this.audio.ended) this.heed(at);
     if (now !== this.now) {
       for (const row of this.list.querySelectorAll(".line.now")) row.classList.remove("now");
       this.now = now;
@@ -238,6 +284,26 @@ class View {
       word.classList.toggle("now", now >= 0 && this.rows[now].contains(word) && start <= at && at < end);
     }
     this.draw();
+  }
+
+  // A line in doubt that was played as a whole has been judged: the page takes its mark away.
+  heed(at) {
+    for (const row of this.rows) {
+      const [start, end, , doubts] = row.line;
+      const whole = start >= this.from - NEAR && end <= at + NEAR && end > this.from;
+      if (!whole || !doubts.length || row.heard) continue;
+      row.heard = true;
+      this.listened.add(row);
+    }
+    this.tellListened();
+  }
+
+  // Not while a line is being edited, which would be drawn anew.
+  tellListened() {
+    const rows = [...this.listened].filter((row) => row.isConnected);
+    if (!rows.length || !this.data.editable || this.list.querySelector(".editor")) return;
+    this.listened.clear();
+    this.send("listened", { version: this.data.version, action: "listened", lines: rows.map((row) => row.at) });
   }
 
   reveal(row) {
@@ -301,49 +367,61 @@ class View {
 
   search(jump = true) {
     const wanted = this.find("input.search").value.toLowerCase();
-    for (const row of this.hits) {
-      row.classList.remove("hit");
-      this.paint(row, "");
+    const before = this.hit;
+    this.point(-1);
+    for (const mark of this.hits) {
+      const row = mark.closest(".line");
+      if (row) this.paint(row, "");
     }
-    this.hits = wanted ? this.rows.filter((row) => row.line[2].toLowerCase().includes(wanted)) : [];
-    for (const row of this.hits) this.paint(row, wanted);
-    if (jump) { this.hit = -1; if (this.hits.length) this.step(1); }
+    this.hits = [];
+    for (const row of wanted ? this.rows : []) {
+      if (row.line[2].toLowerCase().includes(wanted)) this.hits.push(...this.paint(row, wanted));
+    }
+    if (jump) this.step(1); else this.point(Math.min(before, this.hits.length - 1));
     this.count();
   }
 
   count() {
     const { hits, hit } = this;
     const none = !this.find("input.search").value;
-    this.find(".found").textContent = none ? "" : `${hits.length ? Math.max(hit, 0) + 1 : 0} / ${hits.length}`;
+    const [at, all] = [Math.max(hit, 0) + 1, hits.length];
+    const said = all ? this.data.words.found : this.data.words.none;
+    this.find(".found").textContent = none ? "" : said.replace("{at}", at).replace("{all}", all);
     for (const name of ["previous", "next", "replace"]) this.find(`.${name}`).disabled = !hits.length;
   }
 
   step(by) {
     if (!this.hits.length) return;
-    this.hits[this.hit]?.classList.remove("hit");
-    this.hit = (this.hit + by + this.hits.length) % this.hits.length;
-    const row = this.hits[this.hit];
-    row.classList.add("hit");
+    const from = by < 0 ? Math.max(this.hit, 0) : this.hit;
+    this.point((from + by + this.hits.length) % this.hits.length);
     this.scrolled = Date.now();
-    this.reveal(row);
+    this.reveal(this.hits[this.hit].closest(".line"));
     this.count();
   }
 
+  point(hit) {
+    for (const shown of this.list.querySelectorAll(".hit")) shown.classList.remove("hit");
+    this.hit = hit;
+    this.hits[hit]?.classList.add("hit");
+    this.hits[hit]?.closest(".line").classList.add("hit");
+  }
+
+  // Mark what is wanted in a row; returns the marks.
   paint(row, wanted) {
     const text = row.querySelector(":scope > .text");
-    if (!text) return;
     const said = row.line[2], parts = [];
     let at = 0;
     for (let next; wanted && (next = said.toLowerCase().indexOf(wanted, at)) >= 0; at = next + wanted.length) {
       parts.push(said.slice(at, next), make("mark", "", said.slice(next, next + wanted.length)));
     }
     text.replaceChildren(...parts, said.slice(at));
+    return parts.filter((part) => part.nodeType === Node.ELEMENT_NODE);
   }
 
   // --- editing ---
 
   tell(action, more = {}) {
-    this.send({ version: this.data.version, action, ...more });
+    this.send("edit", { version: this.data.version, action, ...more });
   }
 
   edit(row) {
@@ -408,6 +486,7 @@ class View {
     if (!editor) return;
     for (const child of editor.parentElement.children) child.hidden = false;
     editor.remove();
+    this.tellListened();
   }
 
   key(event) {

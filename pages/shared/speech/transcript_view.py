@@ -14,6 +14,7 @@ from models.speech.doubts import DOUBTS
 from models.transcripts.edit import beside
 from models.transcripts.recordings import Recording
 from pages.shared.language import say, tr
+from pages.shared.speech.film import SELECTOR
 
 HERE = Path(__file__).parent
 HTML, CSS, JS = (
@@ -43,6 +44,7 @@ def show_transcript(
     mount = st.components.v2.component("quintet_transcript", html=HTML, css=CSS, js=JS)
     data = {
         "sound": _sound_url(key, sound) if sound else "",
+        "film": SELECTOR if sound and sound.film and not recording.busy else "",
         "seconds": sound.seconds if sound else recording.duration,
         "peaks": sound.peaks if sound else [],
         "lines": _lines(recording),
@@ -59,6 +61,7 @@ def show_transcript(
         key=key,
         data=json.dumps(data, ensure_ascii=False).encode(),
         on_edit_change=lambda: on_edit(dict(st.session_state[key]["edit"])),
+        on_listened_change=lambda: on_edit(dict(st.session_state[key]["listened"])),
     )
 
 
@@ -100,6 +103,8 @@ def _words() -> dict[str, Any]:
         "search": tr("Search", "搜索"),
         "with": tr("Replace with", "替换为"),
         "replace": tr("Replace all", "全部替换"),
+        "found": tr("{at} of {all}", "第 {at} 处，共 {all} 处"),
+        "none": tr("not found", "未找到"),
         "previous": tr("Previous", "上一个"),
         "next": tr("Next", "下一个"),
         "undo": tr("Undo", "撤销"),

@@ -22,6 +22,7 @@ from pages.shared.markdown import literal, readable
 from pages.shared.sidebar import show_sidebar
 from pages.shared.speech.downloads import show_downloads
 from pages.shared.speech.editing import apply_edit, check_version
+from pages.shared.speech.film import show_film
 from pages.shared.speech.keeping import open_recording, show_recordings
 from pages.shared.speech.live import show_live_text
 from pages.shared.speech.transcript_view import show_transcript
@@ -203,6 +204,7 @@ def _show_recording(workspace: Workspace) -> None:
         st.caption(tr("Drawing the waveform…", "正在绘制波形……"))
     if (start := workspace.queue.listening) is not None:
         st.caption(tr(f"Listening again at {clock(start)}", f"正在重新聆听 {clock(start)} 处"))
+    show_film(FAMILY, recording, sound.value)
     show_transcript(
         f"whisper.view.{recording.path.parent.name}",
         recording,
@@ -262,6 +264,10 @@ def _offer_translation(workspace: Workspace, recording: Recording) -> None:
 
 def _take_edit(workspace: Workspace, recording: Recording, edit: dict[str, Any]) -> None:
     """Do what somebody wants with a line. Recognising it again waits for the engine."""
+    if edit["action"] == "listened":
+        with suppress(BadInput):  # of lines that have changed meanwhile: they are listened to anew
+            apply_edit(recording, edit)
+        return
     workspace.error = None
     try:
         if edit["action"] == "again":

@@ -11,6 +11,7 @@ from typing import Any, Self
 from models import BadInput, ChatEngine, ChatOptions
 from models.captions import Caption, caption_many
 from models.pictures.drawing import preview
+from models.pictures.drawn import remark_on
 from models.store.things import digest
 from pages.shared import loading
 
@@ -85,8 +86,9 @@ class Album:
 
         def use(engine: ChatEngine, send: Callable[[Any], None], cancel: Event) -> None:
             self._began, self._before = time.monotonic(), self.done
-            for _ in caption_many(engine, captions, prompt, options, cancel):
-                pass
+            for caption in caption_many(engine, captions, prompt, options, cancel):
+                if caption.text and choice.checkpoint:
+                    caption.remark = remark_on(caption.picture, choice.checkpoint)
 
         self.job = loading.Work(choice, ChatEngine, use)
 

@@ -1,5 +1,6 @@
 """Captions for many pictures: made in the background, corrected in a table, taken away as files."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ import streamlit as st
 from models import ChatOptions
 from models.captions import FORMATS, MIME, Caption, write
 from pages.shared import loading
-from pages.shared.language import language, remember, tr
+from pages.shared.language import language, remember, say, tr
 from pages.shared.markdown import literal, readable
 from pages.shared.vision.album import Album
 from pages.shared.vision.kept_album import remove_all, show_albums
@@ -156,6 +157,7 @@ def _show_progress_and_table(family: str, album: Album) -> None:
         st.rerun()
     _show_progress(album)
     _show_failed(album.failed)
+    _show_remarks(album.captions)
     _show_table(family, album)
 
 
@@ -181,6 +183,14 @@ def _show_failed(failed: Sequence[Caption]) -> None:
             st.markdown(f"{literal(caption.name)}: {readable(caption.note(language()))}")
         if more := failed[LISTED:]:
             st.caption(tr(f"{len(more)} more are in the files.", f"其余 {len(more)} 张见导出文件。"))
+
+
+def _show_remarks(captions: Sequence[Caption]) -> None:
+    """Which captions are not to be believed, once for all of them."""
+    remarks = Counter(caption.remark for caption in captions if caption.text and caption.remark)
+    for remark, count in remarks.items():
+        of_all = tr(f"{count} of {len(captions)}: ", f"{len(captions)} 张中有 {count} 张：")
+        st.warning(of_all + say(remark), icon=":material/photo_camera:")
 
 
 def _show_table(family: str, album: Album) -> None:
@@ -211,7 +221,8 @@ def _show_table(family: str, album: Album) -> None:
 def _apply_edits(key: str, album: Album) -> None:
     for row, change in st.session_state[key]["edited_rows"].items():
         if "text" in change:
-            album.captions[int(row)].text = change["text"] or ""
+            caption = album.captions[int(row)]
+            caption.text, caption.remark = change["text"] or "", None  # by somebody who sees
 
 
 def _show_downloads(family: str, album: Album, prefix: str) -> None:

@@ -54,7 +54,9 @@ class KeptAlbum(Kept):
     @property
     def state(self) -> Any:
         album = self.album
-        rows = tuple((caption, caption.text, caption.trouble) for caption in tuple(album.captions))
+        rows = tuple(
+            (caption, caption.text, caption.trouble, caption.remark) for caption in tuple(album.captions)
+        )
         return (rows, album.prompt, album.prefix) if rows else None
 
     def write(self, state: Any) -> Written:
@@ -63,8 +65,8 @@ class KeptAlbum(Kept):
         return Written(
             f"{first} (+{others})" if others else first,
             {"quintet": VERSION, "prompt": prompt, "prefix": prefix, "captions": list(map(_write_row, rows))},
-            "\n".join(word for caption, text, _ in rows for word in (caption.name, text)),
-            {caption.digest: caption.picture for caption, _, _ in rows},
+            "\n".join(word for caption, text, *_ in rows for word in (caption.name, text)),
+            {caption.digest: caption.picture for caption, *_ in rows},
         )
 
     def take(self, thing: Thing) -> bool:
@@ -85,9 +87,10 @@ class KeptAlbum(Kept):
 
 
 def _write_row(row: Any) -> dict[str, Any]:
-    caption, text, trouble = row
-    said = {"en": trouble.en, "zh": trouble.zh} if trouble else None
-    return {"name": caption.name, "picture": caption.digest, "text": text, "trouble": said}
+    caption, text, *notes = row
+    trouble, remark = ({"en": said.en, "zh": said.zh} if said else None for said in notes)
+    written = {"name": caption.name, "picture": caption.digest, "text": text, "trouble": trouble}
+    return written | ({"remark": remark} if remark else {})
 
 
 def read_album(content: Any, files: Mapping[str, bytes | Path]) -> Album:
@@ -107,6 +110,8 @@ def read_album(content: Any, files: Mapping[str, bytes | Path]) -> Album:
             caption.text = read_text(row["text"])
             if (said := row["trouble"]) is not None:
                 caption.trouble = SAID(read_text(said["en"]), read_text(said["zh"]))
+            if (said := row.get("remark")) is not None:
+                caption.remark = Text(read_text(said["en"]), read_text(said["zh"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise NotKept(
             "This album cannot be read: it is damaged, or was kept by a newer Quintet.",

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from models import catalog, hub, placement
 from models.cache import cache_dir
+from models.cache.temporary import sweep
 from models.catalog.formats import engine_of, format_of
 from models.engines.base import Engine
 from models.errors import Cancelled, EngineClosed, UnsupportedPlacement
+from models.hub.shared_work import SharedWork
 from models.schema import Checkpoint, OnProgress, Plan, Progress
-from models.shared_work import SharedWork
-from models.temporary import sweep
 from models.workers import host as workers
 
 

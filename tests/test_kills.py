@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from models.temporary import sweep
+from models.cache.temporary import sweep
 from tests.fakes.hub import NOWHERE, REPOSITORY, FakeHub
 from tests.fakes.killed import MEMBERS, STAGES
 from tests.fakes.waiting import until

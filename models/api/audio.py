@@ -16,11 +16,11 @@ from models.api.choice import Engines
 from models.api.forms import NO_EFFECT
 from models.api.refusals import Refused, unsupported
 from models.api.sending import event, heard, stream
+from models.cache.temporary import temporary_folder
 from models.engines.base import SpeechEngine
 from models.jobs import Stream
 from models.schema import Segment, SpeechOptions, Text
 from models.speech.abilities import check
-from models.temporary import temporary_folder
 from models.transcripts.formats import write
 
 router = APIRouter()

@@ -13,10 +13,10 @@ from models.api.asked import Asked
 from models.api.choice import Engines
 from models.api.refusals import Refused, unsupported
 from models.api.settings import fetches_addresses
+from models.cache.temporary import temporary_folder
 from models.engines.base import SpeechEngine
 from models.pictures.addresses import fetch
 from models.schema import Text
-from models.temporary import temporary_folder
 
 
 def complete(asked: Asked, engines: Engines, cancel: threading.Event) -> Asked:

@@ -31,6 +31,7 @@ from models.hub.download import Transfer
 from models.hub.huggingface import from_hugging_face, hf_endpoint, hf_offline
 from models.hub.local import lacking, locate, stamps
 from models.hub.modelscope import from_modelscope, modelscope_endpoint, modelscope_id
+from models.hub.shared_work import POLL, SharedWork
 from models.hub.sources import (
     Fetch,
     answers,
@@ -41,7 +42,6 @@ from models.hub.wheels import from_index
 from models.jobs import Job
 from models.permissions import may_fetch
 from models.schema import Checkpoint, OnProgress
-from models.shared_work import POLL, SharedWork
 
 PROBE = 3.0  # seconds a hub has to answer at all
 REMEMBERED = 60.0  # seconds that this is believed

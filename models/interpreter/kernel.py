@@ -17,10 +17,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, cast
 
+from models.cache.temporary import temporary_folder
 from models.errors import DoesNotFit, EngineFailed, ModelError, UnsupportedPlacement
 from models.interpreter import cgroups, confined, plots
 from models.schema import GiB
-from models.temporary import temporary_folder
 
 HOME = "/mnt/data"  # the folder that ChatGLM3's own prompt speaks of
 _MiB = 2**20

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.temporary import folder_in
+from models.cache.temporary import folder_in
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.cache import cache_dir
+from models.cache.temporary import folder_in, temporary_folder
 from models.errors import CheckpointCorrupt, DoesNotFit
 from models.speech.weights import Contents, contents, renamed
-from models.temporary import folder_in, temporary_folder
 
 RECORD = "made.json"  # in a copy: what its files were when it was made
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from models import BadInput, EngineClosed, Segment, SpeechEngine
-from models.temporary import temporary_folder
+from models.cache.temporary import temporary_folder
 from pages.shared import loading
 from pages.shared.jobs import batches, when_stopped
 from pages.shared.language import tr

@@ -11,12 +11,12 @@ from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 from models import BadInput
+from models.cache.temporary import temporary_folder
 from models.errors import NotKept
 from models.jobs import Job
 from models.sound.playback import Sound, prepare
 from models.sound.tracks import Track, tracks
 from models.store.folder import link_or_copy
-from models.temporary import temporary_folder
 from models.transcripts.recordings import Recording
 from pages.shared.loading import Work
 from pages.shared.speech.kept_recording import AWAY, QUEUED, KeptRecording

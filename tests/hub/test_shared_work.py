@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from models.errors import BadInput, Cancelled
+from models.hub.shared_work import SharedWork
 from models.schema import OnProgress, Progress
-from models.shared_work import SharedWork
 from tests.fakes.waiting import WAIT, at_once
 
 

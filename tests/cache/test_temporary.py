@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from models.temporary import folder_in, sweep
+from models.cache.temporary import folder_in, sweep
 
 MAKES_ONE = """
 import sys
 from pathlib import Path
-from models.temporary import folder_in
+from models.cache.temporary import folder_in
 (folder_in(Path(sys.argv[1])) / "file").write_text("something")
 print("made", flush=True)
 sys.stdin.read()

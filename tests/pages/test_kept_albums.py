@@ -17,6 +17,7 @@ from models.store.store import Shelf
 from pages.shared.keeping.keeper import keeper
 from pages.shared.vision.album import Album
 from pages.shared.vision.kept_album import KeptAlbum, read_album
+from pages.shared.vision.questions import MANY
 from tests.fakes.engines import Stage
 from tests.fakes.visitor import (
     ADA,
@@ -153,7 +154,7 @@ def test_work_ends_with_the_last_session_that_shows_it(monkeypatch: pytest.Monke
 
 
 def many(at: AppTest) -> AppTest:
-    return alive(at.segmented_control(key="set.qwen_vl.mode").set_value("many").run())
+    return alive(at.segmented_control(key="set.qwen_vl.mode").set_value(MANY).run())
 
 
 def upload(at: AppTest, *pictures: tuple[str, bytes]) -> AppTest:
@@ -270,9 +271,12 @@ def test_deleting_is_real_and_can_be_undone(
 def test_both_languages(stage: Stage, browser: type[Browser]) -> None:
     pages = []
     for locale in ("en-US", "zh-CN"):
-        at = many(visit("qwen_vl", locale=locale))
+        at = visit(locale=locale)
+        at.session_state["set.qwen_vl.mode"] = MANY  # the control takes English words only, here
+        to(at, "qwen_vl")
         uploader = at.main.file_uploader[0]
         at = alive(uploader.set_value([("1.png", png(), "image/png"), ("2.png", b"bad", "image/png")]).run())
         pages.append(list(texts(alive(at.text_input(key=f"{LIST}.search").set_value("3").run()))))
+        keeper().save()
         open_store().shelf(ADA).clear()
     assert untranslated(*pages) == []

@@ -37,7 +37,7 @@ def show_turns(chat: Chat, unsent: int, work: loading.Work | None) -> None:
             )
         if work and index == len(turns) - 1:
             _show_question_of(chat, index, turn)
-            _show_coming_answer(chat, work)
+            _show_coming_answer(chat, turn, work)
         else:
             _show_turn(chat, index, turn)
 
@@ -56,18 +56,17 @@ def _show_question_of(chat: Chat, index: int, turn: Turn) -> None:
             _show_editable_question(chat, index, turn)
 
 
-def _show_coming_answer(chat: Chat, work: loading.Work) -> None:
+def _show_coming_answer(chat: Chat, turn: Turn, work: loading.Work) -> None:
     conversation = chat.conversation
 
-    sources = conversation.turns[-1].sources
-
     def draw() -> None:
-        if conversation.turns[-1].sources is not sources:  # now it is known how much of them is sent
+        # Another tab may have changed it. And the sources are others once it is known how much of them is sent.
+        if not conversation.turns or conversation.turns[-1].sources is not turn.sources:
             st.rerun()
         show_answer(work, conversation, chat.readable)
 
     def length() -> int:
-        return sum(len(written.text) for written in conversation.turns[-1].answers[-1:])
+        return sum(len(written.text) for last in conversation.turns[-1:] for written in last.answers[-1:])
 
     with st.chat_message("assistant"):
         if get_answers().is_of_another_session(conversation):

@@ -75,13 +75,13 @@ def test_kept_chosen_replaced_and_deleted(kept: None) -> None:
 
 def test_nothing_is_kept_without_a_name_or_a_text(kept: None) -> None:
     at = keep(keep(visit(), " ", "Talk."), "Empty", " ")
-    assert listed(at) == [] and open_store().shelf(SECRET).get("presets") is None
+    assert listed(at) == [] and not open_store().shelf(SECRET).entries("settings")
 
 
 def test_two_tabs_keep_both(kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of them had read before the other put."""
     at = visit()
-    put, others = Shelf.put, [Thing("presets", "settings", "presets", "", {"Poet": "Answer in verse."})]
+    put, others = Shelf.put, [Thing("other", "settings", "presets", "Poet", {"system": "Answer in verse."})]
 
     def late(self: Shelf, thing: Thing) -> int:
         if others:
@@ -90,6 +90,15 @@ def test_two_tabs_keep_both(kept: None, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Shelf, "put", late)
     assert listed(keep(at, "Pirate", "Talk like a pirate.")) == ["Pirate", "Poet"]
+
+
+def test_one_that_another_tab_deleted_is_gone(kept: None) -> None:
+    at = keep(keep(visit(), "Poet", "Answer in verse."), "Pirate", "Talk like a pirate.")
+    click(take(visit(), "Pirate"), "llama2.preset_delete")
+    assert listed(alive(at.run())) == ["Poet"] and chips(at).value is None
+    open_store().shelf(SECRET).clear()
+    at = alive(at.run())
+    assert listed(at) == [] and system(at).value == "Talk like a pirate."
 
 
 def test_where_nothing_is_kept_they_last_for_the_session_and_the_page_says_so(stage: Stage) -> None:

@@ -45,7 +45,7 @@ class Answers:
         with conversation.lock:
             conversation.settle()
             self._works[conversation] = conversation.writer = Work(choice, ChatEngine, use)
-            conversation.followers = {self}
+            conversation.followers.add(self)
             self._others.discard(conversation)
 
     def of(self, conversation: Conversation) -> Work | None:

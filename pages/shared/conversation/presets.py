@@ -1,57 +1,86 @@
 """System prompts that are kept under a name, for every chat page of the visitor's."""
 
-from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from models.errors import NotKept
-from models.store.things import Changed, Thing
+from models.store.things import Changed, Entry, Thing, new_id
 from pages.shared.keeping.histories import get_shelf, note_failure
 from pages.shared.language import sentence, tr
 from pages.shared.markdown import literal, readable
 
-ID = "presets"  # of the one thing in the visitor's store that holds them
+if TYPE_CHECKING:
+    from models.store.store import Shelf
+
+PAGE = "presets"  # of the things in the visitor's store that hold one each, whose title is its name
+MOST = 100  # of them in the list
 LONGEST = 80  # characters of a name
 
-Presets = dict[str, str]  # name: system prompt, the oldest first
 
-
-def read_presets() -> tuple[Presets, NotKept | None]:
-    """The visitor's, those that could not be kept too; and why nothing can be, where that is so."""
+def list_presets() -> tuple[list[str], NotKept | None]:
+    """The names of the visitor's, the newest first, those too that could not be kept; and why nothing can be, where
+    that is so."""
+    own = list(_of_session())[::-1]
     try:
-        return _presets(get_shelf().get(ID)) | _of_session(), None
+        kept = [entry.title for entry in _entries(get_shelf())]
     except NotKept as error:
         note_failure(error)
-        return _of_session(), error
+        return own, error
+    return [*own, *(name for name in kept if name not in own)], None
 
 
-def change_presets(change: Callable[[Presets], object]) -> None:
-    """Let `change` have them, and keep what it makes of them: as long as the session lasts, if nothing else can be."""
+def read_preset(name: str) -> str | None:
+    """The system prompt of that name; None where it was deleted in another tab."""
+    if (own := _of_session().get(name)) is not None:
+        return own
+    with suppress(NotKept):
+        thing = _find(get_shelf(), name)
+        return str(thing.content["system"]) if thing else None
+    return None
+
+
+def keep_preset(name: str, system: str) -> None:
+    """In place of another one of that name; as long as the session lasts, if nothing else can be."""
+    _of_session().pop(name, None)
     try:
-        with suppress(Changed):  # another tab has put its own meanwhile
-            return _put(change)
-        _put(change)
+        with suppress(Changed):  # another tab has put one of that name meanwhile
+            return _put(get_shelf(), name, system)
+        _put(get_shelf(), name, system)
     except NotKept as error:
         note_failure(error)
-        change(_of_session())
+        _of_session()[name] = system
 
 
-def _put(change: Callable[[Presets], object]) -> None:
-    shelf = get_shelf()
-    thing = shelf.get(ID)
-    presets = _presets(thing)
-    change(presets)
-    shelf.put(Thing(ID, "settings", "presets", "", presets, revision=thing.revision if thing else 0))
+def delete_preset(name: str) -> None:
+    _of_session().pop(name, None)
+    try:
+        shelf = get_shelf()
+        if thing := _find(shelf, name):
+            shelf.delete(thing.id)
+    except NotKept as error:
+        note_failure(error)
 
 
-def _presets(thing: Thing | None) -> Presets:
-    content = thing.content if thing else {}
-    return {str(name): str(system) for name, system in content.items()} if isinstance(content, dict) else {}
+def _put(shelf: "Shelf", name: str, system: str) -> None:
+    before = _find(shelf, name)
+    id, revision = (before.id, before.revision) if before else (new_id(), 0)
+    shelf.put(Thing(id, "settings", PAGE, name, {"system": system}, revision=revision))
 
 
-def _of_session() -> Presets:
-    presets: Presets = st.session_state.setdefault("presets", {})
+def _find(shelf: "Shelf", name: str) -> Thing | None:
+    found = next((entry for entry in _entries(shelf) if entry.title == name), None)
+    return shelf.get(found.id) if found else None
+
+
+def _entries(shelf: "Shelf") -> list[Entry]:
+    return shelf.entries("settings", PAGE, limit=MOST)
+
+
+def _of_session() -> dict[str, str]:
+    """Those that could not be kept."""
+    presets: dict[str, str] = st.session_state.setdefault("presets", {})
     return presets
 
 
@@ -60,11 +89,11 @@ def _of_session() -> Presets:
 
 def show_presets(key: str, field: str) -> None:
     """Draw them; `field` is the key of the text that one is taken into, and kept from."""
-    presets, why = read_presets()
+    names, why = list_presets()
     chosen, name = f"{key}.preset", f"{key}.preset_name"
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if presets:
-            _choose(key, chosen, field, presets)
+        if names:
+            _choose(key, chosen, field, names)
         with st.popover(tr("Keep as preset", "存为预设"), icon=":material/bookmark_add:"):
             st.text_input(tr("Name of the preset", "预设名称"), key=name, max_chars=LONGEST)
             st.button(
@@ -78,21 +107,23 @@ def show_presets(key: str, field: str) -> None:
                 on_click=_keep,
                 args=(name, field, chosen),
             )
-    if presets and why:
+    if names and why:
         gone = tr(
             "Presets last until this page is closed or loaded anew.", "预设只保留到关闭或刷新本页为止。"
         )
         st.caption(f":material/info: {gone} {readable(sentence(why))}")
 
 
-def _choose(key: str, chosen: str, field: str, presets: Presets) -> None:
+def _choose(key: str, chosen: str, field: str, names: list[str]) -> None:
+    if st.session_state.get(chosen) not in names:  # deleted in another tab
+        st.session_state[chosen] = None
     st.pills(
         tr("Presets", "预设"),
-        list(presets)[::-1],
+        names,
         format_func=literal,
         key=chosen,
         on_change=_take,
-        args=(chosen, field, presets),
+        args=(chosen, field),
     )
     st.button(
         "",
@@ -100,27 +131,25 @@ def _choose(key: str, chosen: str, field: str, presets: Presets) -> None:
         key=f"{key}.preset_delete",
         type="tertiary",
         help=tr("Delete the chosen preset", "删除所选预设"),
-        disabled=st.session_state.get(chosen) not in presets,
+        disabled=st.session_state[chosen] is None,
         on_click=_delete,
         args=(chosen,),
     )
 
 
-def _take(chosen: str, field: str, presets: Presets) -> None:
-    if (name := st.session_state[chosen]) in presets:
-        st.session_state[field] = presets[name]
+def _take(chosen: str, field: str) -> None:
+    name = st.session_state[chosen]
+    if name and (system := read_preset(name)) is not None:
+        st.session_state[field] = system
 
 
-def _keep(name: str, field: str, chosen: str) -> None:
-    title, system = " ".join(st.session_state[name].split()), st.session_state[field]
-    if not (title and system.strip()):
-        return
-    change_presets(lambda presets: (presets.pop(title, None), presets.update({title: system})))
-    st.session_state[name], st.session_state[chosen] = "", title
+def _keep(typed: str, field: str, chosen: str) -> None:
+    name, system = " ".join(st.session_state[typed].split()), st.session_state[field]
+    if name and system.strip():
+        keep_preset(name, system)
+        st.session_state[typed], st.session_state[chosen] = "", name
 
 
 def _delete(chosen: str) -> None:
-    title = st.session_state[chosen]
-    _of_session().pop(title, None)
-    change_presets(lambda presets: presets.pop(title, None))
+    delete_preset(st.session_state[chosen])
     st.session_state[chosen] = None

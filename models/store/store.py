@@ -158,7 +158,7 @@ class Shelf:
             row.kind,
             row.page,
             row.title,
-            json.loads(row.content),
+            _read_content(row.content),
             row.words,
             {name: file for name, file in found.items() if file is not None},
             row.revision,
@@ -310,6 +310,17 @@ class Shelf:
 def fold(text: str) -> str:
     """How texts are compared in a search: without capitals, wide and narrow forms alike."""
     return unicodedata.normalize("NFKC", _plain(text)).casefold()
+
+
+def _read_content(text: str) -> Any:
+    """Raises NotKept where it is no JSON: somebody wrote into the database, or a disk did."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotKept(
+            "This cannot be read: it is damaged in the database; delete it, or restore a backup.",
+            "无法读取此内容：它在数据库中已损坏；请删除它，或恢复备份。",
+        ) from error
 
 
 def _plain(text: str) -> str:

@@ -172,6 +172,19 @@ def test_a_database_damaged_in_its_middle(keeping: Path) -> None:
     assert "damaged" in said(lambda: [open_store().shelf("secret").get(each.id) for each in made])
 
 
+@pytest.mark.parametrize("content", ["{", "no JSON", "[" * 100_000])
+def test_one_thing_that_is_damaged(store: Store, url: sqlalchemy.URL, content: str) -> None:
+    good, bad = thing("good"), thing("bad")
+    for each in (good, bad):
+        store.shelf("secret").put(each)
+    with store._engine.begin() as connection:
+        where = {"content": content, "id": bad.id}
+        connection.execute(sqlalchemy.text("UPDATE things SET content = :content WHERE id = :id"), where)
+    assert "damaged" in said(lambda: store.shelf("secret").get(bad.id))
+    found = store.shelf("secret").get(good.id)
+    assert found is not None and found.title == "good"
+
+
 def test_a_database_of_a_newer_version(store: Store, url: sqlalchemy.URL, tmp_path: Path) -> None:
     with store.writing() as connection:
         connection.execute(sqlalchemy.text("UPDATE quintet SET version = 99"))

@@ -26,7 +26,7 @@ STYLE = """<style>
 </style>"""
 JS = """
 const NEAR = 48;  // pixels from the end that still count as there
-const SETTLING = 1500;  // milliseconds in which a question that was asked is drawn
+const SETTLING = 1500;  // milliseconds in which a question that was asked, or a page, is drawn
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const button = parentElement.querySelector(".down");
@@ -42,6 +42,9 @@ function following(button) {
   let stays = true;  // at the end
   let before = scroller.scrollTop, until = 0;
 
+  // Streamlit shows the end of every page with a message field: without messages that is its beginning cut off.
+  const settled = Date.now() + SETTLING;
+  const isNew = () => Date.now() < settled && !document.querySelector('[data-testid="stChatMessage"]');
   const isNear = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
   const down = () => { stays = true; scroller.scrollTop = scroller.scrollHeight; };
   const look = () => {
@@ -50,6 +53,7 @@ function following(button) {
   };
   const scrolled = () => {
     if (!look()) return;
+    if (isNew() && !data?.answering) scroller.scrollTop = 0;
     if (isNear()) stays = true;
     else if (scroller.scrollTop < before - 1) stays = false;
     before = scroller.scrollTop;
@@ -58,6 +62,7 @@ function following(button) {
   const resized = new ResizeObserver(() => {
     if (!look()) return;
     if (stays && (data?.answering || Date.now() < until)) down();
+    else if (isNew()) scroller.scrollTop = 0;
     button.hidden = isNear();
   });
   const observed = [scroller, ...scroller.children];

@@ -79,6 +79,29 @@ def test_long_runs_are_told_from_long_texts(letter: str) -> None:
     assert Vocabulary().reads(letter * (LONGEST_RUN + 1))
 
 
+RUN = "a" * (LONGEST_RUN + 1)  # fewer than the context could hold
+CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": RUN}}}
+
+
+@pytest.mark.parametrize(
+    "messages, tools",
+    [
+        (RUN, ()),
+        ([user(RUN)], ()),
+        ([user("a"), {"role": "assistant", "content": None, "tool_calls": [CALL]}], ()),
+        ([user("a")], [{"name": "f", "description": RUN}]),
+    ],
+    ids=["text", "message", "call", "tool"],
+)
+def test_a_run_is_refused_wherever_it_stands(
+    messages: Any, tools: Any, llama: Llama, engine: GgufEngine
+) -> None:
+    engine._vocabulary = Vocabulary(reads_long_runs=False)
+    with pytest.raises(BadInput, match="in a row"):
+        list(engine.stream(messages, tools=tools))
+    assert llama.posted == [] and llama.asked == []
+
+
 def write_bpe(path: Path, pre: str) -> Path:
     """A random LLaMA of one layer that llama.cpp loads, with a vocabulary of bytes and this pre-tokenizer."""
     from gguf import GGUFWriter

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from models.errors import NotKept
 from models.interpreter import Output
 from models.store.opening import open_store
 from models.store.store import Limits, Shelf
+from pages.shared.conversation import histories
 from pages.shared.conversation import keeping as module
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.history import watch
@@ -193,6 +195,22 @@ def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
     monkeypatch.setattr(broken, "save", fail)
     keeper().save()
     assert sound.is_kept and "a conversation is not kept" in caplog.text
+
+
+def test_a_store_that_has_failed_is_left_alone_for_a_while_and_then_tried_again(
+    shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(histories, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(histories, "open_shelf", lambda: shelf)
+    assert histories.get_shelf() is shelf
+    histories.note_failure(NotKept("The disk is full.", "磁盘已满。"))
+    for _ in range(2):
+        with pytest.raises(NotKept, match="full") as said:
+            histories.get_shelf()
+        histories.note_failure(said.value)  # as the page does, which makes nothing last longer
+        now.seconds += histories.PATIENCE / 2
+    assert histories.get_shelf() is shelf
 
 
 # --- an answer that another session writes ---------------------------------------------------------

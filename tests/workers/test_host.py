@@ -168,6 +168,28 @@ def test_two_that_are_being_read_share_the_blame(engine: IsolatedChatEngine) -> 
     assert [each.share for each in died if isinstance(each, process.Died)] == [0.5, 0.5]
 
 
+def test_one_that_could_not_be_sent_any_more_takes_no_share_and_is_answered(
+    engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came when the worker was gone and nobody had noticed yet."""
+
+    def send(message: Any) -> None:
+        raise BrokenPipeError
+
+    first: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("read loop"), cancel=cancel))
+    until(lambda: bool(engine.process._requests))
+    dying = engine.process
+    monkeypatch.setattr(dying._channel, "send", send)
+    second: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("hello"), cancel=cancel))
+    until(lambda: any(not request.sent for request in list(dying._requests.values())))
+    os.kill(dying.pid, signal.SIGKILL)
+    with pytest.raises(EngineFailed) as caught:
+        first.result(60)
+    died = caught.value.__cause__
+    assert isinstance(died, process.Died) and died.share == 1.0
+    assert next(iter(second)) == Delta("hello ")
+
+
 def test_an_answer_under_way_is_not_what_ended_it(engine: IsolatedChatEngine) -> None:
     for _ in range(2):
         other: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("wait"), cancel=cancel))

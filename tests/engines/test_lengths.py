@@ -44,6 +44,7 @@ def engine(llama: Llama, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ggu
         ([user("a"), {"role": "tool", "content": LONG}], ()),
         ([{"role": "system", "content": LONG}, user("a")], ()),
         ([user("a")], [{"name": "f", "description": LONG}]),
+        ([user("a")], [{"name": "f", "parameters": {"type": "object", "properties": {LONG: {}}}}]),
         ([{"role": "user", "content": [{"type": "text", "text": LONG}]}], ()),
     ],
 )
@@ -90,8 +91,9 @@ CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"
         ([user(RUN)], ()),
         ([user("a"), {"role": "assistant", "content": None, "tool_calls": [CALL]}], ()),
         ([user("a")], [{"name": "f", "description": RUN}]),
+        ([user("a")], [{"name": "f", "parameters": {"type": "object", "properties": {RUN: {}}}}]),
     ],
-    ids=["text", "message", "call", "tool"],
+    ids=["text", "message", "call", "tool", "parameter"],
 )
 def test_a_run_is_refused_wherever_it_stands(
     messages: Any, tools: Any, llama: Llama, engine: GgufEngine

@@ -3,8 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -211,6 +213,32 @@ def test_it_is_not_started_again_for_ever(
         answer(engine, "hello")
     monkeypatch.setattr(host, "LATELY", 0.0)
     assert answer(engine, "hello") == "hello"
+
+
+@pytest.mark.parametrize("kind", ["chat", "speech"])
+def test_what_was_read_may_take_as_long_as_it_takes(
+    kind: str, engine: IsolatedChatEngine, speech: IsolatedSpeechEngine, tmp_path: Path, monkeypatch: Any
+) -> None:
+    now, looks = 0.0, 0
+
+    def look() -> float:
+        nonlocal looks
+        looks += 1
+        return now
+
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=look, sleep=time.sleep))
+    (tmp_path / "sound").write_text("wait")
+    cancel = threading.Event()
+    works: dict[str, Callable[[], Iterator[Any]]] = {
+        "chat": lambda: engine.stream(asked("wait"), cancel=cancel),
+        "speech": lambda: speech.transcribe(tmp_path / "sound", cancel=cancel),
+    }
+    stream: Stream[Any] = Stream.of(lambda _: works[kind]())
+    assert next(iter(stream)) in (Delta("wait "), Segment(0.0, 1.0, "wait"))
+    now, before = 10 * process.READING, looks
+    until(lambda: looks > before + 2 or not stream.running)
+    cancel.set()
+    stream.result(60)
 
 
 @pytest.mark.parametrize("word", ["loop", "freeze"])

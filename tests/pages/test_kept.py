@@ -184,6 +184,18 @@ def test_what_is_deleted_is_not_written_again(shelf: Shelf) -> None:
     assert shelf.entries("conversation") == []
 
 
+def test_what_was_being_said_when_all_was_deleted_is_not_kept_afterwards(
+    shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "open_shelf", lambda: shelf)
+    kept = Kept(shelf, "llama2", Conversation())
+    histories.get_histories()["llama2"] = histories.History(kept)
+    kept.conversation.ask("not kept yet")
+    histories.delete_all("llama2")
+    keeper().save()
+    assert shelf.entries("conversation") == [] and histories.get_histories() == {}
+
+
 def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -272,6 +272,16 @@ def test_the_context_meter_counts_against_the_context(machine: list[Device]) -> 
     assert meter.proto.value == int(100 * 8 / engine.context_length)  # type: ignore[attr-defined]
 
 
+def test_a_conversation_that_no_longer_fits_fills_the_meter(machine: list[Device]) -> None:
+    at = click(visit(), "llama2.load_button")
+    length = shared().loaded()[0].context_length  # type: ignore[attr-defined]
+    for _ in range(2):
+        at = ask(at, "word " * (length // 3))
+    (meter,) = [node for node in at.main if node.type == "progress"]
+    used = int(re.findall(r"\d+", meter.proto.text)[0])  # type: ignore[attr-defined]
+    assert used > length and meter.proto.value == 100  # type: ignore[attr-defined]
+
+
 def test_columns_of_the_same_name_are_all_shown() -> None:
     shown = _columns(Output("table", rows=(("a", "a", "b"), ("1", "2", "3"))))
     assert list(shown.values()) == [["1"], ["2"], ["3"]]

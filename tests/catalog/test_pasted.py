@@ -211,14 +211,6 @@ def test_quotes_and_schemes_open_no_other_folders(tmp_path: Path, monkeypatch: p
             allowed(text)
 
 
-@pytest.mark.parametrize("scheme", ["ftp", "s3", "javascript", "git"])
-def test_what_is_no_page_of_the_web_is_none_of_a_hub(scheme: str) -> None:
-    text = f"{scheme}://huggingface.co/some-one/My.Model-7B"
-    assert read_page(text) is None
-    with pytest.raises(CheckpointNotFound):
-        find(text)
-
-
 @pytest.mark.parametrize(
     "name",
     [

@@ -94,15 +94,6 @@ def test_a_gguf_file_that_is_no_text_model(tmp_path: Path) -> None:
         describe(tmp_path / "a.gguf")
 
 
-def test_a_download_under_way_is_named_though_all_else_is_there(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "mine")
-    (folder / "tokenizer.model.incomplete").write_bytes(b"half")
-    with pytest.raises(CheckpointCorrupt, match=r"lacks tokenizer\.model,"):
-        describe(folder)
-    (folder / "tokenizer.model.incomplete").unlink()
-    assert describe(folder).format == "transformers"
-
-
 def test_a_gguf_model_in_parts(tmp_path: Path) -> None:
     write_gguf(tmp_path / "a-00001-of-00002.gguf")
     with pytest.raises(CheckpointCorrupt, match="a-00002-of-00002.gguf"):

@@ -415,6 +415,7 @@ def test_where_no_hub_is_the_familys_starter_is_offered(
     with pytest.raises(HubUnreachable, match="or load smollm2-135m-instruct") as error:
         shop.fetch("someone/My-Llama-3B")
     assert "smollm2-135m-instruct" in error.value.zh
+    assert error.value.zh.count("。") == 1 and ". " not in error.value.en  # still one sentence
     with pytest.raises(HubUnreachable) as error:
         shop.fetch("someone/thing")  # of no family, and so without a starter
     assert "or load" not in error.value.en

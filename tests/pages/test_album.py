@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import streamlit as st
 from PIL import Image
 
 from models.errors import BadInput
@@ -113,3 +114,16 @@ def test_a_new_run_and_an_empty_album_forget_what_the_table_shows(monkeypatch: p
     album.start(lend(monkeypatch, Gate()), "?", ChatOptions())
     seen.add(album.editor)
     assert len(seen) == 3
+
+
+def test_what_is_wrong_with_a_picture_is_said_in_the_pages_language(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album, notes = Album(), list[list[str]]()
+    album.add("a.png", b"no picture")
+    monkeypatch.setattr(st, "data_editor", lambda table, **_: notes.append(table["note"]))
+    for language in ("en", "zh"):
+        session["set.language"] = language
+        captions._show_table("qwen_vl", album)
+    trouble = album.captions[0].trouble
+    assert trouble is not None and notes == [[trouble.en], [trouble.zh]]

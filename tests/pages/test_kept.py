@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -182,6 +183,21 @@ def test_what_is_deleted_is_not_written_again(shelf: Shelf) -> None:
     other.drop()
     other.save()
     assert shelf.entries("conversation") == []
+
+
+def test_an_answer_ends_when_its_conversation_is_deleted_elsewhere(
+    shelf: Shelf, session: dict[str, Any]
+) -> None:
+    conversation = Conversation((Turn("q"),))
+    history = histories.History(kept := Kept(shelf, "llama2", conversation))
+    conversation.begin_answer("m")
+    conversation.writer = writing = Event()
+    kept.save()
+    histories.bring_up_to_date("llama2", history, shelf)
+    assert history.shown is kept and not writing.is_set()
+    shelf.delete(kept.id)
+    histories.bring_up_to_date("llama2", history, shelf)
+    assert writing.is_set() and history.shown.conversation.turns == ()
 
 
 def test_what_was_being_said_when_all_was_deleted_is_not_kept_afterwards(

@@ -203,6 +203,25 @@ def test_an_answer_under_way_is_not_what_ended_it(engine: IsolatedChatEngine) ->
     assert answer(engine, "wait", "hello") == "hello"
 
 
+def test_whoever_waits_for_an_answer_does_not_go_round_in_circles(
+    engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor is the engine's."""
+    cancel, looks = threading.Event(), 0
+
+    def look(self: process._Request, seconds: float) -> Any:
+        nonlocal looks
+        looks += 1
+        return wait(self, seconds)
+
+    wait = process._Request.next
+    monkeypatch.setattr(process._Request, "next", look)
+    monkeypatch.setattr(process, "LOOK", 60.0)
+    stream: Stream[Event] = Stream.of(lambda _: engine.stream(asked("one two three"), cancel=cancel))
+    assert [type(event) for event in stream] == [Delta, Delta, Delta, Done]
+    assert looks <= 5  # one for each thing that comes
+
+
 def test_it_is_not_started_again_for_ever(
     engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,6 +200,27 @@ def test_an_answer_ends_when_its_conversation_is_deleted_elsewhere(
     assert writing.is_set() and history.shown.conversation.turns == ()
 
 
+def test_what_is_deleted_while_it_is_shown_comes_back_with_its_last_words(
+    shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "open_shelf", lambda: shelf)
+    kept = Kept(shelf, "llama2", Conversation((Turn("first"),)))
+    histories.get_histories()["llama2"] = history = histories.History(kept)
+    kept.save()
+    kept.conversation.ask("last words")
+    kept.conversation.writer = writing = Event()
+    session[f"llama2.menu.{kept.id}"] = "delete"
+    histories.choose("llama2", kept.id)
+    assert writing.is_set() and shelf.entries("conversation") == []
+    assert history.shown.conversation.turns == ()
+    histories.undo("llama2")
+    assert [turn.question for turn in history.shown.conversation.turns] == ["first", "last words"]
+    history.shown.conversation.ask("more")
+    history.shown.save()
+    (entry,) = shelf.entries("conversation")
+    assert turns(shelf, history.shown) == ["first", "last words", "more"] and entry.id == kept.id
+
+
 def test_what_was_being_said_when_all_was_deleted_is_not_kept_afterwards(
     shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

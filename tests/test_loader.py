@@ -322,6 +322,37 @@ def test_a_larger_context_is_refused_while_somebody_is_answered(
     assert not engine.closed and len(list(answer)) == 2
 
 
+# --- processes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> list[type[Engine]]:
+    """Which engines were to get a process of their own. They are made in this one all the same."""
+    found: list[type[Engine]] = []
+    monkeypatch.setattr("models.loader.workers.isolated", lambda kind, planned: (found.append(kind), kind)[1])
+    return found
+
+
+def test_an_engine_here_and_one_in_a_process_of_its_own_are_two(
+    shop: Loader, folder: Any, apart: list[type[Engine]]
+) -> None:
+    """Neither is handed out for the other, nor closed for it."""
+    name = folder("a")
+    here = shop.load(name, context=128)
+    there = shop.load(name, context=512, isolated=True)
+    assert there is not here and not here.closed and apart == [FakeEngine]
+    assert shop.load(name, context=128) is here and shop.load(name, isolated=True) is there
+
+
+def test_an_engine_at_a_server_is_in_no_process(
+    shop: Loader, stage: Stage, apart: list[type[Engine]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_engines(monkeypatch, openai_api="FakeEngine")
+    address = "http://localhost:8000/v1"
+    engine = shop.load(address, isolated=True)
+    assert shop.load(address, isolated=False) is engine and apart == []
+
+
 # --- unloading -----------------------------------------------------------------------------------
 
 
@@ -344,6 +375,11 @@ def test_a_model_whose_files_are_gone_can_be_unloaded(shop: Loader, folder: Any)
     for file in Path(name).iterdir():
         file.unlink()
     assert shop.unload(engine.checkpoint.name) and engine.closed
+
+
+def test_a_model_is_unloaded_by_whatever_name_it_was_asked_for(shop: Loader, folder: Any) -> None:
+    engine = shop.load(folder("a"))
+    assert shop.unload(f'"{folder("a")}"') and engine.closed
 
 
 # --- failure -------------------------------------------------------------------------------------
@@ -379,6 +415,7 @@ def test_where_no_hub_is_the_familys_starter_is_offered(
     with pytest.raises(HubUnreachable, match="or load smollm2-135m-instruct") as error:
         shop.fetch("someone/My-Llama-3B")
     assert "smollm2-135m-instruct" in error.value.zh
+    assert error.value.zh.count("。") == 1 and ". " not in error.value.en  # still one sentence
     with pytest.raises(HubUnreachable) as error:
         shop.fetch("someone/thing")  # of no family, and so without a starter
     assert "or load" not in error.value.en

@@ -139,6 +139,12 @@ def test_a_containers_limit_is_the_memory_there_is(monkeypatch: pytest.MonkeyPat
     assert (total, free) == (8 * GiB, 5 * GiB)
 
 
+def test_a_container_has_no_more_free_than_its_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert cgroup(monkeypatch, tmp_path, max=str(60 * GiB), current=str(GiB)) == (60 * GiB, 50 * GiB)
+
+
 def test_files_that_a_container_has_read_are_no_loss(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The kernel gives the page cache back; a model that was just fetched or mapped lies in it."""
     stat = f"anon {GiB}\nfile {4 * GiB}\nshmem {GiB}\ninactive_file {2 * GiB}\nactive_file {GiB}\n"

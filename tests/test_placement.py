@@ -13,6 +13,7 @@ from models import placement
 from models.catalog import CHECKPOINTS, find
 from models.errors import UnsupportedPlacement
 from models.placement import (
+    devices_and,
     gigabytes,
     kv_bytes,
     plan,
@@ -105,6 +106,12 @@ def test_what_has_no_known_shape_has_no_cache() -> None:
     assert kv_bytes(replace(GLM, shape=None), "bf16", 8192) == 0
 
 
+def test_files_that_do_not_tell_how_many_weights_they_hold_are_taken_for_16_bits() -> None:
+    """A pickle of before PyTorch 1.6, of which nothing is unpickled."""
+    row = replace(LLAMA, parameters=0, bytes=2 * GiB)
+    assert weight_bytes(row, "bf16") == 2 * GiB and weight_bytes(row, "fp32") == 4 * GiB
+
+
 # --- choosing ------------------------------------------------------------------------------------
 
 
@@ -191,6 +198,17 @@ def test_a_named_device_is_the_only_one_tried() -> None:
     assert not plan(GLM, device="cuda:1", found=found).fits
     assert where(found, device="cpu")[0] == "cpu"
     assert where(found, device="cuda")[0] == "cuda:0"
+
+
+def test_an_accelerator_that_is_not_here_can_be_planned_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would need is told, and that nothing fits there."""
+    here = [cuda(1, 8), cpu(8)]
+    monkeypatch.setattr(placement, "devices", lambda: list(here))
+    for name, called in (("cuda", "cuda:0"), ("cuda:0", "cuda:0"), ("mps", "mps")):
+        made = plan(GLM, device=name, found=devices_and(name))
+        assert made.placement.device == called and not made.fits and made.weights
+        assert {other.device for other in made.alternatives} == {"cuda:1", "cpu"}
+    assert devices_and("cuda:1") == here and devices_and("cpu") is None
 
 
 def test_slots_shrink_with_memory_and_context_does_not() -> None:

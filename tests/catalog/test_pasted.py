@@ -85,6 +85,8 @@ def test_a_page_at_modelscope(text: str) -> None:
         ("hf.co/o/n:UD-Q4_K_XL", "", "UD-Q4_K_XL"),
         ("o/n：Q8_0", "", "Q8_0"),
         ("o/n@v1.5:Q8_0", "v1.5", "Q8_0"),
+        ("hf.co/o/n@v1.5:Q8_0", "v1.5", "Q8_0"),
+        ("https://modelscope.cn/models/o/n/tree/v1.5", "v1.5", ""),
         ("https://huggingface.co/o/n/tree/gptq-4bit-32g-actorder_True", "gptq-4bit-32g-actorder_True", ""),
         (f"https://huggingface.co/o/n/commit/{COMMIT}", COMMIT, ""),
         ("https://huggingface.co/o/n/blob/main/a/n.Q4_0.gguf", "", "a/n.Q4_0.gguf"),

@@ -106,7 +106,9 @@ def test_a_gguf_model_in_parts(tmp_path: Path) -> None:
     second.close()
     found = describe(tmp_path)
     assert found.path == str(tmp_path / "a-00001-of-00002.gguf")
+    assert found.note is None  # the other part is no other file
     assert found.parameters == 2 * 96 * 64 + 64 * 64
+    assert found.bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
     assert found.shape is not None and not found.shape.tied
 
 

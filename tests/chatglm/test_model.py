@@ -198,6 +198,17 @@ def test_an_absent_output_head_is_the_embedding(tmp_path: Path) -> None:
         assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
+def test_what_a_config_leaves_out_is_as_the_makers_code_has_it() -> None:
+    """configuration_chatglm.py of huggingface.co/THUDM/chatglm3-6b."""
+    config = ChatGLMConfig.from_dict({"padded_vocab_size": 65024})
+    assert (config.hidden_size, config.intermediate_size, config.num_hidden_layers) == (4096, 13696, 28)
+    assert (config.num_attention_heads, config.num_key_value_heads, config.head_dim) == (32, 32, 128)
+    assert (config.attention_bias, config.tie_word_embeddings, config.use_cache) == (False, False, True)
+    assert (config.max_position_embeddings, config.rms_norm_eps) == (2048, 1e-5)
+    grouped = ChatGLMConfig.from_dict({"padded_vocab_size": 65024, "multi_query_attention": True})
+    assert grouped.num_key_value_heads == 1
+
+
 def test_chatglm2_32k_interpolates_positions() -> None:
     config = tiny.GLM3 | {"_name_or_path": "THUDM/chatglm2-6b-32k", "rope_ratio": 16}
     with torch.device("meta"):

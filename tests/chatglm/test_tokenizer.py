@@ -14,6 +14,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
 from models.chatglm import prompt
+from models.chatglm.files import generation
 from models.chatglm.tokenizer import ChatGLM3Tokenizer, ChatGLM6BTokenizer, load_tokenizer
 from models.chatglm.vocabulary import (
     FIRST_SPECIAL,
@@ -475,6 +476,20 @@ def test_tools_listed_in_chatglm3s_own_form_are_read(own_bpe: Path) -> None:
 def test_only_literals_are_a_call(body: str) -> None:
     with pytest.raises(BadInput, match="tool call"):
         parse_arguments(f" ```python\n{body}\n```")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"_name_or_path": "THUDM/chatglm2-6b-32k"}, "chatglm2"),
+        ({"_name_or_path": "/models/ChatGLM2-6B"}, "chatglm2"),
+        ({"_name_or_path": "THUDM/chatglm3-6b"}, "chatglm3"),
+        ({}, "chatglm3"),
+        ({"_name_or_path": "THUDM/chatglm2-6b", "position_encoding_2d": True}, "chatglm"),
+    ],
+)
+def test_which_generation_a_config_is_of(config: dict[str, Any], expected: str) -> None:
+    assert generation(config) == expected
 
 
 def test_rounds_of_chatglm2_and_a_system_prompt() -> None:

@@ -22,6 +22,7 @@ from models.schema import Checkpoint, Placement
         ("Llama-3-8B-IQ3_XS-00001-of-00002.gguf", "IQ3_XS"),
         ("qwen2.5-7b-fp16.gguf", "FP16"),
         ("model-BF16.gguf", "BF16"),
+        ("model-F16-to-Q4_K_M.gguf", "Q4_K_M"),
         ("Qwen2.5-7B.gguf", "GGUF"),  # Q and a number, and no quantisation
         ("falcon-h1.gguf", "GGUF"),
     ],

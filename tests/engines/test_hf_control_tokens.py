@@ -97,6 +97,24 @@ def test_added_tokens_of_the_template_count_as_control_tokens(tmp_path: Path) ->
     assert engine._prompt(said).count(end) == 3  # a model's own; special ones never are
 
 
+def test_what_begins_a_prompt_stands_there_once(tmp_path: Path) -> None:
+    """The template writes it; before a text to continue the tokenizer puts it."""
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoTokenizer
+
+    save_llama(tmp_path, template="{{ bos_token }}" + CHATML)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    begin = tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", begin)]
+    )
+    tokenizer.save_pretrained(tmp_path)
+    engine = load(tmp_path)
+    for given in ("hello", TYPED):
+        for ids in (engine._prompt([{"role": "user", "content": given}]), engine._prompt(given)):
+            assert ids[0] == begin and ids.count(begin) == 1
+
+
 # --- the copy of a tokenizer -----------------------------------------------------------------------
 
 
@@ -169,3 +187,15 @@ def test_what_becomes_a_token_when_it_is_normalised_stays_text() -> None:
     typed = TypedText(tokenizer)
     assert typed.always and end not in typed.ids_of_prompt("＜|end|＞")
     assert typed.ids_of_prompt("<|end|>") == [end]
+
+
+def test_no_merge_makes_a_token_that_has_another_name() -> None:
+    from tokenizers import Tokenizer, models
+
+    from models.pretrained.renamed_tokens import rename_tokens
+
+    vocabulary = {"a": 0, "b": 1, "ab": 2, "c": 3, "abc": 4, "bc": 5}
+    original = Tokenizer(models.BPE(vocabulary, [("a", "b"), ("ab", "c"), ("b", "c")]))
+    copy = rename_tokens(original, {"ab": "secret"})
+    assert original.encode("abc").ids == [4] and original.encode("ab").ids == [2]
+    assert copy.encode("abc").ids == [0, 5] and copy.encode("ab").ids == [0, 1]

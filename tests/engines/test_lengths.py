@@ -44,6 +44,7 @@ def engine(llama: Llama, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ggu
         ([user("a"), {"role": "tool", "content": LONG}], ()),
         ([{"role": "system", "content": LONG}, user("a")], ()),
         ([user("a")], [{"name": "f", "description": LONG}]),
+        ([user("a")], [{"name": "f", "parameters": {"type": "object", "properties": {LONG: {}}}}]),
         ([{"role": "user", "content": [{"type": "text", "text": LONG}]}], ()),
     ],
 )
@@ -77,6 +78,30 @@ def test_long_runs_are_told_from_long_texts(letter: str) -> None:
     assert fragile.reads(letter * 1000) and not fragile.reads(letter * (LONGEST_RUN + 1))
     assert fragile.reads(f"{letter * 100} a, 1\n" * 1000)
     assert Vocabulary().reads(letter * (LONGEST_RUN + 1))
+
+
+RUN = "a" * (LONGEST_RUN + 1)  # fewer than the context could hold
+CALL = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": RUN}}}
+
+
+@pytest.mark.parametrize(
+    "messages, tools",
+    [
+        (RUN, ()),
+        ([user(RUN)], ()),
+        ([user("a"), {"role": "assistant", "content": None, "tool_calls": [CALL]}], ()),
+        ([user("a")], [{"name": "f", "description": RUN}]),
+        ([user("a")], [{"name": "f", "parameters": {"type": "object", "properties": {RUN: {}}}}]),
+    ],
+    ids=["text", "message", "call", "tool", "parameter"],
+)
+def test_a_run_is_refused_wherever_it_stands(
+    messages: Any, tools: Any, llama: Llama, engine: GgufEngine
+) -> None:
+    engine._vocabulary = Vocabulary(reads_long_runs=False)
+    with pytest.raises(BadInput, match="in a row"):
+        list(engine.stream(messages, tools=tools))
+    assert llama.posted == [] and llama.asked == []
 
 
 def write_bpe(path: Path, pre: str) -> Path:

@@ -10,6 +10,7 @@ import pytest
 
 from models import ChatOptions, Delta, Done, EngineFailed, Event, Loader, ToolCall, UnsupportedCheckpoint
 from models.catalog import allowed, find
+from models.engines import remote
 from models.engines.remote import RemoteEngine
 
 HELLO = [{"role": "user", "content": "hi"}]
@@ -113,6 +114,16 @@ def test_an_event_over_several_lines(server: Server) -> None:
     assert text(server.answer()) == "Hi"
 
 
+def test_an_event_may_not_grow_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waited for the rest of it would hold it all."""
+    event = json.dumps({**chunk(content="Hello"), "rest": [0] * 500}, indent=0)
+    server.says("".join(f"data: {line}\n" for line in event.splitlines()), STOP)
+    assert text(server.answer()) == "Hello"
+    monkeypatch.setattr(remote, "LONGEST", 1000)
+    with pytest.raises(EngineFailed, match="before it was complete"):
+        server.answer()
+
+
 def test_a_server_that_does_not_stream(server: Server) -> None:
     message = {"role": "assistant", "content": "Hello"}
     server.kind = "application/json"
@@ -156,6 +167,10 @@ def test_thoughts_are_no_answer_but_where_there_is_no_other(key: str, server: Se
     server.says(chunk(**{key: "I must "}), chunk(**{key: "think"}), cut)
     events = server.answer()
     assert (text(events), reason(events)) == ("I must think", "length")
+    call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
+    server.says(chunk(**{key: "I have to look."}), chunk(tool_calls=[call]), STOP)
+    events = server.answer()
+    assert (text(events), calls(events)) == ("", [("f", {})])
 
 
 def test_content_in_parts_and_null_fields(server: Server) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx2
 import pytest
 
 import models
@@ -29,7 +30,7 @@ from models import (
     UnsupportedCheckpoint,
     UnsupportedPlacement,
 )
-from models.engines.remote import RemoteEngine, _lines, estimate
+from models.engines.remote import SHORT, SILENCE, RemoteEngine, _lines, estimate
 from models.loader import Loader
 from tests.fakes.waiting import WAIT
 
@@ -387,6 +388,22 @@ def test_an_error_in_the_stream(script: Script, error: Any, sentence: str) -> No
     assert next(stream) == Delta("Hel")
     with pytest.raises(EngineFailed, match=sentence):
         next(stream)
+
+
+def test_a_server_may_think_for_long_and_has_to_be_there_soon(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long prompt is read for minutes without a byte."""
+    patience: list[Any] = []
+
+    class Client(httpx2.AsyncClient):
+        def __init__(self, **settings: Any) -> None:
+            patience.append(settings["timeout"])
+            super().__init__(**settings)
+
+    monkeypatch.setattr(httpx2, "AsyncClient", Client)
+    assert text_of(load(script.address), QUESTION) == "Hello"
+    assert [(each.connect, each.read) for each in patience] == [(SHORT, SILENCE)]
 
 
 def test_a_connection_that_drops(script: Script) -> None:

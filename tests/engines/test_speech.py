@@ -220,6 +220,8 @@ def test_a_folder_without_tokenizer_downloads_none(tmp_path: Path) -> None:
 def test_temperatures_rise_by_a_fifth_to_one() -> None:
     assert temperatures(SpeechOptions()) == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     assert temperatures(SpeechOptions(temperature=0.3)) == (0.3, 0.5, 0.7, 0.9)
+    assert temperatures(SpeechOptions(temperature=0.4)) == (0.4, 0.6, 0.8, 1.0)  # not a step less by rounding
+    assert temperatures(SpeechOptions(temperature=0.8)) == (0.8, 1.0)
     assert temperatures(SpeechOptions(temperature=1.0)) == (1.0,)
 
 

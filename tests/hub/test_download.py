@@ -260,6 +260,21 @@ def test_progress_is_told_ten_times_a_second_at_most(clock: SimpleNamespace) -> 
     assert told[-1] == Progress("unpack", 0, 7)
 
 
+def test_what_has_to_be_fetched_anew_is_no_progress(
+    remote: Remote, pauses: list[float], clock: SimpleNamespace
+) -> None:
+    remote.part.parent.mkdir()
+    remote.part.write_bytes(b"x" * 40)
+    told: list[Progress] = []
+
+    def anew(request: httpx2.Request) -> httpx2.Response:
+        clock.seconds += 1.0
+        return httpx2.Response(200, content=BODY)
+
+    fetch_all(Server(anew).client, [remote], Transfer(report=told.append))
+    assert [step.done for step in told if step.stage == "download"] == [40, 0]
+
+
 def test_a_total_that_is_not_known_has_no_time_left(
     clock: SimpleNamespace, tmp_path: Path, pauses: list[float]
 ) -> None:

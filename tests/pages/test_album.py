@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import streamlit as st
 from PIL import Image
 
 from models.errors import BadInput
 from models.schema import ChatOptions, Delta, Done, Usage
 from pages.shared.vision import album as module
+from pages.shared.vision import captions
 from pages.shared.vision.album import THUMBNAIL, Album
 from tests.fakes.script import lend
 from tests.fakes.waiting import until
@@ -113,3 +115,17 @@ def test_a_new_run_and_an_empty_album_forget_what_the_table_shows(monkeypatch: p
     album.start(lend(monkeypatch, Gate()), "?", ChatOptions())
     seen.add(album.editor)
     assert len(seen) == 3
+
+
+def test_what_is_wrong_with_a_picture_is_said_in_the_pages_language(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    album, notes = Album(), list[list[str]]()
+    album.add("a.png", b"no picture")
+    monkeypatch.setattr(st, "data_editor", lambda table, **_: notes.append(table["note"]))
+    for language in ("en", "zh"):
+        session["set.language"] = language
+        captions._show_table("qwen_vl", album)
+    trouble = album.captions[0].trouble
+    assert trouble is not None
+    assert len(notes) == 2 and trouble.en in notes[0][0] and trouble.zh in notes[1][0]

@@ -128,6 +128,9 @@ def test_what_waits_goes_once_and_can_be_removed(
     session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session["llama2.sources"] = waiting = [Source("a", "1"), Source("b", "2")]
+    found = record(monkeypatch, "info")
+    sources.explain_waiting("llama2")
+    assert [text.split()[0] for _, text in found] == ["a", "b"]
     clicks = iter([False, True])
     monkeypatch.setattr(st, "button", lambda *_, **__: next(clicks))
     with pytest.raises(Rerun):

@@ -208,6 +208,19 @@ def turn(**changes: Any) -> dict[str, Any]:
     return {"turns": [{"question": "q", "answers": [{"text": "a"}]} | changes]}
 
 
+def shown(**values: Any) -> dict[str, Any]:
+    """A call that has shown something."""
+    output = {"kind": "table", "text": "", "image": "", "rows": [["a"]], **values}
+    return {
+        "name": "f",
+        "arguments": "{}",
+        "text": "",
+        "observation": None,
+        "failed": False,
+        "shown": [output],
+    }
+
+
 BAD: list[Any] = [
     None,
     5,
@@ -241,6 +254,10 @@ BAD: list[Any] = [
     turn(answers=[{"text": "a", "figures": {"completion_tokens": "many"}}]),
     turn(answers=[{"text": "a", "figures": {"completion_tokens": float("nan")}}]),
     turn(answers=[{"text": "a", "checkpoint": "\udfff"}]),
+    turn(answers=[{"text": "a", "steps": [shown(kind="sound")]}]),
+    turn(answers=[{"text": "a", "steps": [shown(text=5)]}]),
+    turn(answers=[{"text": "a", "steps": [shown(rows=[[5]])]}]),
+    turn(answers=[{"text": "a", "steps": [shown(rows=[["\ud800"]])]}]),
     turn() | {"system": None},
     turn(pictures=5),
     turn(pictures=[{"name": "a.png"}]),
@@ -249,6 +266,12 @@ BAD: list[Any] = [
     turn(pictures=[{"name": "a.png", "data": "aGVsbG8="}]),  # no picture
     turn(pictures=[{"name": 5, "data": base64.b64encode(DOT).decode()}]),
 ]
+
+
+def test_what_a_call_has_shown_is_read() -> None:
+    made = turn(answers=[{"text": "a", "steps": [shown()]}])
+    (step,) = Conversation.from_json(json.dumps(made)).turns[0].answers[0].steps
+    assert step.shown[0].rows == (("a",),)
 
 
 @pytest.mark.parametrize("data", BAD, ids=lambda data: json.dumps(data)[:60])

@@ -214,7 +214,9 @@ def test_deleting_all(keeping: Path) -> None:
     at = alive(at.checkbox(key="llama2.sure").check().run())
     at = click(at, "llama2.delete_all")
     assert listed(at) == [] and said(at) == [] and open_store().shelf(ADA).size() == 0
-    assert listed(again(ask(at, "afterwards"))) == ["afterwards"]
+    assert at.button(key="llama2.new").disabled  # it is one
+    at = again(ask(at, "afterwards"))
+    assert listed(at) == ["afterwards"] and not at.button(key="llama2.new").disabled
 
 
 def test_an_import_is_kept() -> None:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from PIL import Image
 
 from models.errors import NotKept
 from models.interpreter import Output
+from models.jobs import Job
 from models.store.opening import open_store
 from models.store.store import Limits, Shelf
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.keeping import KeptConversation
 from pages.shared.conversation.kept import read_content, title_of, words_of, write_content
 from pages.shared.conversation.turns import Answer, PictureFile, Source, Step, Turn
+from pages.shared.keeping import histories
 from pages.shared.keeping import keeper as module
 from pages.shared.keeping.history import watch
 from pages.shared.keeping.keeper import LOOKS, keeper
@@ -184,6 +187,67 @@ def test_what_is_deleted_is_not_written_again(shelf: Shelf) -> None:
     assert shelf.entries("conversation") == []
 
 
+def waiting() -> Job[Any, None]:
+    """Stands for the thread that writes an answer."""
+    return Job(lambda _, cancel: cancel.wait() and None)
+
+
+def kept_conversation(shelf: Shelf, *turns: Turn) -> KeptConversation:
+    """Shown by this session."""
+    kept = KeptConversation(shelf, "llama2", Conversation(turns))
+    histories.get_histories()["llama2"] = histories.History("llama2", kept)
+    return kept
+
+
+def test_an_answer_ends_when_its_conversation_is_deleted_elsewhere(
+    shelf: Shelf, session: dict[str, Any]
+) -> None:
+    kept = kept_conversation(shelf, Turn("q"))
+    history = histories.get_histories()["llama2"]
+    kept.conversation.begin_answer("m")
+    kept.conversation.writer = writer = waiting()
+    kept.save()
+    history.bring_up_to_date()
+    assert history.shown is kept and not writer.cancel.is_set()
+    shelf.delete(kept.id)
+    kept.conversation.write("one word more")
+    history.bring_up_to_date()
+    assert writer.cancel.is_set() and history.shown.state is None
+
+
+def test_what_is_deleted_while_it_is_shown_comes_back_with_its_last_words(
+    shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "open_shelf", lambda: shelf)
+    kept = kept_conversation(shelf, Turn("first"))
+    history = histories.get_histories()["llama2"]
+    kept.save()
+    kept.conversation.ask("last words")
+    kept.conversation.writer = writer = waiting()
+    session[f"llama2.menu.{kept.id}"] = "delete"
+    histories.choose("llama2", kept.id)
+    assert writer.cancel.is_set() and shelf.entries("conversation") == []
+    assert history.shown.state is None
+    histories.undo("llama2")
+    shown = history.shown
+    assert isinstance(shown, KeptConversation)
+    assert [turn.question for turn in shown.conversation.turns] == ["first", "last words"]
+    shown.conversation.ask("more")
+    shown.save()
+    (entry,) = shelf.entries("conversation")
+    assert turns(shelf, shown) == ["first", "last words", "more"] and entry.id == kept.id
+
+
+def test_what_was_being_said_when_all_was_deleted_is_not_kept_afterwards(
+    shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(histories, "open_shelf", lambda: shelf)
+    kept_conversation(shelf).conversation.ask("not kept yet")
+    histories.delete_all("llama2")
+    keeper().save()
+    assert shelf.entries("conversation") == [] and histories.get_histories() == {}
+
+
 def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,6 +259,22 @@ def test_one_that_cannot_be_written_is_no_reason_to_lose_the_others(
     monkeypatch.setattr(broken, "save", fail)
     keeper().save()
     assert sound.is_kept and "something is not kept" in caplog.text
+
+
+def test_a_store_that_has_failed_is_left_alone_for_a_while_and_then_tried_again(
+    shelf: Shelf, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(histories, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(histories, "open_shelf", lambda: shelf)
+    assert histories.get_shelf() is shelf
+    histories.note_failure(NotKept("The disk is full.", "磁盘已满。"))
+    for _ in range(2):
+        with pytest.raises(NotKept, match="full") as said:
+            histories.get_shelf()
+        histories.note_failure(said.value)  # as the page does, which makes nothing last longer
+        now.seconds += histories.PATIENCE / 2
+    assert histories.get_shelf() is shelf
 
 
 # --- an answer that another session writes ---------------------------------------------------------

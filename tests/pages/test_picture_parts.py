@@ -13,7 +13,7 @@ from PIL import Image
 from models.errors import BadInput
 from models.jobs import Job
 from models.schema import ChatOptions, Checkpoint, Placement
-from pages.shared import loading
+from pages.shared import loading, turn_view
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.dictation import MessageInput
 from pages.shared.conversation.turns import Answer, PictureFile, Source, Turn
@@ -160,6 +160,12 @@ def test_pictures_are_numbered_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pictures.show_pictures([PictureFile("*a*.png", FILES[0].data)], before=2)
     pictures.show_pictures([])
     assert shown == ["1 · a.png", "2 · b.png", r"3 · \*a\*.png"]
+    shown.clear()
+    asked = [Turn("?", pictures=FILES[:2]), Turn("And that?", pictures=FILES[2:])]
+    chat: Any = SimpleNamespace(key="qwen_vl", sees=True)
+    for number in (1, 2):
+        turn_view._show_question(chat, asked[:number])
+    assert shown == ["1 · a.png", "2 · b.png", "3 · c.png"]
 
 
 def test_boxes_are_listed_in_pixels_of_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:

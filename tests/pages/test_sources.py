@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 
 from models import ChatEngine, EngineClosed, EngineFailed, Segment, loader
@@ -13,6 +14,7 @@ from models.documents.budgets import CUT
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.turns import Source, Turn
 from pages.shared.frame import KINDS, PAGES, Page
+from pages.shared.markdown import readable
 from tests.fakes.engines import FakeSpeechEngine, Stage
 from tests.fakes.pictures import DOT
 from tests.fakes.visitor import (
@@ -194,6 +196,23 @@ def test_what_is_said_is_the_message(listening: AppTest, say: Callable[..., AppT
     assert conversation(at).turns[0].answers[0].reason == "stop"
     say(at, "Hello.")
     assert conversation(at).turns[1].question == "Hello. Good morning."
+
+
+def test_what_is_written_down_meanwhile_is_plain_text(
+    stage: Stage, listening: AppTest, say: Callable[..., AppTest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    draw = DeltaGenerator.caption
+    monkeypatch.setattr(
+        DeltaGenerator,
+        "caption",
+        lambda self, text, **named: (shown.append(text), draw(self, text, **named))[1],
+    )
+    stage.heard = [Segment(0.0, 1.0, " It costs $5 or $6 :smile:")]
+    at = say(listening)
+    assert conversation(at).turns[0].question == "It costs $5 or $6 :smile:"
+    (heard,) = [text for text in shown if "It costs" in text]
+    assert heard == f":material/mic: {readable(' It costs $5 or $6 :smile:')}"
 
 
 def test_typing_still_works_beside_a_microphone(listening: AppTest) -> None:

@@ -15,7 +15,16 @@ from tests.fakes.waiting import until
 
 torch = pytest.importorskip("torch")
 
-from models.pretrained.generation import PrefixCache, TextStream, common_prefix, crop, sampling  # noqa: E402
+from transformers import DynamicCache  # noqa: E402
+
+from models.pretrained.generation import (  # noqa: E402
+    Generation,
+    PrefixCache,
+    TextStream,
+    common_prefix,
+    crop,
+    sampling,
+)
 
 CPU = torch.device("cpu")
 PLAIN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0}  # nothing but the draw
@@ -235,6 +244,17 @@ def test_the_conversations_of_the_longest_ago_make_way(tmp_path: Path) -> None:
     kept.keep(filled(10), old)
     kept.take(model, [1, 2, 3], 11)
     assert kept.take(model, [*new, 1], 10)[1] == 0 and kept.take(model, [*old, 1], 10)[1] == 10
+
+
+def test_what_was_made_is_known_with_what_it_was_made_from(tmp_path: Path) -> None:
+    """The states of both are continued by the next turn."""
+    engine, prompt = load(save_llama(tmp_path)), [5, 6, 7]
+    cache = DynamicCache(config=engine.model.config)
+    made = Generation(engine.model, prompt, cache, ChatOptions(max_new_tokens=4), (), threading.Event())
+    tokens = list(made)
+    made.close(wait=True)
+    assert made.complete and len(tokens) == 4 and made.ids == [*prompt, *tokens]
+    assert cache.get_seq_length() == len(made.ids) - 1
 
 
 # --- stopped ---------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from models.pretrained.loading import (
     damaged,
     damaged_file,
     does_not_fit,
+    load_config,
     loading,
     out_of_memory,
     placed,
@@ -128,6 +129,15 @@ def test_a_config_is_read_or_its_file_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "字"}', encoding="utf-8")
     assert read_config(tmp_path) == {"model_type": "字"}
     assert "a.bin is damaged" in damaged(tmp_path / "a.bin").en
+
+
+def test_how_older_tools_quantised_counts_where_the_config_says_nothing(tmp_path: Path) -> None:
+    config, own = {"model_type": "llama"}, {"quant_method": "gptq", "bits": 4}
+    (tmp_path / "quantize_config.json").write_text('{"bits": 8}')
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load_config(tmp_path).quantization_config == {"quant_method": "gptq", "bits": 8}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": own}))
+    assert load_config(tmp_path).quantization_config == own
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -280,6 +281,22 @@ def test_tokens_after_the_prompt_keep_its_base(tmp_path: Path) -> None:
             made.append(logits(model, part, past_key_values=out.past_key_values))
         expected = tiny.logits(config, tensors, ids, prompt=length)
         assert (torch.cat(made, 1)[0] - expected).abs().max() <= TOLERANCE, length
+
+
+def test_states_of_a_short_text_do_not_begin_a_long_one() -> None:
+    """Their positions were turned with another base."""
+    from transformers import DynamicCache
+
+    from models.qwen_vl.prefix import QwenPrefixCache
+
+    config = QwenVLConfig(seq_length=16, num_hidden_layers=1)
+    kept, model = QwenPrefixCache(config), SimpleNamespace(config=config)
+    for length, cached in ((16, 8), (17, 0)):
+        states = DynamicCache(config=config)
+        states.update(torch.zeros(1, 1, 8, 4), torch.zeros(1, 1, 8, 4), 0)
+        states.ntk_alpha = ntk_alpha(config, 8)
+        kept.keep(states, list(range(8)))
+        assert kept.take(model, list(range(length)))[1] == cached
 
 
 def test_alpha_changes_behind_the_multiples() -> None:

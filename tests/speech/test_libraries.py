@@ -1,6 +1,7 @@
 """What is asked of the two Whisper libraries, without running a network: options, attempts, sizes, devices, files."""
 
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -321,3 +322,19 @@ def test_silence_and_failure(
     )
     decoded = Decoded([], logprob, silence, ratio, 0.0)
     assert (decoded.is_silence(options), decoded.is_bad(options)) == (is_silence, is_bad)
+
+
+# --- closed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [reference.OpenAIWhisper, faster.FasterWhisper])
+def test_a_library_that_closes_keeps_no_weights(kind: Any) -> None:
+    class Weights:
+        def __init__(self) -> None:
+            self.device, self.model = SimpleNamespace(type="cpu"), SimpleNamespace(unload_model=list)
+
+    library = object.__new__(kind)  # without the files
+    library.model = Weights()
+    weights = weakref.ref(library.model)
+    library.close()
+    assert weights() is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.schema import Segment, SpeechOptions
+from models.schema import Segment, SpeechOptions, Word
 from models.speech.library import Decoded, segment
 from models.speech.windows import Windows, advance, last_end, says_end, split, spoken
 from tests.fakes.decoder import Dictated, at, heard, numbered
@@ -272,3 +272,13 @@ def test_the_last_end_is_that_of_the_last_word() -> None:
     assert last_end([second]) == 12.0
     said = {"start": 1.0, "end": 2.0, "text": " a"}
     assert spoken([said, {**said, "end": 1.0}, {**said, "text": "  "}]) == [said]
+
+
+def test_a_segment_has_the_figures_of_its_window() -> None:
+    word = {"start": 1, "end": 2, "word": " a", "probability": 0.5}
+    piece = {"seek": 100, "start": 1, "end": 2.5, "text": " a", "tokens": [1, 2], "words": [word]}
+    decoded = Decoded([1, 2], avg_logprob=-0.25, no_speech_prob=0.75, compression_ratio=1.5, temperature=0.4)
+    assert segment(piece, decoded) == Segment(
+        1.0, 2.5, " a", words=(Word(1.0, 2.0, " a", 0.5),), avg_logprob=-0.25, no_speech_prob=0.75,
+        compression_ratio=1.5, temperature=0.4, seek=100, tokens=(1, 2),
+    )  # fmt: skip

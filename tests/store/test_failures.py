@@ -17,6 +17,7 @@ import sqlalchemy
 
 from models.errors import NotKept
 from models.store import opening, tables
+from models.store.failures import sentences
 from models.store.opening import open_store
 from models.store.store import Limits, Store
 from models.store.things import Changed, Thing, digest, new_id
@@ -40,6 +41,30 @@ def said(work: Callable[[], Any]) -> str:
     sentence = str(caught.value)
     assert caught.value.zh and ". " not in sentence and "/tmp" not in sentence
     return sentence
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (sqlite3.SQLITE_FULL, "full"),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, "in use"),
+        (sqlite3.SQLITE_LOCKED_SHAREDCACHE, "in use"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "damaged"),
+        (sqlite3.SQLITE_READONLY_DBMOVED, "cannot write"),
+        (sqlite3.SQLITE_CANTOPEN_ISDIR, "cannot write"),
+        (sqlite3.SQLITE_IOERR_READ, "does not answer"),
+    ],
+)
+def test_sqlites_own_reasons_are_told_apart(code: int, sentence: str) -> None:
+    """However much more they say of where it happened."""
+    cause = sqlite3.OperationalError("somewhere in /tmp")
+    cause.sqlite_errorcode = code
+
+    def work() -> None:
+        with sentences():
+            raise sqlalchemy.exc.OperationalError("SELECT", {}, cause)
+
+    assert sentence in said(work)
 
 
 # --- settings ----------------------------------------------------------------------------------------

@@ -53,6 +53,14 @@ def test_what_is_put_is_there(shelf: Shelf) -> None:
     )
 
 
+def test_a_thing_comes_with_its_own_files_alone(shelf: Shelf) -> None:
+    one, other = thing(files=(PICTURE, b"both")), thing(files=(b"other", b"both"))
+    shelf.put(one)
+    shelf.put(other)
+    found = shelf.get(one.id)
+    assert found and found.files == one.files
+
+
 def test_it_is_there_after_a_restart(store: Store, shelf: Shelf, url: object, tmp_path: Path) -> None:
     put = thing(files=(PICTURE,))
     shelf.put(put)

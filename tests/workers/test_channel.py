@@ -2,6 +2,7 @@
 
 import io
 import struct
+import threading
 from math import inf
 from typing import Any
 
@@ -23,6 +24,7 @@ from models.schema import (
     Word,
 )
 from models.workers.channel import Channel
+from tests.fakes.waiting import WAIT
 
 
 def there_and_back(message: Any) -> Any:
@@ -99,3 +101,22 @@ def test_it_says_whether_more_has_come() -> None:
     channel = Channel(io.BytesIO(line.getvalue()), io.BytesIO())
     assert (channel.receive(), channel.drained) == ("one", False)
     assert (channel.receive(), channel.drained) == ("two", True)
+
+
+def test_a_message_is_not_begun_in_the_middle_of_another() -> None:
+    class Line(io.BytesIO):
+        """Lets another thread send as soon as something was written."""
+
+        def write(self, data: Any) -> int:
+            written = super().write(data)
+            if not other.ident:
+                other.start()
+                other.join(0.1)
+            return written
+
+    channel = Channel(io.BytesIO(), line := Line())
+    other = threading.Thread(target=lambda: channel.send({"second": b"2"}), daemon=True)
+    channel.send({"first": b"1"})
+    other.join(WAIT)
+    received = Channel(io.BytesIO(line.getvalue()), io.BytesIO())
+    assert [received.receive(), received.receive()] == [{"first": b"1"}, {"second": b"2"}]

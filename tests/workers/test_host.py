@@ -3,8 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -168,6 +170,28 @@ def test_two_that_are_being_read_share_the_blame(engine: IsolatedChatEngine) -> 
     assert [each.share for each in died if isinstance(each, process.Died)] == [0.5, 0.5]
 
 
+def test_one_that_could_not_be_sent_any_more_takes_no_share_and_is_answered(
+    engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came when the worker was gone and nobody had noticed yet."""
+
+    def send(message: Any) -> None:
+        raise BrokenPipeError
+
+    first: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("read loop"), cancel=cancel))
+    until(lambda: bool(engine.process._requests))
+    dying = engine.process
+    monkeypatch.setattr(dying._channel, "send", send)
+    second: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("hello"), cancel=cancel))
+    until(lambda: any(not request.sent for request in list(dying._requests.values())))
+    os.kill(dying.pid, signal.SIGKILL)
+    with pytest.raises(EngineFailed) as caught:
+        first.result(60)
+    died = caught.value.__cause__
+    assert isinstance(died, process.Died) and died.share == 1.0
+    assert next(iter(second)) == Delta("hello ")
+
+
 def test_an_answer_under_way_is_not_what_ended_it(engine: IsolatedChatEngine) -> None:
     for _ in range(2):
         other: Stream[Event] = Stream.of(lambda cancel: engine.stream(asked("wait"), cancel=cancel))
@@ -177,6 +201,25 @@ def test_an_answer_under_way_is_not_what_ended_it(engine: IsolatedChatEngine) ->
         with pytest.raises(EngineFailed):
             other.result(60)
     assert answer(engine, "wait", "hello") == "hello"
+
+
+def test_whoever_waits_for_an_answer_does_not_go_round_in_circles(
+    engine: IsolatedChatEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor is the engine's."""
+    cancel, looks = threading.Event(), 0
+
+    def look(self: process._Request, seconds: float) -> Any:
+        nonlocal looks
+        looks += 1
+        return wait(self, seconds)
+
+    wait = process._Request.next
+    monkeypatch.setattr(process._Request, "next", look)
+    monkeypatch.setattr(process, "LOOK", 60.0)
+    stream: Stream[Event] = Stream.of(lambda _: engine.stream(asked("one two three"), cancel=cancel))
+    assert [type(event) for event in stream] == [Delta, Delta, Delta, Done]
+    assert looks <= 5  # one for each thing that comes
 
 
 def test_it_is_not_started_again_for_ever(
@@ -189,6 +232,33 @@ def test_it_is_not_started_again_for_ever(
         answer(engine, "hello")
     monkeypatch.setattr(host, "LATELY", 0.0)
     assert answer(engine, "hello") == "hello"
+
+
+@pytest.mark.parametrize("kind", ["chat", "speech"])
+def test_what_was_read_may_take_as_long_as_it_takes(
+    kind: str, engine: IsolatedChatEngine, speech: IsolatedSpeechEngine, tmp_path: Path, monkeypatch: Any
+) -> None:
+    now, looks = 0.0, 0
+
+    def look() -> float:
+        nonlocal looks
+        looks += 1
+        return now
+
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=look, sleep=time.sleep))
+    monkeypatch.setattr(process, "LOOK", 0.001)
+    (tmp_path / "sound").write_text("wait")
+    cancel = threading.Event()
+    works: dict[str, Callable[[], Iterator[Any]]] = {
+        "chat": lambda: engine.stream(asked("wait"), cancel=cancel),
+        "speech": lambda: speech.transcribe(tmp_path / "sound", cancel=cancel),
+    }
+    stream: Stream[Any] = Stream.of(lambda _: works[kind]())
+    assert next(iter(stream)) in (Delta("wait "), Segment(0.0, 1.0, "wait"))
+    now, before = 10 * process.READING, looks
+    until(lambda: looks > before + 20 or not stream.running)
+    cancel.set()
+    stream.result(60)
 
 
 @pytest.mark.parametrize("word", ["loop", "freeze"])

@@ -305,6 +305,20 @@ def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> 
     assert shelf.revision(writer.id) == 3  # the reader has written nothing
 
 
+def test_what_was_said_in_two_tabs_at_once_is_kept_of_both(shelf: Shelf, session: dict[str, Any]) -> None:
+    mine = Kept(shelf, "llama2", Conversation((Turn("q"),)))
+    mine.save()
+    thing = shelf.get(mine.id)
+    assert thing
+    theirs = Kept.read(shelf, thing)
+    theirs.conversation.ask("theirs")
+    theirs.save()
+    mine.conversation.ask("mine")
+    assert not mine.look() and mine.conversation.turns[-1].question == "mine"
+    mine.save()
+    assert turns(shelf, theirs) == ["q", "theirs"] and turns(shelf, mine) == ["q", "mine"]
+
+
 def test_an_answer_that_has_not_begun_is_waited_for(shelf: Shelf, session: dict[str, Any]) -> None:
     """The model is being loaded, say."""
     writer = KeptConversation(shelf, "llama2", Conversation((Turn("q"),)))

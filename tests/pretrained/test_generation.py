@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 from transformers import DynamicCache  # noqa: E402
 
 from models.pretrained.generation import (  # noqa: E402
+    AnswerStream,
     Generation,
     PrefixCache,
     TextStream,
@@ -128,6 +129,29 @@ def test_what_may_become_a_stop_text_waits_and_no_more_than_that() -> None:
     assert not stream.stopped
     held = TextStream(words("ab", "c"), ("bcde",))
     assert texts(held, [0, 1]) == ["a", "", "bc"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "pushed", "rest"),
+    [((), "a", "b end"), (("b end",), "a", ""), (("end",), "a", "b "), (("a",), "", "")],
+)
+def test_what_the_end_makes_certain_is_shown_before_a_stop_text(
+    stop: Sequence[str], pushed: str, rest: str
+) -> None:
+    class Late(AnswerStream):
+        """Keeps everything but the first letter of a token until the answer has ended."""
+
+        left = ""
+
+        def _decode(self, token: int) -> str:
+            self.left = "b end"
+            return "a"
+
+        def _rest(self) -> str:
+            return self.left
+
+    stream = Late(stop)
+    assert (stream.push(1), stream.flush()) == (pushed, rest)
 
 
 def test_a_stop_text_may_begin_in_one_token_and_end_in_another() -> None:

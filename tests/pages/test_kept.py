@@ -306,11 +306,11 @@ def test_the_rest_is_seen_as_it_comes(shelf: Shelf, session: dict[str, Any]) -> 
 
 
 def test_what_was_said_in_two_tabs_at_once_is_kept_of_both(shelf: Shelf, session: dict[str, Any]) -> None:
-    mine = Kept(shelf, "llama2", Conversation((Turn("q"),)))
+    mine = KeptConversation(shelf, "llama2", Conversation((Turn("q"),)))
     mine.save()
     thing = shelf.get(mine.id)
     assert thing
-    theirs = Kept.read(shelf, thing)
+    theirs = KeptConversation.read(shelf, thing)
     theirs.conversation.ask("theirs")
     theirs.save()
     mine.conversation.ask("mine")

@@ -19,6 +19,7 @@ from transformers import DynamicCache  # noqa: E402
 
 from models.pretrained.generation import (  # noqa: E402
     AnswerStream,
+    Choosing,
     Generation,
     PrefixCache,
     TextStream,
@@ -274,7 +275,8 @@ def test_what_was_made_is_known_with_what_it_was_made_from(tmp_path: Path) -> No
     """The states of both are continued by the next turn."""
     engine, prompt = load(save_llama(tmp_path)), [5, 6, 7]
     cache = DynamicCache(config=engine.model.config)
-    made = Generation(engine.model, prompt, cache, ChatOptions(max_new_tokens=4), (), threading.Event())
+    choosing = Choosing(ChatOptions(max_new_tokens=4), ())
+    made = Generation(engine.model, prompt, cache, choosing, threading.Event())
     tokens = list(made)
     made.close(wait=True)
     assert made.complete and len(tokens) == 4 and made.ids == [*prompt, *tokens]

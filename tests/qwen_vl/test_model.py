@@ -290,13 +290,13 @@ def test_states_of_a_short_text_do_not_begin_a_long_one() -> None:
     from models.qwen_vl.prefix import QwenPrefixCache
 
     config = QwenVLConfig(seq_length=16, num_hidden_layers=1)
-    kept, model = QwenPrefixCache(config), SimpleNamespace(config=config)
+    kept, model = QwenPrefixCache(100, config), SimpleNamespace(config=config)
     for length, cached in ((16, 8), (17, 0)):
         states = DynamicCache(config=config)
         states.update(torch.zeros(1, 1, 8, 4), torch.zeros(1, 1, 8, 4), 0)
         states.ntk_alpha = ntk_alpha(config, 8)
         kept.keep(states, list(range(8)))
-        assert kept.take(model, list(range(length)))[1] == cached
+        assert kept.take(model, list(range(length)), 20)[1] == cached
 
 
 def test_alpha_changes_behind_the_multiples() -> None:

@@ -113,6 +113,20 @@ def test_tools_are_left_out_when_the_choice_is_none(api: Any, openai: Any) -> No
     assert engine.requests[-1].tools == []
 
 
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_a_call_can_be_demanded(api: Any, openai: Any, monkeypatch: pytest.MonkeyPatch, choice: Any) -> None:
+    monkeypatch.setattr(FakeEngine, "response_formats", frozenset({"text", "json_schema"}))
+    call = '{"name": "weather", "arguments": {"city": "Oslo"}}'  # what the fake repeats
+    other = {"type": "function", "function": {"name": "other"}}
+    (said,) = ask(openai, call, tools=[TOOL, other], tool_choice=choice).choices
+    assert said.finish_reason == "tool_calls" and said.message.content is None
+    assert said.message.tool_calls[0].function.arguments == '{"city": "Oslo"}'
+    request = loaded(api).requests[-1]
+    names = [each["properties"]["name"] for each in request.response_format["json_schema"]["schema"]["anyOf"]]
+    assert names == [{"const": "weather"}, {"const": "other"}][: 1 + (choice == "required")]
+    assert "weather" in str(request.messages[0])  # the model is told of it, whatever its template knows
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "param"),
     [

@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -146,6 +146,14 @@ class TextStream(AnswerStream):
         return self._decoder.step(self._tokenizer, token) or ""
 
 
+class _Kept(NamedTuple):
+    """The states of one conversation: of the first tokens of its last prompt and of what was answered."""
+
+    ids: list[int]
+    asked: int  # so many of them were the prompt
+    cache: Cache
+
+
 class PrefixCache:
     """Attention states of the last conversations, for the prompts that begin like them.
 
@@ -157,7 +165,8 @@ class PrefixCache:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._kept: list[tuple[list[int], Cache]] = []  # the one that was used last is the last
+        self._asked = 0  # tokens of the prompt that was taken for last
+        self._kept: list[_Kept] = []  # the one that was used last is the last
 
     def take(self, model: PreTrainedModel, prompt: Sequence[int], most: int) -> tuple[Cache, int]:
         """A cache to generate with, and how many tokens of `prompt` it already holds.
@@ -166,26 +175,29 @@ class PrefixCache:
         those of the longest ago first, where they and `most` tokens of this conversation are more than there
         is room for.
         """
+        self._asked = len(prompt)
         cache, common = self._continued(prompt) or (DynamicCache(config=model.config), 0)
-        while self._kept and most + sum(len(ids) for ids, _ in self._kept) > self._room:
+        while self._kept and most + sum(len(kept.ids) for kept in self._kept) > self._room:
             del self._kept[0]
         return cache, common
 
     def _continued(self, prompt: Sequence[int]) -> tuple[Cache, int] | None:
         """The states of the longest beginning of `prompt`, cut to it and no longer in here.
 
-        A conversation of which more would be lost than gone on with stays: it is somebody else's.
+        What shares less than a conversation's last prompt, and less than half of it, leaves it as it is: that is
+        somebody else's. (An answer may be other tokens when it is read again.)
         """
         # The last token of the prompt is always computed: its logits give the first new one.
         shared = [
-            (self._usable(cache, prompt, common_prefix(ids, prompt[:-1])), number)
-            for number, (ids, cache) in enumerate(self._kept)
+            (self._usable(kept.cache, prompt, common_prefix(kept.ids, prompt[:-1])), number)
+            for number, kept in enumerate(self._kept)
         ]
         for common, number in sorted(shared, reverse=True):
-            ids, cache = self._kept[number]
-            if common and 2 * common >= len(ids) and crop(cache, common):
+            kept = self._kept[number]
+            own = common >= kept.asked - 1 or 2 * common >= len(kept.ids)
+            if common and own and crop(kept.cache, common):
                 del self._kept[number]
-                return cache, common
+                return kept.cache, common
         return None
 
     def _usable(self, cache: Cache, prompt: Sequence[int], common: int) -> int:
@@ -194,7 +206,7 @@ class PrefixCache:
 
     def keep(self, cache: Cache, ids: Sequence[int]) -> None:
         """Remember `cache`, which holds the states of the first tokens of `ids`."""
-        self._kept.append((list(ids[: cache.get_seq_length()]), cache))
+        self._kept.append(_Kept(list(ids[: cache.get_seq_length()]), self._asked, cache))
 
     def clear(self) -> None:
         self._kept = []

@@ -249,6 +249,7 @@ def test_each_conversation_finds_its_own_states_again(tmp_path: Path) -> None:
     model, kept = load(save_llama(tmp_path)).model, PrefixCache(100)
     one, other = [1, 2, *range(10, 20)], [1, 2, *range(20, 30)]
     for ids in (one, other):
+        kept.take(model, ids, 20)
         kept.keep(filled(len(ids)), ids)
     for _ in range(2):  # turn by turn
         for ids in (one, other):
@@ -262,8 +263,9 @@ def test_each_conversation_finds_its_own_states_again(tmp_path: Path) -> None:
 def test_the_conversations_of_the_longest_ago_make_way(tmp_path: Path) -> None:
     model, kept = load(save_llama(tmp_path)).model, PrefixCache(30)
     old, new = list(range(10, 20)), list(range(20, 30))
-    kept.keep(filled(10), old)
-    kept.keep(filled(10), new)
+    for ids in (old, new):
+        kept.take(model, ids, 10)
+        kept.keep(filled(10), ids)
     kept.take(model, [1, 2, 3], 10)  # all have room
     assert kept.take(model, [*old, 1], 10)[1] == 10
     kept.keep(filled(10), old)
@@ -281,6 +283,17 @@ def test_what_was_made_is_known_with_what_it_was_made_from(tmp_path: Path) -> No
     made.close(wait=True)
     assert made.complete and len(tokens) == 4 and made.ids == [*prompt, *tokens]
     assert cache.get_seq_length() == len(made.ids) - 1
+
+
+def test_an_answer_that_reads_as_other_tokens_is_read_anew_and_its_prompt_is_not(tmp_path: Path) -> None:
+    model, kept = load(save_llama(tmp_path)).model, PrefixCache(100)
+    prompt, answered = [1, 2, 3, 4], list(range(10, 30))
+    kept.take(model, prompt, 30)
+    kept.keep(filled(24), [*prompt, *answered])
+    assert kept.take(model, [*prompt, *range(40, 60), 5, 6], 40)[1] == len(prompt)
+    kept.take(model, prompt, 30)
+    kept.keep(filled(24), [*prompt, *answered])
+    assert kept.take(model, prompt, 30)[1] == len(prompt) - 1  # the same question once more
 
 
 # --- stopped ---------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""What a browser does when somebody has come from another page: a phone's sidebar closes, and the page is at its top."""
+"""What a browser does when somebody has come from another page: a phone's sidebar closes, and the page is at its top.
+
+Choosing in the sidebar closes it too (`leave_sidebar`).
+"""
 
 import streamlit as st
 
@@ -9,12 +12,15 @@ JS = """
 const PHONE = 768;  // pixels, as Streamlit decides it
 
 export default function ({ data }) {
-  const known = Number(document.body.dataset.moves ?? 0);
-  document.body.dataset.moves = data.moves;
-  if (data.moves <= known) return;
   const find = (...names) => document.querySelector(names.map((name) => `[data-testid="${name}"]`).join());
-  find("stAppScrollToBottomContainer", "stMain")?.scrollTo(0, 0);
-  if (window.innerWidth <= PHONE) find("stSidebarCollapseButton")?.querySelector("button")?.click();
+  const grew = (name) => {
+    const known = Number(document.body.dataset[name] ?? 0);
+    document.body.dataset[name] = data[name];
+    return data[name] > known;
+  };
+  const moved = grew("moves"), chose = grew("choices");
+  if (moved) find("stAppScrollToBottomContainer", "stMain")?.scrollTo(0, 0);
+  if ((moved || chose) && window.innerWidth <= PHONE) find("stSidebarCollapseButton")?.querySelector("button")?.click();
 }
 """
 STYLE = '<style>:has(> [class*="st-key-arrival"]) { position: absolute; }</style>'
@@ -29,4 +35,9 @@ def arrive(page: str) -> None:
     mount = st.components.v2.component("quintet_arrival", html=HTML, css=CSS, js=JS)
     with st.container(key="arrival"):
         st.html(STYLE)
-        mount(key="arrived", data={"moves": state["moves"]})
+        mount(key="arrived", data={"moves": state["moves"], "choices": state.get("choices", 0)})
+
+
+def leave_sidebar() -> None:
+    """What was wanted there has been chosen: a phone shows the page."""
+    st.session_state["choices"] = st.session_state.get("choices", 0) + 1

@@ -124,10 +124,12 @@ def _take_typed(family: str, key: str, labels: Mapping[str, str]) -> None:
     words = (typed or "").casefold().split()
     if len("".join(words)) < SHORTEST or typed in labels or not _is_unknown(typed):
         return
-    for name, label in labels.items():
-        if all(word in f"{name} {label}".casefold() for word in words):
-            st.session_state[key] = name
-            return
+    texts = {name: f"{name} {label}".casefold() for name, label in labels.items()}
+    matches = [name for name, text in texts.items() if all(word in text for word in words)]
+    # "tiny" is Whisper tiny, rather than Whisper tiny.en.
+    whole = [name for name in matches if set(words) <= set(texts[name].split())]
+    if matches:
+        st.session_state[key] = (whole or matches)[0]
 
 
 def _is_unknown(name: str) -> bool:

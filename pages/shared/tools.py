@@ -35,7 +35,7 @@ CHAT = Mode(
     (
         Text("Who are you?", "你是谁？"),
         Text("What is the capital of Japan?", "日本的首都是哪里？"),
-        Text("What is 23 times 47?", "23乘以47是多少？"),
+        Text("What can you do?", "你会做什么？"),
     ),
 )
 TOOL = Mode(

@@ -225,6 +225,30 @@ def test_an_import_is_kept() -> None:
     assert listed(visit()) == ["From elsewhere"]
 
 
+def test_an_import_leaves_the_conversation_that_was_shown() -> None:
+    at = again(ask(visit(), "mine"))
+    at = imported(at, json.dumps([{"role": "user", "content": "From elsewhere"}]))
+    assert sorted(listed(again(at))) == ["From elsewhere", "mine"]
+    assert conversation(at).turns[0].question == "From elsewhere"
+
+
+def test_a_new_chat_is_still_one_after_a_refresh() -> None:
+    at = click(again(ask(visit(), "first")), "llama2.new")
+    at = visit()
+    assert conversation(at).turns == () and listed(at) == ["first"]
+    again(ask(at, "second"))
+    assert [turn.question for turn in conversation(visit()).turns] == ["second"]
+
+
+def test_what_was_removed_can_be_had_back_where_it_was_removed() -> None:
+    at = again(ask(visit(), "first"))
+    assert "llama2.undo_removal" not in keys(at)
+    at = click(at, "llama2.clear")
+    at = click(at, "llama2.undo_removal")
+    assert [turn.question for turn in conversation(at).turns] == ["first"]
+    assert "llama2.undo_removal" not in keys(at)
+
+
 # --- its address ---------------------------------------------------------------------------------
 
 

@@ -248,18 +248,23 @@ def test_a_deleted_album_is_deleted(app: Server, new_browser: Any, tmp_path: Pat
 # --- settings --------------------------------------------------------------------------------------
 
 
-def test_settings_through_refresh_and_restart(app: Server, new_browser: Any) -> None:
+def test_settings_through_refresh_and_restart(app: Server, new_browser: Any, tmp_path: Path) -> None:
+    def wait_until_kept(value: str) -> None:
+        until(lambda: any(value.encode() in file.read_bytes() for file in tmp_path.glob("data/quintet.db*")))
+
     page = new_browser(app.address)
     tokens = key("set.llama2.max_new_tokens.512") + " input"
     page.locator(tokens).fill("77")
     page.locator(tokens).press("Enter")
+    wait_until_kept('": 77')
     page.get_by_text("System prompt and conversation").click()
     prompt = page.locator(key("set.llama2.system.0") + " textarea")
     prompt.fill("Be brief.")
     prompt.press("Control+Enter")
+    wait_until_kept("Be brief.")
     page.get_by_role("link", name="Whisper").click()
     page.get_by_role("heading", name="Whisper").wait_for()
-    app.stop()  # what was set last is kept then
+    app.stop()
     app.start()
     page.goto(app.address)
     page.wait_for_function("name => document.querySelector(name)?.value === '77'", arg=tokens)

@@ -131,9 +131,10 @@ def test_a_system_prompt_before_the_first_question_and_after() -> None:
     assert system(later()).value == "Be brief."
     at = click(at, "llama2.new")
     alive(system(at).set_value("Be long.").run())
-    at = later()  # begins with what was talked in last
-    assert system(at).value == "Be brief."
-    assert system(click(at, "llama2.new")).value == "Be long."
+    at = later()  # it is still a new one
+    assert system(at).value == conversation(at).system == "Be long."
+    again(ask(at, "second"))
+    assert system(later()).value == "Be long."
 
 
 def test_the_text_of_a_base_model(keeping: Path) -> None:

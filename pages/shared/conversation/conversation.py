@@ -46,6 +46,7 @@ class Conversation:
         self.writer: Job[Any, Any] | None = None
         self.followers: set[object] = set()
         self._past: list[tuple[Turn, ...]] = []
+        self.removed = False  # some turns, by what was done last
 
     # --- changes ------------------------------------------------------------------------------
 
@@ -54,6 +55,7 @@ class Conversation:
             self.settle()
             self._past.append(self.turns)
             self.turns = change(self.turns)
+            self.removed = len(self.turns) < len(self._past[-1])
             self.editing = None
             self.notes = ()
 
@@ -86,6 +88,7 @@ class Conversation:
             self.settle()
             if self._past:
                 self.turns = self._past.pop()
+                self.removed = False
                 self.editing = None
                 self.notes = ()
 

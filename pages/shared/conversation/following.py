@@ -80,7 +80,10 @@ function following(button) {
   const focus = () => {
     const active = document.activeElement;
     const idle = !active || active === document.body || active.closest('[data-testid="stPageLink"]');
-    if (idle && matchMedia("(pointer: fine)").matches) find("stChatInputTextArea")?.focus({ preventScroll: true });
+    if (!look() || !idle || !matchMedia("(pointer: fine)").matches) return;
+    const field = find("stChatInputTextArea");
+    field?.focus({ preventScroll: true });
+    if (!field || document.activeElement !== field) setTimeout(focus, 100);  // it is drawn, or enabled, later
   };
 
   return (newData, newSend) => {

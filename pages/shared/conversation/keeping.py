@@ -10,7 +10,7 @@ from models.store.things import Thing
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
 from pages.shared.conversation.kept import is_open, read_content, title_of, words_of, write_content
-from pages.shared.keeping.histories import History, attempt, begin_history, reopen
+from pages.shared.keeping.histories import History, attempt, begin_history, get_histories, reopen
 from pages.shared.keeping.history import show_history
 from pages.shared.keeping.keeper import Form, Kept, Written
 from pages.shared.language import forget
@@ -86,6 +86,17 @@ def show_conversations(key: str, family: str, place: Any) -> Conversation:
     if history is not None and isinstance(history.shown, KeptConversation):
         return _adopt(key, family, history.shown.conversation)
     return _of_session(key)
+
+
+def begin_beside(key: str, conversation: Conversation) -> Conversation:
+    """Another one for what is brought along, so that this one stays in the list; itself where there is nothing in it,
+    or no list."""
+    history = get_histories().get(key)
+    if not conversation.turns or history is None or not history.shown.is_kept:
+        return conversation
+    history.begin()
+    shown = history.shown
+    return shown.conversation if isinstance(shown, KeptConversation) else conversation
 
 
 def _begin(key: str, family: str, shelf: "Shelf") -> History:

@@ -7,6 +7,7 @@ import streamlit as st
 from models import Checkpoint
 from pages.shared import loading
 from pages.shared.conversation.conversation import Conversation
+from pages.shared.conversation.keeping import begin_beside
 from pages.shared.conversation.markdown_file import write_markdown
 from pages.shared.conversation.presets import show_presets
 from pages.shared.language import language, say, tr
@@ -53,6 +54,12 @@ def show_menu(key: str, family: str, checkpoint: Checkpoint | None, conversation
                 conversation.clear()
                 _rerun(family)
         _import(key, family, conversation)
+    if conversation.removed:  # where it is seen: the way back is in the expander else
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(tr("A part of this chat was removed.", "此对话的一部分已被删除。"), width="content")
+            if st.button(tr("Undo", "撤销"), key=f"{key}.undo_removal", type="tertiary"):
+                conversation.undo()
+                _rerun(family)
     if conversation.notes:  # not in the expander, which closes with every import
         said = "\n\n".join(readable(say(note)) for note in conversation.notes)
         st.info(said, icon=":material/info:")
@@ -93,7 +100,7 @@ def _import(key: str, family: str, conversation: Conversation) -> None:
         )
         return
     st.session_state[f"{key}.imports"] = number + 1
-    conversation.take_over(imported)
+    begin_beside(key, conversation).take_over(imported)
     _rerun(family)
 
 

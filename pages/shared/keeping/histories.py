@@ -13,6 +13,7 @@ import streamlit as st
 
 from models.errors import NotKept
 from models.store.things import Entry, Kind, Thing
+from pages.shared.arrival import leave_sidebar
 from pages.shared.keeping.keeper import Kept, keeper
 from pages.shared.settings import Settings, forget_settings, get_settings
 from pages.shared.visitor import open_shelf
@@ -172,7 +173,8 @@ def get_histories() -> dict[str, History]:
 
 def begin_history(key: str, family: str, own: Kept) -> History:
     """In a new session it begins with what was worked on last, unless there is something in its `own`."""
-    if own.state is not None or st.session_state.get(f"{family}.unknown"):
+    blank = get_settings().get(f"{key}.blank", False)  # a new one was begun, and nothing put into it
+    if own.state is not None or blank or st.session_state.get(f"{family}.unknown"):
         return History(key, own)
     newest = own.shelf.entries(own.form.kind, key, limit=1)
     try:
@@ -224,7 +226,15 @@ def attempt(key: str, action: Callable[..., None], *arguments: Any) -> None:
 
 
 def begin(key: str) -> None:
+    leave_sidebar()
     get_histories()[key].begin()
+    get_settings().note(f"{key}.blank", True, False)
+
+
+def open_entry(key: str, id: str, kind: type[Kept]) -> None:
+    """That was chosen in the list."""
+    leave_sidebar()
+    reopen(key, id, kind)
 
 
 def reopen(key: str, id: str, kind: type[Kept]) -> None:

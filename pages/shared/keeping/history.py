@@ -41,6 +41,8 @@ def show_history(key: str, family: str, place: Any, begin: Callable[["Shelf"], H
             known = histories.get_histories()
             history = known[key] if key in known else known.setdefault(key, begin(shelf))
             history.bring_up_to_date()
+            if not history.is_blank:
+                get_settings().note(f"{key}.blank", False, False)
             histories.name_in_address(family, history.shown)
             _show(key, family, history, shelf)
         except NotKept as error:
@@ -135,7 +137,7 @@ def _show_entry(key: str, history: History, entry: Entry) -> None:
             width="stretch",
             wrap=False,
             on_click=attempt,
-            args=(key, histories.reopen, entry.id, type(history.shown)),
+            args=(key, histories.open_entry, entry.id, type(history.shown)),
         )
         names = {"rename": tr("Rename", "重命名"), "delete": tr("Delete", "删除")}
         st.menu_button(

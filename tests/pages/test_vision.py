@@ -26,6 +26,7 @@ from tests.fakes.visitor import (
     imported,
     keys,
     sentences,
+    settle,
     shown,
     texts,
     to,
@@ -61,7 +62,7 @@ def send(at: AppTest, text: str, *pictures: tuple[str, bytes]) -> AppTest:
 
 
 def submit(at: AppTest, label: str) -> AppTest:
-    return alive(next(button for button in at.button if button.label == label).click().run())
+    return settle(next(button for button in at.button if button.label == label).click().run())
 
 
 def asked_questions(at: AppTest) -> list[tuple[str, list[str]]]:

@@ -209,6 +209,13 @@ TASKS = (
 
 def _show_tasks(key: str, turns: int, pictures: list[PictureFile], ask: Callable[[str], None]) -> None:
     """Buttons that ask about these pictures; the number of `turns` closes what is open when something was asked."""
+    name = literal(pictures[-1].name)
+    st.caption(
+        tr(
+            f"About {name}. A picture that lies in the message field goes with what you write.",
+            f"针对 {name}。输入框中的图片会随您输入的消息发送。",
+        )
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         for task in TASKS:
             if st.button(

@@ -482,6 +482,7 @@ def test_a_page_costs_no_more_for_what_is_only_kept(
 ) -> None:
     at = again(transcribe(add(visit("whisper"), "talk.wav", data=wav)))
     at = click(again(at), "whisper.new")
+    keeper().save()  # what was set is kept now
     monkeypatch.setattr(
         "models.store.store.Shelf.get", lambda _, id, *__: None if id == "settings" else pytest.fail("read")
     )

@@ -49,6 +49,7 @@ class GgufEngine(ChatEngine):
     """One GGUF file, answered by `placement.slots` slots of `placement.context` tokens each."""
 
     response_formats = frozenset(RESPONSE_FORMATS)
+    gives_way = False  # llama.cpp meets at a barrier so often that it would make a third of the tokens
     continues_answers = True
 
     def _load(self, path: Path, progress: OnProgress, cancel: threading.Event) -> None:

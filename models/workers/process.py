@@ -28,9 +28,6 @@ HEARING, GRACE, READING = 2.0, 10.0, 60.0
 # Seconds in which words of an answer may gather. To hear each of a small model's as it comes, the system would take
 # a processor from the engine's own threads a hundred times a second.
 GATHERING = 0.03
-# Threads of a calculation that wait for one another give their processor away instead of turning in circles on it: with
-# one of two cores busy Whisper is fourteen times faster so, and on a quiet machine an eighth slower.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 # All workers are started by one thread that lives as long as the process: Linux ends them with the thread.
 _STARTER = ThreadPoolExecutor(1, "starts-workers")
 
@@ -210,7 +207,7 @@ def start_python(*arguments: str) -> "subprocess.Popen[bytes]":
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**WAITING, **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         start_new_session=True,  # Ctrl-C in a terminal is for the server, which ends its workers
     )
 

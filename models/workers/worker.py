@@ -24,6 +24,8 @@ from models.schema import Checkpoint, Placement, Progress, Segment, SpeechOption
 from models.workers.channel import Channel
 from models.workers.limits import end_with_parent, limit_memory, take_second_place
 
+# Threads of a calculation that wait for one another give their processor away instead of turning in circles on it.
+WAITING = ("OMP_WAIT_POLICY", "PASSIVE")
 # What a host has to know of an engine, by kind.
 KNOWN = (
     "placement",
@@ -101,6 +103,8 @@ class Worker:
             limit_memory(planned, Path(path))
         module, kind = engine.split(":")
         make: type[Engine] = getattr(import_module(module), kind)
+        if make.gives_way:
+            os.environ.setdefault(*WAITING)  # read when a library is loaded, which is below
         self._engine = make(Path(path), checkpoint, placement, call.send, call.cancel)
         # What a library created stays: without this, every full collection walks through it.
         gc.collect()

@@ -74,7 +74,7 @@ class ObedientEngine(ChatEngine):
         _obey("load", path.name.replace("-", " "))
 
     def _report(self, seconds: float) -> LoadReport:
-        return LoadReport("none", 0, {"": "cpu"}, seconds)
+        return LoadReport(os.environ.get("OMP_WAIT_POLICY", "none"), 0, {"": "cpu"}, seconds)
 
     def _close(self) -> None:
         pass
@@ -95,6 +95,12 @@ class ObedientEngine(ChatEngine):
                 return
         _obey("answer", _newest(request.messages))
         yield Done("stop", Usage(prompt_tokens=len(request.messages), cached_tokens=os.getpid()))
+
+
+class SpinningEngine(ObedientEngine):
+    """One whose threads keep their processor while they wait."""
+
+    gives_way = False
 
 
 class ObedientSpeechEngine(SpeechEngine):

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from models.engines.base import ChatEngine
+from models.engines.gguf import GgufEngine
 from models.errors import BadInput, Cancelled, CheckpointCorrupt, DoesNotFit, EngineFailed, ModelError
 from models.jobs import Stream
 from models.schema import (
@@ -29,7 +30,7 @@ from models.schema import (
 from models.workers import host, process
 from models.workers.host import IsolatedChatEngine, IsolatedSpeechEngine, isolated
 from tests.fakes.waiting import at_once, until
-from tests.fakes.worker_engines import ObedientEngine, ObedientSpeechEngine
+from tests.fakes.worker_engines import ObedientEngine, ObedientSpeechEngine, SpinningEngine
 
 CHECKPOINT = Checkpoint("obedient", "other", "chat", "transformers")
 PLACEMENT = Placement("cpu", "fp32", 4096)
@@ -82,10 +83,19 @@ def test_it_answers_from_another_process(engine: IsolatedChatEngine) -> None:
 
 def test_what_there_is_to_know_is_known_here(engine: IsolatedChatEngine) -> None:
     assert (engine.context_length, engine.has_chat_template, engine.placement) == (4096, True, PLACEMENT)
-    assert engine.report.dtype == "none"
+    assert engine.report.weights == 0
     assert engine.response_formats == frozenset({"text"})
     assert engine.count_tokens(asked("one two")) == 2
     assert engine.dropped(asked("one two")) == 0
+
+
+def test_threads_give_way_unless_their_engine_would_suffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for kind, policy in ((ObedientEngine, "PASSIVE"), (SpinningEngine, "none")):
+        made = isolated(kind, 0)("model", CHECKPOINT, PLACEMENT)
+        assert made.report.dtype == policy
+        made.close_if_idle()
+    assert not GgufEngine.gives_way
 
 
 def test_progress_of_the_load_comes() -> None:

@@ -7,19 +7,27 @@ from concurrent.futures import ThreadPoolExecutor
 from models.api.asked import Asked
 from models.api.choice import Engines
 from models.api.forcing import as_calls
+from models.api.parts import complete
+from models.api.reading import chats
 from models.engines.base import ChatEngine
 from models.jobs import Stream
 from models.schema import Event
 
 Numbered = Stream[tuple[int, Event]]  # which answer an event belongs to
+Read = Callable[[ChatEngine, threading.Event], Sequence[Asked]]  # the questions of a request
 
 
-def answers(
-    engines: Engines,
-    model: str,
-    read: Callable[[ChatEngine, threading.Event], Sequence[Asked]],
-    times: int,
-) -> Numbered:
+def one_conversation(engines: Engines, model: str, asked: Asked) -> Read:
+    """What reads the one question of a conversation, its parts made ready."""
+
+    def read(engine: ChatEngine, cancel: threading.Event) -> list[Asked]:
+        chats(engine, model)
+        return [complete(asked, engines, cancel)]
+
+    return read
+
+
+def answers(engines: Engines, model: str, read: Read, times: int = 1) -> Numbered:
     """The events of every answer with its number: for each question that `read` makes, so many answers.
 
     They are given to the engine together: it is its affair how many it makes at a time.

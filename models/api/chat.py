@@ -1,38 +1,28 @@
 """The routes that answer with text: /v1/chat/completions, /v1/completions, and a clear no for embeddings."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from models.api.answers import Reply
 from models.api.asked import Asked
-from models.api.asking import Numbered, answers
-from models.api.choice import Engines
+from models.api.asking import Numbered, Read, answers, one_conversation
 from models.api.forms import ChatForm, CompletionForm, EmbeddingsForm, Sampling
-from models.api.parts import complete
-from models.api.reading import chats, read_chat, read_completions
+from models.api.reading import read_chat, read_completions
 from models.api.refusals import Refused
-from models.api.sending import event, events, heard, stream
+from models.api.sending import event, events, hear_all, stream
 from models.engines.base import ChatEngine
 from models.schema import Text
 
 router = APIRouter()
 
-Read = Callable[[ChatEngine, threading.Event], Sequence[Asked]]
-
 
 @router.post("/v1/chat/completions")
 async def create_chat_completion(form: ChatForm, request: Request) -> Response:
     """Answer a conversation."""
-    asked = read_chat(form)
-    engines: Engines = request.app.state.engines
-
-    def read(engine: ChatEngine, cancel: threading.Event) -> list[Asked]:
-        chats(engine, form.model)
-        return [complete(asked, engines, cancel)]
-
+    read = one_conversation(request.app.state.engines, form.model, read_chat(form))
     most_calls = 1 if form.parallel_tool_calls is False else None
     return await _send(request, form, read, Reply("chat.completion", form.model, form.n or 1, most_calls))
 
@@ -69,10 +59,7 @@ async def _send(request: Request, form: Sampling, read: Read, reply: Reply) -> R
         return answers(request.app.state.engines, form.model, read, form.n or 1)
 
     if not form.stream:
-        async for batch in heard(request, begin):
-            for number, said in batch:
-                for _ in reply.add(number, said):
-                    pass
+        await hear_all(request, begin, lambda item: reply.add(*item))
         return JSONResponse(reply.whole())
 
     def end() -> Iterator[str]:

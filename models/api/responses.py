@@ -5,7 +5,6 @@ Source: platform.openai.com/docs/api-reference/responses, and responses-streamin
 
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -16,15 +15,13 @@ from starlette.responses import JSONResponse, Response
 
 from models.api.answers import write_call
 from models.api.asked import Asked
-from models.api.asking import Numbered, answers
+from models.api.asking import Numbered, answers, one_conversation
 from models.api.choice import Engines
 from models.api.forms import Form
-from models.api.parts import complete
-from models.api.reading import chats, check, with_tools
+from models.api.reading import check, with_tools
 from models.api.refusals import unsupported
-from models.api.sending import event, heard, stream
+from models.api.sending import event, hear_all, stream
 from models.chat.request import openai_tools
-from models.engines.base import ChatEngine
 from models.schema import Delta, Done, Event, Text, ToolCall
 
 router = APIRouter()
@@ -62,23 +59,19 @@ class ResponsesForm(Form):
 @router.post("/v1/responses")
 async def create_response(form: ResponsesForm, request: Request) -> Response:
     """Answer a conversation."""
-    asked = read(form)
     engines: Engines = request.app.state.engines
-
-    def questions(engine: ChatEngine, cancel: threading.Event) -> list[Asked]:
-        chats(engine, form.model)
-        return [complete(asked, engines, cancel)]
+    questions = one_conversation(engines, form.model, read(form))
 
     def begin() -> Numbered:
-        return answers(engines, form.model, questions, 1)
+        return answers(engines, form.model, questions)
+
+    def add(item: tuple[int, Event]) -> Iterator[str]:
+        return reply.add(item[1])
 
     reply = ResponseReply(form)
     if form.stream:
-        return await stream(request, begin, lambda item: reply.add(item[1]), lambda: (), reply.fail)
-    async for batch in heard(request, begin):
-        for _, said in batch:
-            for _ in reply.add(said):
-                pass
+        return await stream(request, begin, add, lambda: (), reply.fail)
+    await hear_all(request, begin, add)
     return JSONResponse(reply.whole())
 
 

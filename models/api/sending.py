@@ -42,6 +42,16 @@ async def heard(request: Request, begin: Callable[[], Stream[Item]]) -> AsyncGen
             stream.close()
 
 
+async def hear_all(
+    request: Request, begin: Callable[[], Stream[Item]], add: Callable[[Item], Iterable[Any]]
+) -> None:
+    """Add every item to what becomes one response; the pieces that `add` makes are for streams. Raises as `heard`."""
+    async for batch in heard(request, begin):
+        for item in batch:
+            for _ in add(item):
+                pass
+
+
 async def stream(
     request: Request,
     begin: Callable[[], Stream[Item]],

@@ -40,8 +40,6 @@ class Engines:
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
-        self._loads: dict[str, Job[None, Engine]] = {}
-        self._lock = threading.Lock()
 
     def offers(self) -> list[Offer]:
         """Every name that a request may give, what is in memory first."""
@@ -104,31 +102,23 @@ class Engines:
             yield engine
 
     def _wait_for_load(self, name: str, cancel: threading.Event) -> None:
-        """Until it is loaded, by a job that all wait for who ask for it."""
-        with self._lock:
-            job = self._loads.get(name)
-            if job is None:
-                job = self._loads[name] = Job(lambda _, stop: self.loader.load(name, cancel=stop))
+        """Until it is loaded: in a thread, which goes on when whoever waits has gone. The loader loads once for all."""
+        job: Job[None, Engine] = Job(lambda _, stop: self.loader.load(name, cancel=stop))
         until = time.monotonic() + load_seconds()
-        try:
-            while not job.wait(0.05):
-                if cancel.is_set():
-                    raise Cancelled
-                if time.monotonic() > until:
-                    raise Refused(
-                        503,
-                        Text(
-                            f"{_shown(name)} is still being loaded: ask again in a moment.",
-                            f"{_shown(name)} 仍在加载：请稍后再试。",
-                        ),
-                        "model_loading",
-                        retry_after=10,
-                    )
-            job.result()
-        finally:
-            if not job.running:
-                with self._lock:
-                    self._loads.pop(name, None)
+        while not job.wait(0.05):
+            if cancel.is_set():
+                raise Cancelled
+            if time.monotonic() > until:
+                raise Refused(
+                    503,
+                    Text(
+                        f"{_shown(name)} is still being loaded: ask again in a moment.",
+                        f"{_shown(name)} 仍在加载：请稍后再试。",
+                    ),
+                    "model_loading",
+                    retry_after=10,
+                )
+        job.result()
 
 
 def _shown(name: str) -> str:

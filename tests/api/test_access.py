@@ -5,6 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.fakes.waiting import until
+
 
 def test_without_keys_only_this_machine_under_its_own_name_is_served(api: Any) -> None:
     assert httpx2.get(f"{api.url}/v1/models").status_code == 200
@@ -97,3 +99,18 @@ def test_the_document_is_there_and_its_page_loads_nothing(api: Any) -> None:
     page = httpx2.get(f"{api.url}/docs").text
     assert "/v1/chat/completions" in page and "repetition_penalty" in page
     assert "http://" not in page and "https://" not in page and "<script" not in page
+
+
+def test_a_load_that_takes_too_long_goes_on_for_the_next_request(
+    api: Any, stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUINTET_API_LOAD", "1")
+    stage.go.clear()
+    asked = {"model": "chat.gguf", "messages": [{"role": "user", "content": "hello"}]}
+    for _ in range(2):
+        answer = httpx2.post(f"{api.url}/v1/chat/completions", json=asked)
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "model_loading"
+    stage.go.set()
+    until(lambda: bool(api.app.state.engines.loader.loaded()))
+    assert httpx2.post(f"{api.url}/v1/chat/completions", json=asked).status_code == 200
+    assert stage.diary.count("load chat.gguf") == 1
